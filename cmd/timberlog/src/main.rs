@@ -1,0 +1,2 @@
+//! The `timberlog` binary.
+fn main() {}

@@ -1,0 +1,83 @@
+//! Error kinds: few, and each says what the caller should do.
+
+use std::time::Duration;
+
+/// What a caller should do about an error. One table in the `api` crate maps kinds to HTTP
+/// statuses, gRPC codes and exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The request is wrong and will be wrong again: change it.
+    Invalid,
+    /// What the request names does not exist.
+    NotFound,
+    /// Another process or an earlier request is in the way (a locked directory, a reused number).
+    Conflict,
+    /// A limit on memory, size or time was reached: try again after the given time, or ask for less.
+    Overloaded {
+        /// How long to wait before the next try.
+        retry_after: Duration,
+    },
+    /// The service cannot do it now (starting, read-only, disk full) but may later.
+    Unavailable,
+    /// Bytes read back do not match their checksum or their format.
+    Corrupt,
+    /// The database is closed or was poisoned by a failed fsync.
+    Closed,
+    /// A defect or an unexpected operating-system error.
+    Internal,
+}
+
+/// An error with its kind and a message for people.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// What the caller should do.
+    pub kind: ErrorKind,
+    /// What happened: lowercase, values in backticks.
+    pub message: String,
+}
+
+/// A result with [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Makes an error of the given kind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// Makes an [`ErrorKind::Invalid`] error.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, message)
+    }
+
+    /// Makes an [`ErrorKind::Corrupt`] error.
+    pub fn corrupt(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Corrupt, message)
+    }
+
+    /// Makes an [`ErrorKind::Internal`] error.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message)
+    }
+
+    /// Makes an error of an I/O error and what was being done to which file.
+    pub fn io(doing: impl std::fmt::Display, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind as Io;
+        let kind = match error.kind() {
+            Io::NotFound => ErrorKind::NotFound,
+            Io::StorageFull | Io::QuotaExceeded | Io::ReadOnlyFilesystem | Io::PermissionDenied => {
+                ErrorKind::Unavailable
+            }
+            Io::WouldBlock => ErrorKind::Conflict,
+            _ => ErrorKind::Internal,
+        };
+        Self::new(kind, format!("{doing}: {error}"))
+    }
+
+    /// Puts what was being done before the message.
+    pub fn context(mut self, doing: impl std::fmt::Display) -> Self {
+        self.message = format!("{doing}: {}", self.message);
+        self
+    }
+}

@@ -1,0 +1,116 @@
+//! Log levels, and the many ways in which senders spell them.
+
+/// The normalised level of a record. The order is the order of severity; `Unknown` comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Level {
+    /// No level was sent, or one that we do not know.
+    #[default]
+    Unknown = 0,
+    /// Finer than debug.
+    Trace = 1,
+    /// For developers.
+    Debug = 2,
+    /// Normal operation.
+    Info = 3,
+    /// Something to look at.
+    Warn = 4,
+    /// Something failed.
+    Error = 5,
+    /// The process or system cannot go on (`CRITICAL`, `PANIC`, `EMERG` and `ALERT` too).
+    Fatal = 6,
+}
+
+/// Spellings, lowercase, with the level they mean.
+const SPELLINGS: &[(&str, Level)] = &[
+    ("info", Level::Info),
+    ("error", Level::Error),
+    ("warn", Level::Warn),
+    ("debug", Level::Debug),
+    ("warning", Level::Warn),
+    ("information", Level::Info),
+    ("informational", Level::Info),
+    ("inf", Level::Info),
+    ("notice", Level::Info),
+    ("err", Level::Error),
+    ("eror", Level::Error),
+    ("severe", Level::Error),
+    ("wrn", Level::Warn),
+    ("dbg", Level::Debug),
+    ("trace", Level::Trace),
+    ("trc", Level::Trace),
+    ("verbose", Level::Trace),
+    ("fatal", Level::Fatal),
+    ("critical", Level::Fatal),
+    ("crit", Level::Fatal),
+    ("panic", Level::Fatal),
+    ("alert", Level::Fatal),
+    ("emerg", Level::Fatal),
+    ("emergency", Level::Fatal),
+    ("unknown", Level::Unknown),
+];
+
+impl Level {
+    /// Every level, least severe first.
+    pub const ALL: [Level; 7] =
+        [Level::Unknown, Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error, Level::Fatal];
+
+    /// The level that a spelling means, whatever its case; [`Level::Unknown`] for any other text.
+    pub fn normalise(spelling: &str) -> Self {
+        Self::parse(spelling).unwrap_or(Level::Unknown)
+    }
+
+    /// The level that a spelling means, whatever its case, or `None` for any other text.
+    pub fn parse(spelling: &str) -> Option<Self> {
+        let trimmed = spelling.trim();
+        SPELLINGS.iter().find(|(text, _)| text.eq_ignore_ascii_case(trimmed)).map(|&(_, level)| level)
+    }
+
+    /// The level with this number, or `None`.
+    pub fn from_u8(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
+    /// The name: `unknown`, `trace`, `debug`, `info`, `warn`, `error` or `fatal`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Level::Unknown => "unknown",
+            Level::Trace => "trace",
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+            Level::Fatal => "fatal",
+        }
+    }
+}
+
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Level;
+
+    #[test]
+    fn spellings_are_normalised_whatever_their_case() {
+        assert_eq!(Level::normalise("CRITICAL"), Level::Fatal);
+        assert_eq!(Level::normalise("Warning"), Level::Warn);
+        assert_eq!(Level::normalise("iNFo"), Level::Info);
+        assert_eq!(Level::normalise("loud"), Level::Unknown);
+        assert_eq!(Level::parse("loud"), None);
+        assert_eq!(Level::parse("unknown"), Some(Level::Unknown));
+    }
+
+    #[test]
+    fn numbers_are_the_place_in_the_order() {
+        for level in Level::ALL {
+            assert_eq!(Level::from_u8(level as u8), Some(level));
+            assert_eq!(Level::parse(level.as_str()), Some(level));
+        }
+        assert_eq!(Level::from_u8(7), None);
+    }
+}
