@@ -1,1 +1,17 @@
-//! storage
+//! The storage engine: WAL, memory buffer, flush, manifest, snapshots.
+//!
+//! A record goes one way: `append → WAL (fsync) → buffer → flush → segment → manifest commit →
+//! WAL trimmed`. Only the manifest decides what exists. This crate is synchronous, owns its named
+//! threads, and reaches files, clock and randomness through [`timberlog_disk::Env`] alone.
+
+pub mod cache;
+pub mod manifest;
+pub mod options;
+pub mod producers;
+pub mod segment;
+pub mod snapshot;
+pub mod wal;
+
+pub use options::{Durability, Options};
+pub use segment::{Opened, Segment};
+pub use snapshot::{BufferedBatch, Snapshot};

@@ -1,0 +1,82 @@
+//! Settings of a storage: every limit on memory, files and time, with its default and why.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// When a batch counts as acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// After its fsync. Nothing acknowledged is ever lost.
+    Fsync,
+    /// After its write; an fsync follows at least this often. A power loss costs at most that.
+    Async {
+        /// The longest time between a write and its fsync.
+        interval: Duration,
+    },
+}
+
+/// Settings of a storage.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The data directory; created if missing.
+    pub data_dir: PathBuf,
+    /// When a batch counts as acknowledged.
+    pub durability: Durability,
+    /// Bytes of a preallocated WAL file.
+    pub wal_file_bytes: u64,
+    /// Bytes that may wait for the WAL writer before appends are refused.
+    pub wal_queue_bytes_max: usize,
+    /// The buffer is flushed when it holds this many bytes. Large: fewer and better compressed
+    /// segments; the WAL makes it safe.
+    pub flush_bytes: usize,
+    /// The buffer is flushed when its oldest record has been in it for this long.
+    pub flush_age: Duration,
+    /// Bytes of buffer and flushes under way together; beyond, appends wait and are then refused.
+    pub buffer_bytes_max: usize,
+    /// Appends that may wait for room in the buffer before others are refused at once.
+    pub waiting_max: usize,
+    /// How long an append waits for room in the buffer before it is refused.
+    pub wait_max: Duration,
+    /// Distinct partitions (tenant and day) in one flush.
+    pub partitions_per_flush_max: usize,
+    /// Raw bytes of a block.
+    pub block_bytes: usize,
+    /// The zstd level of freshly flushed blocks.
+    pub zstd_level: i32,
+    /// Fields with an index of their own (`--index`).
+    pub user_indexes: Vec<String>,
+    /// Bytes of decoded columns and token filters kept in memory.
+    pub cache_bytes: u64,
+    /// Roots kept behind the current one.
+    pub manifest_history: usize,
+    /// Free bytes on the disk below which appends are refused.
+    pub disk_free_bytes_min: u64,
+    /// Whether flushes run on a thread of their own; without one, only [`crate::Storage::flush`]
+    /// and a full buffer flush. For simulations.
+    pub background: bool,
+}
+
+impl Options {
+    /// The defaults for a data directory.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            durability: Durability::Fsync,
+            wal_file_bytes: 64 << 20,
+            wal_queue_bytes_max: 32 << 20,
+            flush_bytes: 48 << 20,
+            flush_age: Duration::from_secs(300),
+            buffer_bytes_max: 112 << 20,
+            waiting_max: 256,
+            wait_max: Duration::from_secs(5),
+            partitions_per_flush_max: 64,
+            block_bytes: 1 << 20,
+            zstd_level: 1,
+            user_indexes: Vec::new(),
+            cache_bytes: 64 << 20,
+            manifest_history: 10,
+            disk_free_bytes_min: 64 << 20,
+            background: true,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! A segment as queries see it: its manifest entry, and its files opened when first needed.
+
+use crate::cache::{Cache, Part};
+use crate::manifest::SegmentEntry;
+use std::path::PathBuf;
+use std::sync::Arc;
+use timberlog_disk::{Env, Open};
+use timberlog_index::SegmentIndex;
+use timberlog_segment::{Column, ColumnKey, Directory, SegmentReader};
+use timberlog_types::{Day, Error, Result};
+
+/// The opened files of a segment.
+pub struct Opened {
+    /// The `.log`.
+    pub reader: SegmentReader,
+    /// The `.redb`; `None` for a small segment, or with the reason if it is damaged.
+    pub index: Option<Result<SegmentIndex>>,
+}
+
+/// A segment that a snapshot pins.
+pub struct Segment {
+    /// What the manifest says of it.
+    pub entry: Arc<SegmentEntry>,
+    /// The day of its partition.
+    pub day: Day,
+    /// A number that no other segment of this process has: its key in the cache.
+    number: u64,
+    env: Env,
+    log: PathBuf,
+    redb: Option<PathBuf>,
+    cache: Arc<Cache>,
+}
+
+impl Opened {
+    /// Bytes of memory held, about.
+    pub fn memory_bytes(&self) -> usize {
+        self.reader.memory_bytes() + 4096
+    }
+}
+
+impl Segment {
+    pub(crate) fn new(
+        env: &Env,
+        cache: &Arc<Cache>,
+        data_dir: &std::path::Path,
+        number: u64,
+        day: Day,
+        entry: Arc<SegmentEntry>,
+    ) -> Result<Self> {
+        let path = |relative: &str| {
+            timberlog_disk::join(data_dir, relative)
+                .ok_or_else(|| Error::corrupt(format!("manifest names the path `{relative}`, which leaves the data directory")))
+        };
+        let log = path(&entry.log.path)?;
+        let redb = entry.redb.as_ref().map(|file| path(&file.path)).transpose()?;
+        Ok(Self { entry, day, number, env: env.clone(), log, redb, cache: Arc::clone(cache) })
+    }
+
+    /// The path of the `.log`.
+    pub fn log_path(&self) -> &std::path::Path {
+        &self.log
+    }
+
+    /// The path of the `.redb`, if the segment has one.
+    pub fn redb_path(&self) -> Option<&std::path::Path> {
+        self.redb.as_deref()
+    }
+
+    /// The opened files; a damaged or missing `.redb` does not fail this.
+    pub fn open(&self) -> Result<Arc<Opened>> {
+        self.cache.files(self.number, || self.open_files())
+    }
+
+    /// The blocks and names of the segment. Call [`Segment::open`] once and use its reader where
+    /// many blocks are looked at.
+    pub fn with_directory<T>(&self, look: impl FnOnce(&Directory) -> T) -> Result<T> {
+        Ok(look(self.open()?.reader.directory()))
+    }
+
+    /// A column of a block, through the cache.
+    pub fn column(&self, files: &Opened, block: u32, key: ColumnKey) -> Result<Arc<Column>> {
+        self.cache.column(self.number, block, key, || files.reader.column(block, key).map_err(|error| self.name(error.into())))
+    }
+
+    /// The token filter of a column of a block, through the cache; `None` if it has none.
+    pub fn token_filter(&self, files: &Opened, block: u32, key: ColumnKey) -> Result<Option<Arc<[u8]>>> {
+        self.cache.filter(self.number, block, key, || files.reader.filter(block, key).map_err(|error| self.name(error.into())))
+    }
+
+    fn open_files(&self) -> Result<Opened> {
+        let doing = |path: &std::path::Path| format!("segment `{}`: open `{}`", self.entry.id, path.display());
+        let file = self.env.disk.open(&self.log, Open::Read).map_err(|error| Error::io(doing(&self.log), &error))?;
+        let reader = SegmentReader::open(file).map_err(|error| self.name(error.into()))?;
+        let index = match (&self.redb, reader.redb_pages()) {
+            (Some(path), Some(pages)) => Some(
+                self.env
+                    .disk
+                    .open(path, Open::Read)
+                    .map_err(|error| Error::io(doing(path), &error))
+                    .and_then(|file| SegmentIndex::open(file, pages.clone()).map_err(|error| self.name(error.into()))),
+            ),
+            (Some(_), None) => Some(Err(self.name(Error::corrupt("the footer has no page checksums of the index")))),
+            (None, _) => None,
+        };
+        Ok(Opened { reader, index })
+    }
+
+    fn name(&self, error: Error) -> Error {
+        error.context(format!("segment `{}`", self.entry.id))
+    }
+}
+
+impl std::fmt::Debug for Segment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Segment").field("entry", &self.entry).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,30 @@
+//! A snapshot: what one query sees, whatever is flushed and committed meanwhile.
+
+use crate::segment::Segment;
+use std::sync::Arc;
+use timberlog_types::{Batch, Seq, TimeRange};
+
+/// A batch in the memory buffer. Small batches that arrived one after the other are merged, so
+/// it may stand for several sequence numbers.
+#[derive(Debug)]
+pub struct BufferedBatch {
+    /// The first sequence number in it.
+    pub seq_min: Seq,
+    /// The last sequence number in it.
+    pub seq_max: Seq,
+    /// From the oldest to the newest timestamp.
+    pub range: TimeRange,
+    /// The records.
+    pub batch: Arc<Batch>,
+}
+
+/// The records of one tenant at one instant: every acknowledged one, each once.
+#[derive(Clone, Default)]
+pub struct Snapshot {
+    /// What is not in a segment yet, in order of sequence.
+    pub batches: Vec<Arc<BufferedBatch>>,
+    /// The segments, by partition and in order of sequence within one.
+    pub segments: Vec<Arc<Segment>>,
+    /// Parts of the manifest that are damaged: answers say that these are missing.
+    pub unreachable: Vec<String>,
+}
