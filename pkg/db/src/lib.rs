@@ -1,1 +1,125 @@
-//! db
+//! The embedded database: open, append, query, snapshot, close. No server, no async runtime.
+
+mod tail;
+
+pub use tail::{Tail, TailEvent};
+pub use timberlog_disk::Env;
+pub use timberlog_filter as filter;
+pub use timberlog_query as query;
+pub use timberlog_storage::producers::ProducerBatch;
+pub use timberlog_storage::{Appended, Durability, Options, Progress, Snapshot, Stats, Storage};
+pub use timberlog_types as types;
+
+use std::sync::Arc;
+use timberlog_filter::Filter;
+use timberlog_query::{Aggregation, Explain, Groups, Page, Query, Record};
+use timberlog_types::{Batch, Result, Tenant, TimeRange};
+
+/// A database in a folder. Clones share it; the last one to go closes it.
+#[derive(Clone)]
+pub struct Database {
+    storage: Arc<Storage>,
+    tails: Arc<tail::Tails>,
+}
+
+impl Database {
+    /// Opens or creates the database of `options.data_dir`: takes its lock, checks the manifest,
+    /// replays the WAL. Blocks until it is ready; `progress` tells how far it is.
+    ///
+    /// # Errors
+    /// `Conflict` if another process has it open, `Corrupt` if the manifest is damaged beyond
+    /// falling back, `Invalid` if a newer version wrote it.
+    pub fn open(options: Options, env: Env, progress: &Progress) -> Result<Self> {
+        let tails = Arc::new(tail::Tails::default());
+        let storage = Storage::open(options, env, Arc::clone(&tails) as _, progress)?;
+        Ok(Self { storage: Arc::new(storage), tails })
+    }
+
+    /// Stores a batch and returns when it is on disk (in `async` mode: when it is written).
+    ///
+    /// # Errors
+    /// `Overloaded` when the buffer or the WAL queue is full, `Unavailable` when the disk is,
+    /// `Conflict` when a producer's number is too old, `Closed` after a failed fsync.
+    pub fn append(&self, tenant: &Tenant, batch: Batch, producer: Option<ProducerBatch>) -> Result<Appended> {
+        self.storage.append(tenant, batch, producer)
+    }
+
+    /// Stores a batch and calls `done` when it is on disk, on the thread of the WAL writer: `done`
+    /// must not block. An error that is known at once is told on the calling thread.
+    pub fn append_then(
+        &self,
+        tenant: &Tenant,
+        batch: Batch,
+        producer: Option<ProducerBatch>,
+        done: Box<dyn FnOnce(Result<Appended>) + Send>,
+    ) {
+        self.storage.append_then(tenant, batch, producer, done);
+    }
+
+    /// Whether a stream of a tenant may be written to: known, or still within `streams_max`.
+    pub fn admit_stream(&self, tenant: &Tenant, hash: u64) -> bool {
+        self.storage.admit_stream(tenant, hash)
+    }
+
+    /// Writes the whole buffer to segments and returns when they are committed.
+    pub fn flush(&self) -> Result<()> {
+        self.storage.flush()
+    }
+
+    /// What a query sees: every acknowledged record of the tenant, each once.
+    pub fn snapshot(&self, tenant: &Tenant) -> Snapshot {
+        self.storage.snapshot(tenant)
+    }
+
+    /// One page of records.
+    pub fn page(&self, query: &Query) -> Result<Page> {
+        timberlog_query::page(&self.snapshot(&query.tenant), query)
+    }
+
+    /// All records of a query in order, a page at a time, in bounded memory.
+    pub fn export(&self, query: Query) -> impl Iterator<Item = Result<Vec<Record>>> + Send + use<> {
+        timberlog_query::export(self.snapshot(&query.tenant), query)
+    }
+
+    /// Counts, by fields and by time.
+    pub fn aggregate(&self, aggregation: &Aggregation) -> Result<Groups> {
+        timberlog_query::aggregate(&self.snapshot(&aggregation.tenant), aggregation)
+    }
+
+    /// What a query would read and what it would leave out, and why; reads no column.
+    pub fn explain(&self, query: &Query) -> Result<Explain> {
+        timberlog_query::explain(&self.snapshot(&query.tenant), query)
+    }
+
+    /// The names of stream labels and fields in a range of time, sorted.
+    pub fn label_names(&self, tenant: &Tenant, range: TimeRange) -> Result<Vec<String>> {
+        timberlog_query::label_names(&self.snapshot(tenant), range)
+    }
+
+    /// The values of a stream label, of `service` or of `level` in a range of time, sorted.
+    pub fn label_values(&self, tenant: &Tenant, name: &str, range: TimeRange) -> Result<Vec<String>> {
+        timberlog_query::label_values(&self.snapshot(tenant), name, range)
+    }
+
+    /// Follows new records of a tenant that match a filter, from now on. A reader that falls
+    /// behind is told how many records it missed.
+    pub fn tail(&self, tenant: &Tenant, filter: Filter) -> Result<Tail> {
+        self.tails.subscribe(tenant, filter)
+    }
+
+    /// What the engine knows of itself.
+    pub fn stats(&self) -> Stats {
+        self.storage.stats()
+    }
+
+    /// When a batch counts as acknowledged.
+    pub fn durability(&self) -> Durability {
+        self.storage.durability()
+    }
+
+    /// Flushes everything and closes the files; the next start has nothing to replay. Appends
+    /// after this fail with `Closed`.
+    pub fn close(&self) -> Result<()> {
+        self.storage.close()
+    }
+}
