@@ -24,7 +24,7 @@ pub struct Snapshot {
     /// What is not in a segment yet, in order of sequence.
     pub batches: Vec<Arc<BufferedBatch>>,
     /// The segments, by partition and in order of sequence within one.
-    pub segments: Vec<Arc<Segment>>,
+    pub segments: Arc<Vec<Arc<Segment>>>,
     /// Parts of the manifest that are damaged: answers say that these are missing.
     pub unreachable: Vec<String>,
 }
