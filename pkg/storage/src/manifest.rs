@@ -1,0 +1,214 @@
+//! The manifest: what exists. It names all and only the files that make up the database.
+//!
+//! `manifest.json` is a small pointer to the current root; a root names one node for each tenant
+//! and month, a node lists its days and their segments. Roots and nodes are immutable JSON files
+//! under `manifest/`, each named by its parent with length and CRC32C; each root names the one
+//! before it. A commit writes the nodes that it changed and a root, makes them durable, and only
+//! then moves the pointer: before that nothing has happened, after it everything has.
+//!
+//! This module owns `manifest.json`, `manifest/` and the removal of files that nothing names any
+//! more. It must never write a file that something names, and never remove one that a kept root
+//! or a pinned [`State`] names. It does not lock the directory: the engine does.
+
+mod commit;
+mod files;
+pub mod format;
+mod invariants;
+mod load;
+mod model;
+mod month;
+mod reclaim;
+mod repair;
+#[cfg(test)]
+mod tests;
+pub mod verify;
+
+pub use load::{Chain, Loaded, load};
+pub use model::{
+    Edit, FileRef, LevelCounts, Location, LostRoot, MonthNode, Months, Partition, SEGMENT_SERVICES_MAX, SegmentEntry,
+    State, Unreachable, log_path, redb_path,
+};
+pub use month::Month;
+pub use repair::RepairReport;
+pub use verify::{Damage, Depth, VerifyReport, verify};
+
+use reclaim::Reclaim;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, Weak};
+use timberlog_disk::Env;
+use timberlog_types::{Error, ErrorKind, Result, Seq};
+
+/// The pointer to the current root, in the data directory.
+pub const POINTER_FILE: &str = "manifest.json";
+/// The folder of roots and nodes.
+pub const MANIFEST_DIR: &str = "manifest";
+/// The folder of segments: `segments/<tenant>/<day>/`.
+pub const SEGMENTS_DIR: &str = "segments";
+/// The folder of producers files.
+pub const PRODUCERS_DIR: &str = "producers";
+
+/// Settings of a manifest.
+#[derive(Clone, Copy, Debug)]
+pub struct ManifestOptions {
+    /// Roots kept behind the current one, at least 1: the start falls back to them, and their
+    /// files stay.
+    pub history: usize,
+}
+
+impl Default for ManifestOptions {
+    fn default() -> Self {
+        Self { history: 10 }
+    }
+}
+
+/// What [`Manifest::open`] found.
+#[derive(Clone, Debug, Default)]
+pub struct OpenReport {
+    /// The directory was empty and holds a new database now.
+    pub created: bool,
+    /// The current root, or the pointer to it, could not be read.
+    pub fallback: Option<Fallback>,
+    /// Months that cannot be read, for people. Their partitions are missing from every answer.
+    pub unreachable: Vec<String>,
+    /// Damage outside of the current tree: old roots that are still kept, and their nodes.
+    pub history_damage: Vec<Damage>,
+    /// Files that nothing named (leftovers of a crash), removed. Relative paths.
+    pub removed: Vec<String>,
+    /// Files that nothing names and that were left: something is damaged, `repair` comes first.
+    pub orphans_left: Vec<String>,
+}
+
+impl OpenReport {
+    /// Whether anything at all is damaged.
+    pub fn is_damaged(&self) -> bool {
+        self.fallback.is_some() || !self.unreachable.is_empty() || !self.history_damage.is_empty()
+    }
+}
+
+/// The start fell back to an older root.
+///
+/// The WAL may have been truncated up to the lost root's `flushed_seq`. Batches in
+/// `flushed_seq_used + 1 ..= flushed_seq_lost` that the WAL no longer holds are only in segments
+/// that the lost root named; those files are left where they are until `repair`. New sequence
+/// numbers must be above both.
+#[derive(Clone, Debug)]
+pub struct Fallback {
+    /// What could not be read.
+    pub lost: LostRoot,
+    /// The version that is used instead.
+    pub version_used: u64,
+    /// Its `flushed_seq`: replay starts behind it.
+    pub flushed_seq_used: Seq,
+    /// The lost root's `flushed_seq`, if the pointer could be read.
+    pub flushed_seq_lost: Option<Seq>,
+}
+
+/// The manifest of an open database. Commits come one at a time; reading never waits for them.
+pub struct Manifest {
+    env: Env,
+    data_dir: PathBuf,
+    options: ManifestOptions,
+    state: RwLock<Arc<State>>,
+    writer: Mutex<Writer>,
+}
+
+/// What only a commit touches.
+struct Writer {
+    /// Why no commit is possible any more.
+    poisoned: Option<String>,
+    /// Damage in kept roots other than the current one: nothing is cleaned while there is any.
+    history_damaged: bool,
+    /// States that someone may still hold.
+    pinned: Vec<Weak<State>>,
+    reclaim: Reclaim,
+}
+
+impl Manifest {
+    /// Opens the manifest of a data directory, whose lock the caller holds; creates a new
+    /// database if the directory has none. Removes what a crash left behind, unless something is
+    /// damaged. Call it before anything else writes into the directory.
+    pub fn open(env: &Env, data_dir: &Path, options: ManifestOptions) -> Result<(Self, OpenReport)> {
+        let options = ManifestOptions { history: options.history.max(1) };
+        let mut report = OpenReport::default();
+        let loaded = match load::load(env, data_dir)? {
+            Some(loaded) => loaded,
+            None => {
+                report.created = true;
+                commit::create(env, data_dir)?
+            }
+        };
+        let Loaded { state, chain, fallback } = loaded;
+        report.fallback = fallback;
+        report.unreachable = state.unreachable.iter().map(ToString::to_string).collect();
+        report.history_damage = chain.damage.clone();
+        let history_damaged = !chain.damage.is_empty();
+        let orphans = reclaim::orphans(env, data_dir, &state, &chain)?;
+        if state.is_damaged() || history_damaged {
+            report.orphans_left = orphans;
+        } else {
+            report.removed = reclaim::remove_orphans(env, data_dir, orphans)?;
+        }
+        let reclaim = Reclaim::new(&state, &chain);
+        let state = Arc::new(state);
+        let writer = Writer { poisoned: None, history_damaged, pinned: vec![Arc::downgrade(&state)], reclaim };
+        let manifest = Self {
+            env: env.clone(),
+            data_dir: data_dir.to_path_buf(),
+            options,
+            state: RwLock::new(state),
+            writer: Mutex::new(writer),
+        };
+        Ok((manifest, report))
+    }
+
+    /// The current state. Whoever holds it pins its files: they are not removed before it is
+    /// dropped.
+    pub fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Applies an edit: checks it, writes the next version, and returns it when it is durable.
+    /// The files of `edit.add` must be durable, with their folders, before this is called.
+    ///
+    /// After an error nothing has changed. An error of kind [`ErrorKind::Closed`] says that it is
+    /// not known whether the new version is durable: no further commit is possible, the
+    /// directory must be opened anew.
+    pub fn commit(&self, edit: Edit) -> Result<Arc<State>> {
+        let mut writer = self.writer()?;
+        let old = self.state();
+        let next = commit::apply(&old, &edit)?;
+        self.install(&mut writer, &old, next, Some(&edit))
+    }
+
+    /// Removes files that no kept root and no pinned state names any more. A commit does it too;
+    /// call this when a long-lived snapshot was dropped. Returns how many files went.
+    pub fn collect(&self) -> Result<usize> {
+        let mut writer = self.writer()?;
+        Ok(self.collect_locked(&mut writer))
+    }
+
+    /// Accepts the loss of what cannot be read: drops unreachable months and lost roots from the
+    /// manifest and cuts the chain behind a damaged old root. Months that can be read again are
+    /// kept. The next start cleans what nothing names then.
+    pub fn repair(&self) -> Result<RepairReport> {
+        let mut writer = self.writer()?;
+        let old = self.state();
+        let (next, report) = repair::repair(&self.env, &self.data_dir, &old, writer.history_damaged)?;
+        if let Some(next) = next {
+            self.install(&mut writer, &old, next, None)?;
+            writer.history_damaged = false;
+        }
+        Ok(report)
+    }
+
+    fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
+        let writer = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &writer.poisoned {
+            Some(reason) => Err(Error::new(
+                ErrorKind::Closed,
+                format!("manifest takes no more commits: {reason}; open the directory anew"),
+            )),
+            None => Ok(writer),
+        }
+    }
+}
