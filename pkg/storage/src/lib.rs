@@ -4,7 +4,15 @@
 //! WAL trimmed`. Only the manifest decides what exists. This crate is synchronous, owns its named
 //! threads, and reaches files, clock and randomness through [`timberlog_disk::Env`] alone.
 
+mod buffer;
 pub mod cache;
+mod engine;
+mod flush;
+mod memory;
+mod order;
+mod streams;
+mod view;
+pub mod stats;
 pub mod manifest;
 pub mod options;
 pub mod producers;
@@ -12,6 +20,8 @@ pub mod segment;
 pub mod snapshot;
 pub mod wal;
 
+pub use engine::{Appended, Done, Storage, Subscriber};
 pub use options::{Durability, Options};
 pub use segment::{Opened, Segment};
+pub use stats::{Progress, Stats};
 pub use snapshot::{BufferedBatch, Snapshot};

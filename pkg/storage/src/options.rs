@@ -37,6 +37,8 @@ pub struct Options {
     pub waiting_max: usize,
     /// How long an append waits for room in the buffer before it is refused.
     pub wait_max: Duration,
+    /// Active streams of one tenant; records of further ones are refused.
+    pub streams_max: usize,
     /// Distinct partitions (tenant and day) in one flush.
     pub partitions_per_flush_max: usize,
     /// Raw bytes of a block.
@@ -69,6 +71,7 @@ impl Options {
             buffer_bytes_max: 112 << 20,
             waiting_max: 256,
             wait_max: Duration::from_secs(5),
+            streams_max: 100_000,
             partitions_per_flush_max: 64,
             block_bytes: 1 << 20,
             zstd_level: 1,

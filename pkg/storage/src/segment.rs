@@ -48,8 +48,9 @@ impl Segment {
         entry: Arc<SegmentEntry>,
     ) -> Result<Self> {
         let path = |relative: &str| {
-            timberlog_disk::join(data_dir, relative)
-                .ok_or_else(|| Error::corrupt(format!("manifest names the path `{relative}`, which leaves the data directory")))
+            timberlog_disk::join(data_dir, relative).ok_or_else(|| {
+                Error::corrupt(format!("manifest names the path `{relative}`, which leaves the data directory"))
+            })
         };
         let log = path(&entry.log.path)?;
         let redb = entry.redb.as_ref().map(|file| path(&file.path)).transpose()?;
@@ -79,12 +80,16 @@ impl Segment {
 
     /// A column of a block, through the cache.
     pub fn column(&self, files: &Opened, block: u32, key: ColumnKey) -> Result<Arc<Column>> {
-        self.cache.column(self.number, block, key, || files.reader.column(block, key).map_err(|error| self.name(error.into())))
+        self.cache.column(self.number, block, key, || {
+            files.reader.column(block, key).map_err(|error| self.name(error.into()))
+        })
     }
 
     /// The token filter of a column of a block, through the cache; `None` if it has none.
     pub fn token_filter(&self, files: &Opened, block: u32, key: ColumnKey) -> Result<Option<Arc<[u8]>>> {
-        self.cache.filter(self.number, block, key, || files.reader.filter(block, key).map_err(|error| self.name(error.into())))
+        self.cache.filter(self.number, block, key, || {
+            files.reader.filter(block, key).map_err(|error| self.name(error.into()))
+        })
     }
 
     fn open_files(&self) -> Result<Opened> {
@@ -92,13 +97,13 @@ impl Segment {
         let file = self.env.disk.open(&self.log, Open::Read).map_err(|error| Error::io(doing(&self.log), &error))?;
         let reader = SegmentReader::open(file).map_err(|error| self.name(error.into()))?;
         let index = match (&self.redb, reader.redb_pages()) {
-            (Some(path), Some(pages)) => Some(
-                self.env
-                    .disk
-                    .open(path, Open::Read)
-                    .map_err(|error| Error::io(doing(path), &error))
-                    .and_then(|file| SegmentIndex::open(file, pages.clone()).map_err(|error| self.name(error.into()))),
-            ),
+            (Some(path), Some(pages)) => {
+                Some(
+                    self.env.disk.open(path, Open::Read).map_err(|error| Error::io(doing(path), &error)).and_then(
+                        |file| SegmentIndex::open(file, pages.clone()).map_err(|error| self.name(error.into())),
+                    ),
+                )
+            }
             (Some(_), None) => Some(Err(self.name(Error::corrupt("the footer has no page checksums of the index")))),
             (None, _) => None,
         };

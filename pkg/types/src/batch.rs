@@ -228,6 +228,14 @@ impl<'a> FieldColumn<'a> {
         self.entry.values == 0
     }
 
+    /// Bytes of text of all values.
+    pub fn text_bytes(self) -> usize {
+        match self.entry.values.checked_sub(1) {
+            Some(last) => u32::from_le_bytes(chunk(self.bytes, self.entry.ends + last * 4)) as usize,
+            None => 0,
+        }
+    }
+
     /// Whether every record has a value: then value `n` is that of record `n`.
     pub fn is_dense(self) -> bool {
         self.entry.sparse.is_none()

@@ -1,0 +1,587 @@
+//! The engine: takes batches in, publishes them after their fsync, flushes them, hands out
+//! snapshots.
+//!
+//!     append → producers (a duplicate?) → memory (is there room?) → WAL → published → flushed
+//!
+//! Threads: callers, the WAL writer (publishes and answers) and the flusher. Locks, each held
+//! briefly and never across I/O: view, memory, producers. Flushes are one at a time.
+
+use crate::cache::Cache;
+use crate::flush::{self, NewSegment};
+use crate::manifest::{Edit, Manifest, State};
+use crate::memory::{Admission, Memory, overloaded};
+use crate::options::{Durability, Options};
+use crate::producers::{Begin, ProducerBatch, Producers};
+use crate::snapshot::{BufferedBatch, Snapshot};
+use crate::stats::{Progress, Stats};
+use crate::streams::Streams;
+use crate::view::{Opener, View};
+use crate::wal::{self, Wal};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use timberlog_disk::Env;
+use timberlog_types::{Batch, Error, ErrorKind, Result, Seq, Tenant};
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The batch's number in the WAL; for a duplicate the number of the first one.
+    pub seq: Seq,
+    /// Records in the batch.
+    pub rows: u64,
+    /// Whether a producer had sent it before; nothing was stored again.
+    pub duplicate: bool,
+}
+
+/// Told of each batch right after it became visible, in order of sequence. Must not block.
+pub trait Subscriber: Send + Sync {
+    /// A batch is visible.
+    fn published(&self, tenant: &Tenant, batch: &Arc<BufferedBatch>);
+}
+
+/// Called once with what became of an append.
+pub type Done = Box<dyn FnOnce(Result<Appended>) + Send>;
+
+/// How often a flush that failed is tried again.
+const FLUSH_RETRY: Duration = Duration::from_secs(1);
+/// How often the flusher looks at ages and deadlines.
+const TICK: Duration = Duration::from_millis(200);
+
+/// A storage: one data directory, opened by one process.
+pub struct Storage {
+    core: Arc<Core>,
+    flusher: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Core {
+    env: Env,
+    options: Options,
+    opener: Opener,
+    view: RwLock<View>,
+    memory: Memory<PendingAppend>,
+    producers: Mutex<Producers<Done>>,
+    streams: Streams,
+    manifest: Mutex<Manifest>,
+    wal: OnceLock<Wal>,
+    subscriber: Arc<dyn Subscriber>,
+    signal: Signal,
+    counters: Counters,
+    closed: AtomicBool,
+    damage: Vec<String>,
+    /// The lock of the data directory: released when the storage goes.
+    _lock: Box<dyn Send + Sync>,
+}
+
+struct PendingAppend {
+    tenant: Tenant,
+    batch: Arc<Batch>,
+    producer: Option<ProducerBatch>,
+    done: Done,
+}
+
+#[derive(Default)]
+struct Counters {
+    records_appended: AtomicU64,
+    batches_appended: AtomicU64,
+    bytes_appended: AtomicU64,
+    records_refused: AtomicU64,
+    duplicates: AtomicU64,
+    flushes: AtomicU64,
+    flushes_failed: AtomicU64,
+    flush_ns: AtomicU64,
+    flush_error: Mutex<Option<String>>,
+}
+
+/// Wakes the flusher.
+#[derive(Default)]
+struct Signal {
+    wanted: Mutex<Wanted>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Wanted {
+    flush: bool,
+    stop: bool,
+}
+
+impl Signal {
+    fn flush(&self) {
+        lock(&self.wanted).flush = true;
+        self.changed.notify_one();
+    }
+
+    fn stop(&self) {
+        lock(&self.wanted).stop = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits for a wish, at most `wait`; returns whether to stop.
+    fn wait(&self, wait: Duration) -> bool {
+        let wanted = lock(&self.wanted);
+        let waiting = |wanted: &mut Wanted| !wanted.flush && !wanted.stop;
+        let (mut wanted, _) =
+            self.changed.wait_timeout_while(wanted, wait, waiting).unwrap_or_else(PoisonError::into_inner);
+        wanted.flush = false;
+        wanted.stop
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Storage {
+    /// Opens or creates the storage of `options.data_dir`. See `Database::open`.
+    pub fn open(options: Options, env: Env, subscriber: Arc<dyn Subscriber>, progress: &Progress) -> Result<Self> {
+        let core = Arc::new(Core::open(options, env, subscriber)?);
+        core.replay(progress)?;
+        let flusher = if core.options.background {
+            let core = Arc::clone(&core);
+            let spawned = std::thread::Builder::new().name("timberlog-flush".into()).spawn(move || core.run_flusher());
+            Some(spawned.map_err(|error| Error::io("start the flush thread", &error))?)
+        } else {
+            None
+        };
+        Ok(Self { core, flusher: Mutex::new(flusher) })
+    }
+
+    /// Stores a batch and waits until it is acknowledged.
+    pub fn append(&self, tenant: &Tenant, batch: Batch, producer: Option<ProducerBatch>) -> Result<Appended> {
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        self.append_then(tenant, batch, producer, Box::new(move |result| drop(sender.send(result))));
+        receiver.recv().unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Stores a batch and calls `done` when it is acknowledged.
+    pub fn append_then(&self, tenant: &Tenant, batch: Batch, producer: Option<ProducerBatch>, done: Done) {
+        self.core.append(tenant, batch, producer, done);
+    }
+
+    /// Whether a stream is known or may be added.
+    pub fn admit_stream(&self, tenant: &Tenant, hash: u64) -> bool {
+        self.core.streams.admit(tenant, hash, self.core.env.clock.monotonic_ns())
+    }
+
+    /// Flushes everything that is visible now.
+    pub fn flush(&self) -> Result<()> {
+        self.core.flush_all()
+    }
+
+    /// What a query of this tenant sees now.
+    pub fn snapshot(&self, tenant: &Tenant) -> Snapshot {
+        self.core.read_view().snapshot(tenant)
+    }
+
+    /// When a batch counts as acknowledged.
+    pub fn durability(&self) -> Durability {
+        self.core.options.durability
+    }
+
+    /// What the engine knows of itself.
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+
+    /// The settings.
+    pub fn options(&self) -> &Options {
+        &self.core.options
+    }
+
+    /// Stops taking batches, flushes everything, closes the files. The second call does nothing.
+    pub fn close(&self) -> Result<()> {
+        if self.core.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        for pending in self.core.memory.drain() {
+            self.core.refuse(pending, closed());
+        }
+        let wal = match self.core.wal.get() {
+            Some(wal) => wal.close().map_err(Error::from),
+            None => Ok(()),
+        };
+        self.core.signal.stop();
+        if let Some(flusher) = lock(&self.flusher).take() {
+            // A panic there was logged; what was not flushed is in the WAL.
+            let _ = flusher.join();
+        }
+        let flushed = self.core.flush_all();
+        wal.and(flushed)
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the storage did not close cleanly; the next start replays the WAL");
+        }
+    }
+}
+
+impl Core {
+    fn open(options: Options, env: Env, subscriber: Arc<dyn Subscriber>) -> Result<Self> {
+        let dir = &options.data_dir;
+        let at = |what: &str| format!("{what} `{}`", dir.display());
+        env.disk.create_dir_all(dir).map_err(|error| Error::io(at("create the data directory"), &error))?;
+        let lock = env.disk.lock(&dir.join("LOCK")).map_err(|error| match error.kind() {
+            std::io::ErrorKind::WouldBlock => Error::new(
+                ErrorKind::Conflict,
+                format!("the data directory `{}` is in use by another process", dir.display()),
+            ),
+            _ => Error::io(at("lock the data directory"), &error),
+        })?;
+        let (manifest, report) =
+            Manifest::open(&env, dir, crate::manifest::ManifestOptions { history: options.manifest_history })?;
+        let state = manifest.state();
+        let producers = match &state.producers {
+            Some(file) => Producers::read(&env, dir, file)?,
+            None => Producers::new(),
+        };
+        let cache = Arc::new(Cache::new(options.cache_bytes));
+        let opener = Opener { env: env.clone(), cache, data_dir: dir.clone() };
+        let view = View::new(state, &opener)?;
+        Ok(Self {
+            memory: Memory::new(options.buffer_bytes_max, options.waiting_max),
+            producers: Mutex::new(producers),
+            streams: Streams::new(options.streams_max),
+            manifest: Mutex::new(manifest),
+            wal: OnceLock::new(),
+            subscriber,
+            signal: Signal::default(),
+            counters: Counters::default(),
+            closed: AtomicBool::new(false),
+            damage: report.messages(),
+            view: RwLock::new(view),
+            opener,
+            env,
+            options,
+            _lock: lock,
+        })
+    }
+
+    /// Reads back what the WAL holds beyond the last flush, and starts its writer.
+    fn replay(self: &Arc<Self>, progress: &Progress) -> Result<()> {
+        let flushed_seq = self.read_view().state().flushed_seq;
+        let publish: Arc<dyn wal::Publish> = Arc::new(Publisher(Arc::downgrade(self)));
+        let mut on_frame = |frame: wal::Frame| {
+            let bytes = frame.batch.memory_bytes();
+            self.memory.take(bytes);
+            if let Some(producer) = &frame.producer {
+                lock(&self.producers).replayed(
+                    &frame.tenant,
+                    producer,
+                    frame.seq,
+                    frame.batch.rows() as u64,
+                    frame.commit_time,
+                );
+            }
+            self.publish(&frame);
+            if self.read_view().active().bytes >= self.options.flush_bytes {
+                self.flush_all()?;
+            }
+            Ok(())
+        };
+        let told = |done: u64, total: u64| {
+            progress.total_bytes.store(total, Ordering::Relaxed);
+            progress.done_bytes.store(done, Ordering::Relaxed);
+        };
+        let database_id = self.read_view().state().database_id.clone();
+        let (wal, _report) =
+            Wal::open(&self.env, self.options.wal(database_id), flushed_seq, publish, &mut on_frame, &told)?;
+        wal.truncate(self.read_view().state().flushed_seq)?;
+        // Set once: `replay` is called once.
+        let _ = self.wal.set(wal);
+        Ok(())
+    }
+
+    fn append(self: &Arc<Self>, tenant: &Tenant, batch: Batch, producer: Option<ProducerBatch>, done: Done) {
+        if self.closed.load(Ordering::SeqCst) {
+            return done(Err(closed()));
+        }
+        let batch = Arc::new(batch);
+        let done = match &producer {
+            None => done,
+            Some(producer) => match lock(&self.producers).begin(tenant, producer, done) {
+                Begin::New(done) => done,
+                Begin::Waiting => return,
+                Begin::Known(done, result) => {
+                    self.counters.duplicates.fetch_add(1, Ordering::Relaxed);
+                    return done(result);
+                }
+            },
+        };
+        if !self.options.background && self.memory.used() + batch.memory_bytes() > self.options.flush_bytes {
+            // A failed flush is tried again by the next one; meanwhile memory is bounded below.
+            let _ = self.flush_all();
+        }
+        let bytes = batch.memory_bytes();
+        let deadline = self.env.clock.monotonic_ns().saturating_add(self.options.wait_max.as_nanos() as u64);
+        let pending = PendingAppend { tenant: tenant.clone(), batch, producer, done };
+        match self.memory.admit(bytes, deadline, pending) {
+            Admission::Now(pending) => self.write(pending),
+            Admission::Later => self.signal.flush(),
+            Admission::Refused(pending, error) => self.refuse(pending, error),
+        }
+    }
+
+    /// Hands an admitted append to the WAL.
+    fn write(self: &Arc<Self>, pending: PendingAppend) {
+        let PendingAppend { tenant, batch, producer, done } = pending;
+        let (rows, bytes) = (batch.rows() as u64, batch.memory_bytes());
+        let wal_bytes = batch.as_bytes().len() as u64;
+        let core = Arc::clone(self);
+        let (acknowledged_tenant, acknowledged_producer) = (tenant.clone(), producer.clone());
+        let acknowledge = move |result: Result<Seq>| {
+            let result = result.map(|seq| Appended { seq, rows, duplicate: false });
+            match &result {
+                Ok(_) => {
+                    core.counters.records_appended.fetch_add(rows, Ordering::Relaxed);
+                    core.counters.batches_appended.fetch_add(1, Ordering::Relaxed);
+                    core.counters.bytes_appended.fetch_add(wal_bytes, Ordering::Relaxed);
+                }
+                Err(_) => {
+                    core.memory.release(bytes);
+                    core.counters.records_refused.fetch_add(rows, Ordering::Relaxed);
+                }
+            }
+            core.tell(&acknowledged_tenant, acknowledged_producer.as_ref(), done, result);
+        };
+        let append = wal::Append { tenant, batch, producer, done: Box::new(acknowledge) };
+        match self.wal.get() {
+            Some(wal) => wal.append(append),
+            None => (append.done)(Err(closed())),
+        }
+    }
+
+    fn refuse(&self, pending: PendingAppend, error: Error) {
+        self.counters.records_refused.fetch_add(pending.batch.rows() as u64, Ordering::Relaxed);
+        self.tell(&pending.tenant, pending.producer.as_ref(), pending.done, Err(error));
+    }
+
+    /// Answers an append, and the duplicates that waited for it.
+    fn tell(&self, tenant: &Tenant, producer: Option<&ProducerBatch>, done: Done, result: Result<Appended>) {
+        if let Some(producer) = producer {
+            let waiting = lock(&self.producers).finish(tenant, producer, &result, self.env.clock.now_ns());
+            for (done, result) in waiting {
+                self.counters.duplicates.fetch_add(1, Ordering::Relaxed);
+                done(result);
+            }
+        }
+        done(result);
+    }
+
+    /// Makes a batch visible.
+    fn publish(&self, frame: &wal::Frame) {
+        let batch = Arc::new(BufferedBatch::new(frame.seq, Arc::clone(&frame.batch)));
+        let now = self.env.clock.monotonic_ns();
+        let (saved, is_full) = {
+            let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+            let saved = view.publish(&frame.tenant, Arc::clone(&batch), now, self.options.partitions_per_flush_max);
+            (saved, view.active().bytes >= self.options.flush_bytes || view.next_frozen().is_some())
+        };
+        self.memory.release(saved);
+        if is_full {
+            self.signal.flush();
+        }
+        self.subscriber.published(&frame.tenant, &batch);
+    }
+
+    fn read_view(&self) -> std::sync::RwLockReadGuard<'_, View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The flusher thread.
+    fn run_flusher(self: &Arc<Self>) {
+        let mut wait = TICK;
+        loop {
+            let stop = self.signal.wait(wait);
+            if stop {
+                return;
+            }
+            wait = match self.flush_due() {
+                Ok(()) => TICK,
+                Err(error) => {
+                    tracing::error!(%error, "flush failed, trying again in {FLUSH_RETRY:?}");
+                    FLUSH_RETRY
+                }
+            };
+            self.wake_waiting();
+        }
+    }
+
+    /// Flushes what is frozen, too large or too old.
+    fn flush_due(self: &Arc<Self>) -> Result<()> {
+        loop {
+            let now = self.env.clock.monotonic_ns();
+            {
+                let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+                let active = view.active();
+                let age = Duration::from_nanos(active.since_ns.map_or(0, |since| now.saturating_sub(since)));
+                let due = active.bytes >= self.options.flush_bytes || age >= self.options.flush_age;
+                if due || (self.memory.waiting() > 0 && view.next_frozen().is_none()) {
+                    view.freeze();
+                }
+                if view.next_frozen().is_none() {
+                    return Ok(());
+                }
+            }
+            self.flush_one()?;
+            self.wake_waiting();
+        }
+    }
+
+    /// Flushes everything that is visible now.
+    fn flush_all(self: &Arc<Self>) -> Result<()> {
+        let until = {
+            let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+            view.freeze();
+            view.visible_seq()
+        };
+        while self.read_view().next_frozen().is_some_and(|generation| generation.seq_max <= until) {
+            self.flush_one()?;
+        }
+        self.wake_waiting();
+        Ok(())
+    }
+
+    /// Flushes the oldest frozen generation, if there is one.
+    fn flush_one(self: &Arc<Self>) -> Result<()> {
+        let mut manifest = lock(&self.manifest);
+        let Some(generation) = self.read_view().next_frozen() else { return Ok(()) };
+        let started = self.env.clock.monotonic_ns();
+        let result = self.flush_generation(&mut manifest, &generation);
+        match &result {
+            Ok(()) => {
+                let took = self.env.clock.monotonic_ns().saturating_sub(started);
+                self.counters.flushes.fetch_add(1, Ordering::Relaxed);
+                self.counters.flush_ns.fetch_add(took, Ordering::Relaxed);
+                *lock(&self.counters.flush_error) = None;
+                self.memory.release(generation.bytes);
+            }
+            Err(error) => {
+                self.counters.flushes_failed.fetch_add(1, Ordering::Relaxed);
+                *lock(&self.counters.flush_error) = Some(error.to_string());
+            }
+        }
+        drop(manifest);
+        result
+    }
+
+    fn flush_generation(&self, manifest: &mut Manifest, generation: &crate::buffer::Generation) -> Result<()> {
+        if let Some(wal) = self.wal.get() {
+            // In async mode rows are visible before they are synced; only synced ones are committed.
+            wal.sync_to(generation.seq_max)?;
+        }
+        let segments = flush::write(&self.env, &self.options, generation)?;
+        let producers = lock(&self.producers).encode_if_changed(self.env.clock.now_ns());
+        let producers = match producers {
+            Some(bytes) => Some(manifest.write_producers(&bytes)?),
+            None => None,
+        };
+        let mut tenants: Vec<Tenant> = segments.iter().map(|segment| segment.tenant.clone()).collect();
+        tenants.dedup();
+        let edit = Edit {
+            add: segments.into_iter().map(|NewSegment { tenant, day, entry }| (tenant, day, entry)).collect(),
+            flushed_seq: Some(generation.seq_max),
+            producers,
+            ..Edit::default()
+        };
+        let state = manifest.commit(edit)?;
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        view.committed(Arc::clone(&state), &tenants, &self.opener)?;
+        drop(view);
+        if let Some(wal) = self.wal.get()
+            && let Err(error) = wal.truncate(state.flushed_seq)
+        {
+            // Costs disk and replay time, not data: replay starts behind flushed_seq.
+            tracing::warn!(%error, "the WAL could not be trimmed");
+        }
+        Ok(())
+    }
+
+    /// Lets appends in that have room now, and refuses those that waited too long.
+    fn wake_waiting(self: &Arc<Self>) {
+        let (admitted, expired) = self.memory.wake(self.env.clock.monotonic_ns());
+        for pending in admitted {
+            self.write(pending);
+        }
+        for pending in expired {
+            self.refuse(pending, overloaded());
+        }
+    }
+
+    fn stats(&self) -> Stats {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (hits, misses) = self.opener.cache.hits_and_misses();
+        let counters = &self.counters;
+        let view = self.read_view();
+        let mut stats = Stats {
+            records_appended: get(&counters.records_appended),
+            batches_appended: get(&counters.batches_appended),
+            bytes_appended: get(&counters.bytes_appended),
+            records_refused: get(&counters.records_refused),
+            duplicates: get(&counters.duplicates),
+            buffer_records: view.generations().map(|generation| generation.rows).sum(),
+            buffer_bytes: self.memory.used() as u64,
+            appends_waiting: self.memory.waiting() as u64,
+            flushes: get(&counters.flushes),
+            flushes_failed: get(&counters.flushes_failed),
+            flush_error: lock(&counters.flush_error).clone(),
+            flush_ns: get(&counters.flush_ns),
+            manifest_version: view.state().version,
+            flushed_seq: view.state().flushed_seq,
+            visible_seq: view.visible_seq(),
+            synced_seq: self.wal.get().map_or(0, Wal::synced_seq),
+            cache_bytes: self.opener.cache.bytes(),
+            cache_hits: hits,
+            cache_misses: misses,
+            damage: self.damage.clone(),
+            ..Stats::default()
+        };
+        add_state(&mut stats, view.state());
+        add_buffer(&mut stats, &view);
+        stats
+    }
+}
+
+fn add_state(stats: &mut Stats, state: &State) {
+    stats.tenants = state.tenants.len() as u64;
+    stats.partitions = state.all_partitions().count() as u64;
+    for (_, _, entry) in state.segments() {
+        stats.segments += 1;
+        stats.segment_records += entry.rows;
+        stats.segment_raw_bytes += entry.raw_bytes;
+        stats.segment_bytes += entry.files().map(|file| file.len).sum::<u64>();
+        extend(stats, entry.range);
+    }
+}
+
+fn add_buffer(stats: &mut Stats, view: &View) {
+    for batch in view.generations().flat_map(|generation| generation.tenants.values()).flatten() {
+        extend(stats, batch.range);
+    }
+}
+
+fn extend(stats: &mut Stats, range: timberlog_types::TimeRange) {
+    stats.timestamp_min = Some(stats.timestamp_min.map_or(range.start, |min| min.min(range.start)));
+    stats.timestamp_max = Some(stats.timestamp_max.map_or(range.end, |max| max.max(range.end)));
+}
+
+/// What the WAL writer tells. Weak: the WAL belongs to the core.
+struct Publisher(std::sync::Weak<Core>);
+
+impl wal::Publish for Publisher {
+    fn publish(&self, frames: Vec<wal::Frame>) {
+        if let Some(core) = self.0.upgrade() {
+            for frame in frames {
+                core.publish(&frame);
+            }
+        }
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the database is closed")
+}

@@ -1,0 +1,130 @@
+//! The account of memory that batches hold, from admission until their segment is committed; and
+//! the bounded line of appends that wait for room.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use timberlog_types::{Error, ErrorKind};
+
+/// An append that waits for room.
+pub(crate) struct Waiting<T> {
+    pub(crate) bytes: usize,
+    pub(crate) deadline_ns: u64,
+    pub(crate) append: T,
+}
+
+/// What became of a request for room.
+pub(crate) enum Admission<T> {
+    /// There is room, and it is taken: go on with the append.
+    Now(T),
+    /// The append waits.
+    Later,
+    /// No room to wait either.
+    Refused(T, Error),
+}
+
+struct Account<T> {
+    used: usize,
+    waiting: VecDeque<Waiting<T>>,
+}
+
+pub(crate) struct Memory<T> {
+    account: Mutex<Account<T>>,
+    bytes_max: usize,
+    waiting_max: usize,
+}
+
+impl<T> Memory<T> {
+    pub(crate) fn new(bytes_max: usize, waiting_max: usize) -> Self {
+        Self { account: Mutex::new(Account { used: 0, waiting: VecDeque::new() }), bytes_max, waiting_max }
+    }
+
+    /// Takes room for an append, or puts it in line. A batch larger than all the room there is
+    /// gets in when nothing else is there.
+    pub(crate) fn admit(&self, bytes: usize, deadline_ns: u64, append: T) -> Admission<T> {
+        let mut account = self.lock();
+        if account.waiting.is_empty() && self.fits(account.used, bytes) {
+            account.used += bytes;
+            return Admission::Now(append);
+        }
+        if account.waiting.len() >= self.waiting_max {
+            return Admission::Refused(append, overloaded());
+        }
+        account.waiting.push_back(Waiting { bytes, deadline_ns, append });
+        Admission::Later
+    }
+
+    /// Takes room without asking: for replay, which flushes by itself.
+    pub(crate) fn take(&self, bytes: usize) {
+        self.lock().used += bytes;
+    }
+
+    /// Gives room back.
+    pub(crate) fn release(&self, bytes: usize) {
+        let mut account = self.lock();
+        account.used = account.used.saturating_sub(bytes);
+    }
+
+    /// The appends that have room now, which is taken for them, and those that waited too long.
+    pub(crate) fn wake(&self, now_ns: u64) -> (Vec<T>, Vec<T>) {
+        let mut account = self.lock();
+        let (mut admitted, mut expired) = (Vec::new(), Vec::new());
+        while let Some(first) = account.waiting.front() {
+            if self.fits(account.used, first.bytes) {
+                account.used += first.bytes;
+                admitted.extend(account.waiting.pop_front().map(|waiting| waiting.append));
+            } else if first.deadline_ns <= now_ns {
+                expired.extend(account.waiting.pop_front().map(|waiting| waiting.append));
+            } else {
+                break;
+            }
+        }
+        (admitted, expired)
+    }
+
+    /// All appends that wait, for a database that closes.
+    pub(crate) fn drain(&self) -> Vec<T> {
+        self.lock().waiting.drain(..).map(|waiting| waiting.append).collect()
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.lock().used
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
+    fn fits(&self, used: usize, bytes: usize) -> bool {
+        used == 0 || used + bytes <= self.bytes_max
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Account<T>> {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The refusal when the buffer is full and flushing does not keep up.
+pub(crate) fn overloaded() -> Error {
+    let kind = ErrorKind::Overloaded { retry_after: Duration::from_secs(1) };
+    Error::new(kind, "the memory buffer is full and flushing does not keep up; try again later")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_given_in_order_and_never_beyond_the_bound() {
+        let memory = Memory::new(100, 2);
+        assert!(matches!(memory.admit(500, 10, 1), Admission::Now(1)));
+        assert!(matches!(memory.admit(1, 10, 2), Admission::Later));
+        assert!(matches!(memory.admit(100, 10, 3), Admission::Later));
+        assert!(matches!(memory.admit(1, 10, 4), Admission::Refused(4, _)));
+        assert_eq!(memory.wake(9), (vec![], vec![]));
+        memory.release(450);
+        assert_eq!(memory.wake(9), (vec![2], vec![]));
+        assert_eq!(memory.wake(10), (vec![], vec![3]));
+        assert_eq!((memory.used(), memory.waiting()), (51, 0));
+    }
+}

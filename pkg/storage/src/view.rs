@@ -1,0 +1,145 @@
+//! The view: what exists and is visible at this instant, swapped forward under one short lock.
+//!
+//! Publishing a batch, freezing the buffer and committing a flush each change the view in one
+//! step, so a snapshot never sees a record twice or not at all. No I/O happens under its lock.
+
+use crate::buffer::Generation;
+use crate::cache::Cache;
+use crate::manifest::State;
+use crate::segment::Segment;
+use crate::snapshot::{BufferedBatch, Snapshot};
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use timberlog_disk::Env;
+use timberlog_types::{BatchBuilder, Result, Seq, Tenant, TimeRange};
+
+/// Makes the segment handles that a view hands out.
+pub(crate) struct Opener {
+    pub(crate) env: Env,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) data_dir: PathBuf,
+}
+
+pub(crate) struct View {
+    active: Generation,
+    frozen: VecDeque<Arc<Generation>>,
+    state: Arc<State>,
+    segments: HashMap<Tenant, Arc<Vec<Arc<Segment>>>>,
+    /// Segments opened so far: their numbers are keys of the cache and never repeat.
+    next_segment: u64,
+    visible_seq: Seq,
+    merger: BatchBuilder,
+}
+
+impl View {
+    pub(crate) fn new(state: Arc<State>, opener: &Opener) -> Result<Self> {
+        let mut view = Self {
+            active: Generation::default(),
+            frozen: VecDeque::new(),
+            visible_seq: state.flushed_seq,
+            state: Arc::clone(&state),
+            segments: HashMap::new(),
+            next_segment: 0,
+            merger: BatchBuilder::new(),
+        };
+        for tenant in state.tenants.keys() {
+            view.refresh(tenant, opener)?;
+        }
+        Ok(view)
+    }
+
+    /// Appends a published batch; returns the bytes that merging has saved.
+    pub(crate) fn publish(
+        &mut self,
+        tenant: &Tenant,
+        batch: Arc<BufferedBatch>,
+        now_ns: u64,
+        partitions_max: usize,
+    ) -> usize {
+        if !self.active.is_empty() && self.active.partitions_with(tenant, &batch) > partitions_max {
+            self.freeze();
+        }
+        self.visible_seq = batch.seq_max;
+        self.active.push(tenant, batch, now_ns, &mut self.merger)
+    }
+
+    /// Ends the active generation, if it has records.
+    pub(crate) fn freeze(&mut self) {
+        if !self.active.is_empty() {
+            self.frozen.push_back(Arc::new(std::mem::take(&mut self.active)));
+        }
+    }
+
+    /// The generation to flush next.
+    pub(crate) fn next_frozen(&self) -> Option<Arc<Generation>> {
+        self.frozen.front().cloned()
+    }
+
+    pub(crate) fn active(&self) -> &Generation {
+        &self.active
+    }
+
+    pub(crate) fn generations(&self) -> impl Iterator<Item = &Generation> {
+        self.frozen.iter().map(|generation| &**generation).chain(std::iter::once(&self.active))
+    }
+
+    /// The oldest frozen generation is in segments now.
+    pub(crate) fn committed(&mut self, state: Arc<State>, tenants: &[Tenant], opener: &Opener) -> Result<()> {
+        self.state = state;
+        for tenant in tenants {
+            self.refresh(tenant, opener)?;
+        }
+        self.frozen.pop_front();
+        Ok(())
+    }
+
+    pub(crate) fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    pub(crate) fn visible_seq(&self) -> Seq {
+        self.visible_seq
+    }
+
+    pub(crate) fn snapshot(&self, tenant: &Tenant) -> Snapshot {
+        let batches =
+            self.generations().filter_map(|generation| generation.tenants.get(tenant)).flatten().cloned().collect();
+        let unreachable = self.state.unreachable_in(tenant, TimeRange::ALL);
+        Snapshot {
+            batches,
+            segments: self.segments.get(tenant).cloned().unwrap_or_default(),
+            unreachable: unreachable
+                .map(|node| format!("partitions of {} of tenant `{}`: {}", node.month, node.tenant, node.reason))
+                .collect(),
+        }
+    }
+
+    /// Makes the list of a tenant's segments anew, keeping the handles there are.
+    fn refresh(&mut self, tenant: &Tenant, opener: &Opener) -> Result<()> {
+        let old = self.segments.remove(tenant).unwrap_or_default();
+        let handles: HashMap<&str, &Arc<Segment>> =
+            old.iter().map(|segment| (segment.entry.id.as_str(), segment)).collect();
+        let mut segments = Vec::with_capacity(old.len() + 1);
+        for (day, partition) in self.state.partitions(tenant, TimeRange::ALL) {
+            for entry in &partition.segments {
+                if let Some(&segment) = handles.get(entry.id.as_str()) {
+                    segments.push(Arc::clone(segment));
+                    continue;
+                }
+                self.next_segment += 1;
+                let segment = Segment::new(
+                    &opener.env,
+                    &opener.cache,
+                    &opener.data_dir,
+                    self.next_segment,
+                    day,
+                    Arc::clone(entry),
+                )?;
+                segments.push(Arc::new(segment));
+            }
+        }
+        self.segments.insert(tenant.clone(), Arc::new(segments));
+        Ok(())
+    }
+}
