@@ -1,0 +1,3 @@
+//! stub
+/// The version of the WAL's format.
+pub const VERSION: u16 = 1;
