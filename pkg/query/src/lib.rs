@@ -1,1 +1,32 @@
-//! query
+//! Planner and executor: answers questions about a [`timberlog_storage::Snapshot`].
+//!
+//! The way of a query: partitions → segments (by time, level and service of the manifest entry)
+//! → index lookups, intersected → token filters → blocks, read in parallel, each whole → rows.
+//! Late materialisation: the cheapest column first, the message only for rows that are left,
+//! output columns only for rows that are returned. Blocks that cannot hold a record of the answer
+//! are never read; damaged ones are left out and named in `missing`.
+//!
+//! This crate writes nothing, and knows neither query languages nor protocols.
+
+mod aggregate;
+mod budget;
+mod cursor;
+mod error;
+mod explain;
+mod labels;
+mod plan;
+mod record;
+mod request;
+mod scan;
+mod source;
+mod statistics;
+
+pub use aggregate::{Group, Groups, aggregate};
+pub use cursor::Cursor;
+pub use error::QueryError;
+pub use explain::{Explain, ExplainSegment, ExplainStep, explain};
+pub use labels::{Stream, label_names, label_values, streams};
+pub use record::Record;
+pub use request::{Aggregation, Order, Query, QueryLimits};
+pub use scan::{Export, Page, export, page};
+pub use statistics::Statistics;

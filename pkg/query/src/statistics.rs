@@ -1,0 +1,38 @@
+//! What a query looked at: every answer carries it.
+
+use serde::Serialize;
+
+/// What a query looked at and what it could leave out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Statistics {
+    /// Partitions in the snapshot.
+    pub partitions: u64,
+    /// Partitions in which some segment was left to look at.
+    pub partitions_read: u64,
+    /// Segments in the snapshot.
+    pub segments: u64,
+    /// Segments ruled out by their manifest entry.
+    pub segments_pruned: u64,
+    /// Segments of which columns were read.
+    pub segments_read: u64,
+    /// Blocks of the segments that were not ruled out.
+    pub blocks: u64,
+    /// Blocks ruled out by indexes, the block directory and token filters.
+    pub blocks_pruned: u64,
+    /// Blocks answered from counts in the block directory, without reading a column.
+    pub blocks_from_counts: u64,
+    /// Blocks of which columns were read.
+    pub blocks_read: u64,
+    /// Blocks that are damaged and were left out.
+    pub blocks_missing: u64,
+    /// Batches of the memory buffer that were looked at.
+    pub batches_read: u64,
+    /// Records in the blocks and batches that were read.
+    pub rows_scanned: u64,
+    /// Records of these that the filter let through.
+    pub rows_matched: u64,
+    /// Bytes of the columns and token filters that were looked at, as they are in memory.
+    pub bytes_read: u64,
+    /// From start to end, in ns.
+    pub elapsed_ns: u64,
+}
