@@ -7,7 +7,9 @@
 //! directory in the segment's footer.
 
 pub mod error;
+pub mod literals;
 pub mod token_filter;
 
 pub use error::IndexError;
+pub use literals::{Alternatives, Case, Edge, Tokens};
 pub use token_filter::{TokenFilter, TokenFilterError};
