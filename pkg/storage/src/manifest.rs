@@ -119,7 +119,7 @@ struct Writer {
     /// Damage in kept roots other than the current one: nothing is cleaned while there is any.
     history_damaged: bool,
     /// States that someone may still hold.
-    pinned: Vec<Weak<State>>,
+    pinned: Vec<(u64, Weak<State>)>,
     reclaim: Reclaim,
 }
 
@@ -150,7 +150,7 @@ impl Manifest {
         }
         let reclaim = Reclaim::new(&state, &chain);
         let state = Arc::new(state);
-        let writer = Writer { poisoned: None, history_damaged, pinned: vec![Arc::downgrade(&state)], reclaim };
+        let writer = Writer { poisoned: None, history_damaged, pinned: vec![(state.version, Arc::downgrade(&state))], reclaim };
         let manifest = Self {
             env: env.clone(),
             data_dir: data_dir.to_path_buf(),
@@ -176,8 +176,11 @@ impl Manifest {
     pub fn commit(&self, edit: Edit) -> Result<Arc<State>> {
         let mut writer = self.writer()?;
         let old = self.state();
-        let next = commit::apply(&old, &edit)?;
-        self.install(&mut writer, &old, next, Some(&edit))
+        let next = commit::apply(&old, &edit, self.options.history)?;
+        let state = self.install(&mut writer, &old, next, Some(&edit))?;
+        drop(old);
+        self.collect_locked(&mut writer);
+        Ok(state)
     }
 
     /// Removes files that no kept root and no pinned state names any more. A commit does it too;

@@ -133,6 +133,7 @@ pub struct DayEntry {
     /// `2026-11-21`.
     pub day: String,
     /// In the order of their sequence ranges.
+    #[serde(with = "shared")]
     pub segments: Vec<Arc<SegmentEntry>>,
 }
 
@@ -264,6 +265,21 @@ fn key(tenant: &str, month: &str) -> Result<(Tenant, Month), FormatError> {
     let tenant = Tenant::new(tenant).map_err(|error| damaged(error.message))?;
     let month = Month::parse(month).ok_or_else(|| damaged(format!("`{month}` is not a month")))?;
     Ok((tenant, month))
+}
+
+/// A list of entries that are shared in memory.
+mod shared {
+    use crate::manifest::model::SegmentEntry;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::sync::Arc;
+
+    pub fn serialize<S: Serializer>(entries: &[Arc<SegmentEntry>], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(entries.iter().map(|entry| &**entry))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<SegmentEntry>>, D::Error> {
+        Ok(Vec::<SegmentEntry>::deserialize(deserializer)?.into_iter().map(Arc::new).collect())
+    }
 }
 
 /// `{"start": ns, "end": ns}`, both included.
