@@ -1,2 +1,37 @@
-//! The `timberlog` binary.
-fn main() {}
+//! The `timberlog` binary: reads flags, environment and the configuration file, and hands over to
+//! one file per subcommand. No logic lives here.
+
+mod config;
+mod exit;
+mod serve;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// A log database: what it acknowledged is on disk, what it stored is found in milliseconds.
+#[derive(Parser)]
+#[command(name = "timberlog", version, about, after_help = exit::HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(Box<serve::Arguments>),
+}
+
+fn main() -> ExitCode {
+    let arguments = match config::arguments::<Arguments>() {
+        Ok(arguments) => arguments,
+        Err(error) => return exit::report(&error),
+    };
+    let result = match arguments.command {
+        Command::Serve(arguments) => serve::run(*arguments),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => exit::report(&error),
+    }
+}

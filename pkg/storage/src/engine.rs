@@ -6,12 +6,13 @@
 //! Threads: callers, the WAL writer (publishes and answers) and the flusher. Locks, each held
 //! briefly and never across I/O: view, memory, producers. Flushes are one at a time.
 
+use crate::buffer::Generation;
 use crate::cache::Cache;
 use crate::flush::{self, NewSegment};
-use crate::manifest::{Edit, Manifest, State};
+use crate::manifest::{Edit, FileRef, LostRoot, Manifest, ManifestOptions, OpenReport, PRODUCERS_DIR, State};
 use crate::memory::{Admission, Memory, overloaded};
 use crate::options::{Durability, Options};
-use crate::producers::{Begin, ProducerBatch, Producers};
+use crate::producers::{Begin, PRODUCERS_FILE_BYTES_MAX, ProducerBatch, Producers, Stored};
 use crate::snapshot::{BufferedBatch, Snapshot};
 use crate::stats::{Progress, Stats};
 use crate::streams::Streams;
@@ -21,11 +22,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use timberlog_disk::Env;
+use timberlog_disk::{Env, Open};
 use timberlog_types::{Batch, Error, ErrorKind, Result, Seq, Tenant};
 
 /// What became of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// The batch's number in the WAL; for a duplicate the number of the first one.
     pub seq: Seq,
@@ -33,6 +34,9 @@ pub struct Appended {
     pub rows: u64,
     /// Whether a producer had sent it before; nothing was stored again.
     pub duplicate: bool,
+    /// For a duplicate: what the first answer said of refused records
+    /// ([`ProducerBatch::refused`]).
+    pub refused: Vec<u8>,
 }
 
 /// Told of each batch right after it became visible, in order of sequence. Must not block.
@@ -61,15 +65,18 @@ struct Core {
     opener: Opener,
     view: RwLock<View>,
     memory: Memory<PendingAppend>,
-    producers: Mutex<Producers<Done>>,
+    producers: Producers<Done>,
     streams: Streams,
-    manifest: Mutex<Manifest>,
+    manifest: Manifest,
+    /// Held by the one flush that runs.
+    flushing: Mutex<()>,
     wal: OnceLock<Wal>,
     subscriber: Arc<dyn Subscriber>,
     signal: Signal,
     counters: Counters,
     closed: AtomicBool,
-    damage: Vec<String>,
+    /// What the start found damaged, for people.
+    damage: Mutex<Vec<String>>,
     /// The lock of the data directory: released when the storage goes.
     _lock: Box<dyn Send + Sync>,
 }
@@ -232,27 +239,27 @@ impl Core {
             ),
             _ => Error::io(at("lock the data directory"), &error),
         })?;
-        let (manifest, report) =
-            Manifest::open(&env, dir, crate::manifest::ManifestOptions { history: options.manifest_history })?;
+        let (manifest, report) = Manifest::open(&env, dir, ManifestOptions { history: options.manifest_history })?;
         let state = manifest.state();
         let producers = match &state.producers {
-            Some(file) => Producers::read(&env, dir, file)?,
-            None => Producers::new(),
+            Some(file) => read_producers(&env, &options, file)?,
+            None => Producers::default(),
         };
         let cache = Arc::new(Cache::new(options.cache_bytes));
         let opener = Opener { env: env.clone(), cache, data_dir: dir.clone() };
         let view = View::new(state, &opener)?;
         Ok(Self {
             memory: Memory::new(options.buffer_bytes_max, options.waiting_max),
-            producers: Mutex::new(producers),
+            producers,
             streams: Streams::new(options.streams_max),
-            manifest: Mutex::new(manifest),
+            manifest,
+            flushing: Mutex::new(()),
             wal: OnceLock::new(),
             subscriber,
             signal: Signal::default(),
             counters: Counters::default(),
             closed: AtomicBool::new(false),
-            damage: report.messages(),
+            damage: Mutex::new(damage(&report)),
             view: RwLock::new(view),
             opener,
             env,
@@ -268,15 +275,6 @@ impl Core {
         let mut on_frame = |frame: wal::Frame| {
             let bytes = frame.batch.memory_bytes();
             self.memory.take(bytes);
-            if let Some(producer) = &frame.producer {
-                lock(&self.producers).replayed(
-                    &frame.tenant,
-                    producer,
-                    frame.seq,
-                    frame.batch.rows() as u64,
-                    frame.commit_time,
-                );
-            }
             self.publish(&frame);
             if self.read_view().active().bytes >= self.options.flush_bytes {
                 self.flush_all()?;
@@ -288,8 +286,15 @@ impl Core {
             progress.done_bytes.store(done, Ordering::Relaxed);
         };
         let database_id = self.read_view().state().database_id.clone();
-        let (wal, _report) =
+        let (wal, report) =
             Wal::open(&self.env, self.options.wal(database_id), flushed_seq, publish, &mut on_frame, &told)?;
+        if report.frames > 0 {
+            tracing::info!(batches = report.frames, records = report.rows, bytes = report.bytes, "replayed the WAL");
+        }
+        for damage in &report.damages {
+            tracing::error!("{damage}");
+            lock(&self.damage).push(damage.to_string());
+        }
         wal.truncate(self.read_view().state().flushed_seq)?;
         // Set once: `replay` is called once.
         let _ = self.wal.set(wal);
@@ -303,13 +308,11 @@ impl Core {
         let batch = Arc::new(batch);
         let done = match &producer {
             None => done,
-            Some(producer) => match lock(&self.producers).begin(tenant, producer, done) {
+            Some(number) => match self.producers.begin(tenant, number, done) {
                 Begin::New(done) => done,
                 Begin::Waiting => return,
-                Begin::Known(done, result) => {
-                    self.counters.duplicates.fetch_add(1, Ordering::Relaxed);
-                    return done(result);
-                }
+                Begin::Done(stored, done) => return self.repeat(done, stored),
+                Begin::Refused(error, done) => return done(Err(error)),
             },
         };
         if !self.options.background && self.memory.used() + batch.memory_bytes() > self.options.flush_bytes {
@@ -332,48 +335,69 @@ impl Core {
         let (rows, bytes) = (batch.rows() as u64, batch.memory_bytes());
         let wal_bytes = batch.as_bytes().len() as u64;
         let core = Arc::clone(self);
-        let (acknowledged_tenant, acknowledged_producer) = (tenant.clone(), producer.clone());
-        let acknowledge = move |result: Result<Seq>| {
-            let result = result.map(|seq| Appended { seq, rows, duplicate: false });
-            match &result {
-                Ok(_) => {
-                    core.counters.records_appended.fetch_add(rows, Ordering::Relaxed);
-                    core.counters.batches_appended.fetch_add(1, Ordering::Relaxed);
-                    core.counters.bytes_appended.fetch_add(wal_bytes, Ordering::Relaxed);
-                }
-                Err(_) => {
-                    core.memory.release(bytes);
-                    core.counters.records_refused.fetch_add(rows, Ordering::Relaxed);
+        let (told_tenant, told_producer) = (tenant.clone(), producer.clone());
+        let acknowledge = move |result: Result<Seq>| match result {
+            Ok(seq) => {
+                core.counters.records_appended.fetch_add(rows, Ordering::Relaxed);
+                core.counters.batches_appended.fetch_add(1, Ordering::Relaxed);
+                core.counters.bytes_appended.fetch_add(wal_bytes, Ordering::Relaxed);
+                done(Ok(Appended { seq, rows, duplicate: false, refused: Vec::new() }));
+            }
+            Err(error) => {
+                core.memory.release(bytes);
+                core.fail(&told_tenant, told_producer.as_ref(), rows, done, error);
+            }
+        };
+        // The WAL drops `done` uncalled when it refuses at once; the slot lets it be called here.
+        let slot = Arc::new(Mutex::new(Some(acknowledge)));
+        let told = Arc::clone(&slot);
+        let tell = move |result| {
+            let acknowledge = lock(&told).take();
+            if let Some(acknowledge) = acknowledge {
+                acknowledge(result);
+            }
+        };
+        let appended = match self.wal.get() {
+            Some(wal) => wal.append(wal::Append { tenant, batch, producer, done: Box::new(tell) }).map(|()| wal),
+            None => Err(closed()),
+        };
+        match appended {
+            Ok(wal) if !self.options.background => drop(wal.step()),
+            Ok(_) => {}
+            Err(error) => {
+                let acknowledge = lock(&slot).take();
+                if let Some(acknowledge) = acknowledge {
+                    acknowledge(Err(error));
                 }
             }
-            core.tell(&acknowledged_tenant, acknowledged_producer.as_ref(), done, result);
-        };
-        let append = wal::Append { tenant, batch, producer, done: Box::new(acknowledge) };
-        match self.wal.get() {
-            Some(wal) => wal.append(append),
-            None => (append.done)(Err(closed())),
         }
     }
 
     fn refuse(&self, pending: PendingAppend, error: Error) {
-        self.counters.records_refused.fetch_add(pending.batch.rows() as u64, Ordering::Relaxed);
-        self.tell(&pending.tenant, pending.producer.as_ref(), pending.done, Err(error));
+        let rows = pending.batch.rows() as u64;
+        self.fail(&pending.tenant, pending.producer.as_ref(), rows, pending.done, error);
     }
 
-    /// Answers an append, and the duplicates that waited for it.
-    fn tell(&self, tenant: &Tenant, producer: Option<&ProducerBatch>, done: Done, result: Result<Appended>) {
-        if let Some(producer) = producer {
-            let waiting = lock(&self.producers).finish(tenant, producer, &result, self.env.clock.now_ns());
-            for (done, result) in waiting {
-                self.counters.duplicates.fetch_add(1, Ordering::Relaxed);
-                done(result);
-            }
+    /// Answers an append that was not stored, and the duplicates that waited for it.
+    fn fail(&self, tenant: &Tenant, producer: Option<&ProducerBatch>, rows: u64, done: Done, error: Error) {
+        self.counters.records_refused.fetch_add(rows, Ordering::Relaxed);
+        let waiting = producer.map_or_else(Vec::new, |producer| self.producers.abort(tenant, producer));
+        for done in waiting {
+            done(Err(error.clone()));
         }
-        done(result);
+        done(Err(error));
+    }
+
+    /// Answers a duplicate as the first one was answered.
+    fn repeat(&self, done: Done, stored: Stored) {
+        self.counters.duplicates.fetch_add(1, Ordering::Relaxed);
+        let Stored { seq, accepted, refused, .. } = stored;
+        done(Ok(Appended { seq, rows: u64::from(accepted), duplicate: true, refused }));
     }
 
     /// Makes a batch visible.
     fn publish(&self, frame: &wal::Frame) {
+        let waiting = self.remember(frame);
         let batch = Arc::new(BufferedBatch::new(frame.seq, Arc::clone(&frame.batch)));
         let now = self.env.clock.monotonic_ns();
         let (saved, is_full) = {
@@ -386,6 +410,20 @@ impl Core {
             self.signal.flush();
         }
         self.subscriber.published(&frame.tenant, &batch);
+        for (done, stored) in waiting {
+            self.repeat(done, stored);
+        }
+    }
+
+    /// Remembers a producer's batch before it is visible, so before a flush can take its frame out
+    /// of the WAL. Returns the duplicates that waited for it, with their answer.
+    fn remember(&self, frame: &wal::Frame) -> Vec<(Done, Stored)> {
+        let Some(producer) = &frame.producer else { return Vec::new() };
+        let accepted = u32::try_from(frame.batch.rows()).unwrap_or(u32::MAX);
+        let stored =
+            Stored { seq: frame.seq, commit_time: frame.commit_time, accepted, refused: producer.refused.clone() };
+        let waiting = self.producers.complete(&frame.tenant, producer, stored.clone());
+        waiting.into_iter().map(|done| (done, stored.clone())).collect()
     }
 
     fn read_view(&self) -> std::sync::RwLockReadGuard<'_, View> {
@@ -448,10 +486,10 @@ impl Core {
 
     /// Flushes the oldest frozen generation, if there is one.
     fn flush_one(self: &Arc<Self>) -> Result<()> {
-        let mut manifest = lock(&self.manifest);
+        let _one_at_a_time = lock(&self.flushing);
         let Some(generation) = self.read_view().next_frozen() else { return Ok(()) };
         let started = self.env.clock.monotonic_ns();
-        let result = self.flush_generation(&mut manifest, &generation);
+        let result = self.flush_generation(&generation);
         match &result {
             Ok(()) => {
                 let took = self.env.clock.monotonic_ns().saturating_sub(started);
@@ -465,21 +503,16 @@ impl Core {
                 *lock(&self.counters.flush_error) = Some(error.to_string());
             }
         }
-        drop(manifest);
         result
     }
 
-    fn flush_generation(&self, manifest: &mut Manifest, generation: &crate::buffer::Generation) -> Result<()> {
-        if let Some(wal) = self.wal.get() {
-            // In async mode rows are visible before they are synced; only synced ones are committed.
-            wal.sync_to(generation.seq_max)?;
+    fn flush_generation(&self, generation: &Generation) -> Result<()> {
+        if let (Durability::Async { .. }, Some(wal)) = (self.options.durability, self.wal.get()) {
+            // Rows are visible before they are synced, but only synced ones are committed.
+            wal.sync()?;
         }
         let segments = flush::write(&self.env, &self.options, generation)?;
-        let producers = lock(&self.producers).encode_if_changed(self.env.clock.now_ns());
-        let producers = match producers {
-            Some(bytes) => Some(manifest.write_producers(&bytes)?),
-            None => None,
-        };
+        let producers = self.write_producers(generation.seq_max)?;
         let mut tenants: Vec<Tenant> = segments.iter().map(|segment| segment.tenant.clone()).collect();
         tenants.dedup();
         let edit = Edit {
@@ -488,7 +521,7 @@ impl Core {
             producers,
             ..Edit::default()
         };
-        let state = manifest.commit(edit)?;
+        let state = self.manifest.commit(edit)?;
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         view.committed(Arc::clone(&state), &tenants, &self.opener)?;
         drop(view);
@@ -499,6 +532,22 @@ impl Core {
             tracing::warn!(%error, "the WAL could not be trimmed");
         }
         Ok(())
+    }
+
+    /// Writes the producers that changed since the last root, as of `flushed_seq`.
+    fn write_producers(&self, flushed_seq: Seq) -> Result<Option<FileRef>> {
+        if self.producers.newest_seq() <= self.read_view().state().flushed_seq {
+            return Ok(None);
+        }
+        let bytes = self.producers.encode(flushed_seq);
+        let path = format!("{PRODUCERS_DIR}/{flushed_seq:020}.producers");
+        let folder = self.options.data_dir.join(PRODUCERS_DIR);
+        let (disk, file) = (&*self.env.disk, self.options.data_dir.join(&path));
+        disk.create_dir_all(&folder)
+            .and_then(|()| timberlog_disk::atomic::write_new(disk, &file, &bytes))
+            .and_then(|()| disk.sync_dir(&folder))
+            .map_err(|error| Error::io(format!("write `{}`", file.display()), &error))?;
+        Ok(Some(FileRef { path, len: bytes.len() as u64, crc32c: crc32c::crc32c(&bytes) }))
     }
 
     /// Lets appends in that have room now, and refuses those that waited too long.
@@ -537,7 +586,7 @@ impl Core {
             cache_bytes: self.opener.cache.bytes(),
             cache_hits: hits,
             cache_misses: misses,
-            damage: self.damage.clone(),
+            damage: lock(&self.damage).clone(),
             ..Stats::default()
         };
         add_state(&mut stats, view.state());
@@ -580,6 +629,37 @@ impl wal::Publish for Publisher {
             }
         }
     }
+
+    fn synced(&self, _: Seq) {}
+}
+
+fn read_producers(env: &Env, options: &Options, file: &FileRef) -> Result<Producers<Done>> {
+    let doing = format!("read producers file `{}`", file.path);
+    let path = timberlog_disk::join(&options.data_dir, &file.path)
+        .ok_or_else(|| Error::corrupt(format!("{doing}: the path leaves the data directory")))?;
+    let bytes = env
+        .disk
+        .open(&path, Open::Read)
+        .and_then(|file| file.read_all(PRODUCERS_FILE_BYTES_MAX))
+        .map_err(|error| Error::io(&doing, &error))?;
+    if crc32c::crc32c(&bytes) != file.crc32c {
+        return Err(Error::corrupt(format!("{doing}: checksum mismatch")));
+    }
+    Producers::decode(&bytes).map_err(|error| error.context(doing))
+}
+
+/// What the manifest found damaged, for people.
+fn damage(report: &OpenReport) -> Vec<String> {
+    let mut damage = report.unreachable.clone();
+    damage.extend(report.fallback.iter().map(|fallback| {
+        let LostRoot { path, reason, .. } = &fallback.lost;
+        format!("manifest root `{path}` is damaged ({reason}); version {} is used instead", fallback.version_used)
+    }));
+    damage.extend(report.history_damage.iter().map(ToString::to_string));
+    for message in &damage {
+        tracing::error!("{message}");
+    }
+    damage
 }
 
 fn closed() -> Error {

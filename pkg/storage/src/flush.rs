@@ -7,7 +7,7 @@
 //! edit. A flush that fails leaves files that no manifest names; the next start removes them.
 
 use crate::buffer::Generation;
-use crate::manifest::{FileRef, SegmentEntry};
+use crate::manifest::{FileRef, LevelCounts, Location, SEGMENT_SERVICES_MAX, SegmentEntry, log_path, redb_path};
 use crate::options::Options;
 use crate::order::order;
 use crate::snapshot::BufferedBatch;
@@ -16,8 +16,8 @@ use std::path::Path;
 use std::sync::Arc;
 use timberlog_disk::{Env, Open};
 use timberlog_index::{TokenFilter, UserIndexInput};
-use timberlog_segment::{ColumnKey, RowRef, SegmentWriter, WriterOptions};
-use timberlog_types::{Batch, Day, Error, FieldColumn, Result, Tenant};
+use timberlog_segment::{Directory, RowRef, SegmentWriter, WriterOptions};
+use timberlog_types::{Batch, Day, Error, FieldColumn, Result, Seq, Tenant};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Raw bytes below which a segment has no `.redb`: its directory suffices.
@@ -74,12 +74,11 @@ impl Writing<'_> {
         let batches: Vec<Arc<Batch>> = buffered.iter().map(|batch| Arc::clone(&batch.batch)).collect();
         let ordered = order(&batches, rows, self.day, self.options.block_bytes);
         let id = segment_id(self.env);
-        let folder = format!("segments/{}/{}", self.tenant, self.day);
-        let (log_path, redb_path) = (format!("{folder}/{id}.log"), format!("{folder}/{id}.redb"));
-        let folder = self.options.data_dir.join(folder);
+        let (log_path, redb_path) = (log_path(self.tenant, self.day, &id), redb_path(self.tenant, self.day, &id));
+        let log = self.options.data_dir.join(&log_path);
+        let folder = log.parent().unwrap_or(&self.options.data_dir).to_path_buf();
         self.env.disk.create_dir_all(&folder).map_err(|error| doing("create", &folder, &error))?;
 
-        let log = self.options.data_dir.join(&log_path);
         let file = self.env.disk.open(&log, Open::CreateNew).map_err(|error| doing("create", &log, &error))?;
         let mut writer = SegmentWriter::new(Arc::clone(&file), self.writer_options(&id))?;
         let mut indexes = UserIndexes::new(&self.options.user_indexes, &batches);
@@ -92,8 +91,7 @@ impl Writing<'_> {
             indexes.add(number as u32, rows);
         }
         let directory = writer.directory();
-        let raw_bytes: u64 = directory.blocks.iter().map(|block| block.raw_bytes).sum();
-        let built = if raw_bytes >= INDEX_RAW_BYTES_MIN || !indexes.is_empty() {
+        let built = if directory.raw_bytes() >= INDEX_RAW_BYTES_MIN || !indexes.is_empty() {
             Some(timberlog_index::build(directory, &indexes.finish())?)
         } else {
             None
@@ -107,16 +105,12 @@ impl Writing<'_> {
         };
         self.env.disk.sync_dir(&folder).map_err(|error| doing("fsync", &folder, &error))?;
         let log = FileRef { path: log_path, len: finished.len, crc32c: finished.crc32c };
-        let entry = SegmentEntry::new(id, seq_range(buffered, rows), &finished.directory, log, redb);
+        let entry = entry(id, seq_range(buffered, rows), &finished.directory, log, redb);
         Ok(NewSegment { tenant: self.tenant.clone(), day: self.day, entry })
     }
 
     fn writer_options(&self, id: &str) -> WriterOptions {
-        WriterOptions {
-            id: id.to_owned(),
-            tenant: self.tenant.as_str().to_owned(),
-            zstd_level: self.options.zstd_level,
-        }
+        WriterOptions { segment_id: id.to_owned(), tenant: self.tenant.clone(), zstd_level: self.options.zstd_level }
     }
 
     fn write_redb(&self, relative: String, bytes: &[u8]) -> Result<FileRef> {
@@ -127,8 +121,40 @@ impl Writing<'_> {
     }
 }
 
+fn entry(
+    id: String,
+    (seq_min, seq_max): (Seq, Seq),
+    directory: &Directory,
+    log: FileRef,
+    redb: Option<FileRef>,
+) -> SegmentEntry {
+    let mut levels = LevelCounts::default();
+    let mut services: BTreeMap<String, u64> = BTreeMap::new();
+    for block in &directory.blocks {
+        for &(spelling, rows) in &block.levels {
+            levels.add(directory.levels[spelling as usize].level, u64::from(rows));
+        }
+        for &(service, rows) in &block.services {
+            *services.entry(directory.services[service as usize].clone()).or_default() += u64::from(rows);
+        }
+    }
+    SegmentEntry {
+        id,
+        seq_min,
+        seq_max,
+        range: directory.range(),
+        rows: directory.rows(),
+        raw_bytes: directory.raw_bytes(),
+        log,
+        redb,
+        levels,
+        services: (services.len() <= SEGMENT_SERVICES_MAX).then_some(services),
+        location: Location::Local,
+    }
+}
+
 /// From the first to the last sequence number that the rows can have.
-fn seq_range(batches: &[Arc<BufferedBatch>], rows: &[RowRef]) -> (u64, u64) {
+fn seq_range(batches: &[Arc<BufferedBatch>], rows: &[RowRef]) -> (Seq, Seq) {
     let of = |row: Option<&RowRef>| row.and_then(|row| batches.get(row.batch as usize));
     (of(rows.first()).map_or(0, |batch| batch.seq_min), of(rows.last()).map_or(0, |batch| batch.seq_max))
 }

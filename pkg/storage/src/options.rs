@@ -1,5 +1,6 @@
 //! Settings of a storage: every limit on memory, files and time, with its default and why.
 
+use crate::wal::{Threading, WalOptions};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -80,6 +81,17 @@ impl Options {
             manifest_history: 10,
             disk_free_bytes_min: 64 << 20,
             background: true,
+        }
+    }
+
+    /// The settings of the WAL.
+    pub(crate) fn wal(&self, database_id: String) -> WalOptions {
+        WalOptions {
+            durability: self.durability,
+            file_bytes: self.wal_file_bytes,
+            queue_bytes_max: self.wal_queue_bytes_max,
+            threading: if self.background { Threading::Own } else { Threading::Stepped },
+            ..WalOptions::new(self.data_dir.join("wal"), database_id)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A segment as queries see it: its manifest entry, and its files opened when first needed.
 
-use crate::cache::{Cache, Part};
+use crate::cache::Cache;
 use crate::manifest::SegmentEntry;
 use std::path::PathBuf;
 use std::sync::Arc;

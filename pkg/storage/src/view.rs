@@ -109,9 +109,7 @@ impl View {
         Snapshot {
             batches,
             segments: self.segments.get(tenant).cloned().unwrap_or_default(),
-            unreachable: unreachable
-                .map(|node| format!("partitions of {} of tenant `{}`: {}", node.month, node.tenant, node.reason))
-                .collect(),
+            unreachable: unreachable.map(ToString::to_string).collect(),
         }
     }
 

@@ -1,0 +1,98 @@
+//! Flags, environment, configuration file: a flag wins over the environment, the environment over
+//! the file, the file over the default.
+//!
+//! The file is YAML: the long names of the flags of `serve` without their dashes, `data-dir: /var/lib/timberlog`. Its
+//! settings are turned into flags in front of the real ones, so that each setting is defined,
+//! checked and documented in one place.
+
+use anyhow::{Context, Result, anyhow};
+use clap::{CommandFactory, Parser};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+use timberlog_types::Error;
+
+/// The flag that names the file, and its environment variable.
+const FLAG: &str = "--config";
+const VARIABLE: &str = "TIMBERLOG_CONFIG";
+/// A configuration file is a page, not a book.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Parses the command line, with the configuration file behind it.
+pub fn arguments<T: Parser>() -> Result<T> {
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    if words.get(1).is_some_and(|command| command == "serve")
+        && let Some(path) = file(&words)
+    {
+        let settings = read(Path::new(&path))?;
+        let known = T::command().find_subcommand("serve").cloned().unwrap_or_default();
+        let flags = flags(&settings, &known).with_context(|| format!("configuration file `{}`", Path::new(&path).display()))?;
+        words.splice(2..2, flags);
+    }
+    Ok(T::try_parse_from(words)?)
+}
+
+/// The file that the command line or the environment names.
+fn file(words: &[OsString]) -> Option<OsString> {
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        if word == FLAG {
+            return words.next().cloned();
+        }
+        if let Some(path) = word.to_str().and_then(|word| word.strip_prefix(FLAG)?.strip_prefix('=')) {
+            return Some(path.into());
+        }
+    }
+    std::env::var_os(VARIABLE).filter(|path| !path.is_empty())
+}
+
+type Settings = BTreeMap<String, serde_json::Value>;
+
+fn read(path: &Path) -> Result<Settings> {
+    let doing = || format!("read configuration file `{}`", path.display());
+    let io = |error: std::io::Error| Error::io(doing(), &error);
+    if std::fs::metadata(path).map_err(io)?.len() > FILE_BYTES_MAX {
+        return Err(Error::invalid(format!("{}: longer than {FILE_BYTES_MAX} bytes", doing())).into());
+    }
+    let text = std::fs::read_to_string(path).map_err(io)?;
+    if text.trim().is_empty() {
+        return Ok(Settings::new());
+    }
+    serde_saphyr::from_str(&text).map_err(|error| Error::invalid(format!("{}: {error}", doing())).into())
+}
+
+/// The settings as flags, without those that the environment sets.
+fn flags(settings: &Settings, known: &clap::Command) -> Result<Vec<OsString>> {
+    let mut flags = Vec::new();
+    for (name, value) in settings {
+        let argument = known
+            .get_arguments()
+            .find(|argument| argument.get_long() == Some(name) && name != "config")
+            .ok_or_else(|| Error::invalid(format!("unknown setting `{name}`; `timberlog serve --help` lists them")))?;
+        if argument.get_env().is_some_and(|variable| std::env::var_os(variable).is_some()) {
+            continue;
+        }
+        let takes_value = argument.get_action().takes_values();
+        match value {
+            serde_json::Value::Bool(false) if !takes_value => {}
+            serde_json::Value::Bool(true) if !takes_value => flags.push(format!("--{name}").into()),
+            value if takes_value => flags.push(format!("--{name}={}", text(name, value)?).into()),
+            _ => return Err(Error::invalid(format!("setting `{name}`: expected true or false")).into()),
+        }
+    }
+    Ok(flags)
+}
+
+fn text(name: &str, value: &serde_json::Value) -> Result<String> {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(number) => Ok(number.to_string()),
+        Value::Bool(flag) => Ok(flag.to_string()),
+        Value::Array(items) => {
+            let items: Result<Vec<String>> = items.iter().map(|item| text(name, item)).collect();
+            Ok(items?.join(","))
+        }
+        Value::Null | Value::Object(_) => Err(anyhow!(Error::invalid(format!("setting `{name}`: expected a text, a number or a list")))),
+    }
+}
