@@ -16,6 +16,8 @@ mod evaluate;
 mod json;
 mod matcher;
 mod pattern;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod verdict;
 
