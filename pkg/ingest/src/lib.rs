@@ -1,1 +1,94 @@
-//! ingest
+//! Decoders: from the bytes of a request straight into the columns of a [`Batch`].
+//!
+//! This crate owns what a JSON key means (`docs/ingest.md`), the limits on a record, and the
+//! reasons given for what is refused. It borrows from the body and allocates nothing per record
+//! once its buffers have grown. It never stores anything, never guesses a content type, and knows
+//! no protocol: `api` hands it bytes or plain entries.
+
+mod body;
+mod decoded;
+mod entry;
+mod labels;
+mod options;
+mod record;
+mod roles;
+mod scan;
+mod streams;
+mod text;
+mod unescape;
+
+#[cfg(test)]
+mod tests;
+
+pub use decoded::{Decoded, IngestError, REFUSALS_LISTED_MAX, Refused};
+pub use entry::{LogEntry, RecordInput, push_record};
+pub use options::{DecodeOptions, Limits, NoStreamLimit, STREAM_LABELS_MAX, StreamRegistry};
+
+use timberlog_types::{Batch, BatchBuilder};
+
+/// Decodes bodies into batches. It keeps its buffers from one body to the next: keep one for each
+/// thread or connection.
+#[derive(Default)]
+pub struct Decoder {
+    builder: BatchBuilder,
+    state: record::State,
+}
+
+impl Decoder {
+    /// A decoder with empty buffers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Decodes one object, an array of objects, JSON lines, or objects one after the other.
+    ///
+    /// # Errors
+    /// [`IngestError::Empty`] if there is no record at all, [`IngestError::StreamLabels`] if the
+    /// options name too many labels. Anything that is wrong with a record refuses that record.
+    pub fn json(&mut self, body: &[u8], options: &DecodeOptions<'_>) -> Result<Decoded, IngestError> {
+        body::decode(self, body, options)
+    }
+
+    /// Decodes the one record of TimberLog's original `POST /write`.
+    ///
+    /// # Errors
+    /// [`IngestError::Refused`] with the reason; [`IngestError::Empty`] for an empty body.
+    pub fn write(&mut self, body: &[u8], options: &DecodeOptions<'_>) -> Result<Batch, IngestError> {
+        body::decode_write(self, body, options)
+    }
+
+    /// Decodes plain text: each line that is not empty is the message of a record.
+    ///
+    /// # Errors
+    /// As [`Decoder::json`].
+    pub fn text(&mut self, body: &[u8], options: &DecodeOptions<'_>) -> Result<Decoded, IngestError> {
+        text::decode(self, body, options)
+    }
+
+    /// Takes the entries of LogsGo's gRPC interface.
+    ///
+    /// # Errors
+    /// As [`Decoder::json`].
+    pub fn log_entries<'a, L>(
+        &mut self,
+        entries: impl IntoIterator<Item = LogEntry<'a, L>>,
+        options: &DecodeOptions<'_>,
+    ) -> Result<Decoded, IngestError>
+    where
+        L: IntoIterator<Item = (&'a str, &'a str)>,
+    {
+        entry::decode_log_entries(self, entries, options)
+    }
+
+    /// Takes records that are already apart, each as [`push_record`] does.
+    ///
+    /// # Errors
+    /// As [`Decoder::json`].
+    pub fn records<'a>(
+        &mut self,
+        records: impl IntoIterator<Item = RecordInput<'a>>,
+        options: &DecodeOptions<'_>,
+    ) -> Result<Decoded, IngestError> {
+        entry::decode_records(self, records, options)
+    }
+}
