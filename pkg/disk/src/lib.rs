@@ -7,6 +7,7 @@
 
 pub mod atomic;
 pub mod real;
+pub mod sim;
 
 use std::io;
 use std::path::{Path, PathBuf};
