@@ -1,1 +1,19 @@
-//! api
+//! The server: HTTP and gRPC in front of an embedded database.
+//!
+//! This crate owns addresses, limits on what clients may send, the shapes of answers and the one
+//! table from error kinds to statuses ([`error::codes`]). It stores nothing itself, and never
+//! acknowledges a record before the database has.
+
+mod body;
+pub mod error;
+mod grpc;
+pub mod http;
+mod metrics;
+mod options;
+mod server;
+mod state;
+mod store;
+pub mod tenant;
+
+pub use options::{GRPC_PORT, HTTP_PORT, ServerOptions};
+pub use server::{Opening, Server};

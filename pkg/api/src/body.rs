@@ -1,0 +1,310 @@
+//! Request bodies: collected into one buffer, decompressed within a limit, counted in memory.
+//!
+//! A body is never larger than its limit, neither on the wire nor decompressed, and all bodies
+//! together never larger than the budget; no length is believed before its bytes are there.
+
+use crate::error::{ApiError, ApiResult};
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Buffers of this size or less are kept for the next request.
+const KEPT_BYTES_MAX: usize = 4 << 20;
+/// The most that is reserved on the word of a `Content-Length`.
+const RESERVE_BYTES_MAX: usize = 1 << 20;
+/// The largest window of a zstd frame (`zstd -19` uses 8 MiB), as a power of two.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// How bodies are read.
+pub struct Bodies {
+    used: AtomicUsize,
+    bytes_max: usize,
+    read_timeout: Duration,
+    free: Mutex<Vec<Vec<u8>>>,
+    free_max: usize,
+}
+
+/// A body in memory; gives its buffer and its share of the budget back when dropped.
+pub struct Collected {
+    bytes: Vec<u8>,
+    counted: usize,
+    bodies: Arc<Bodies>,
+}
+
+/// How a body is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Not at all.
+    Identity,
+    /// gzip, one or more members.
+    Gzip,
+    /// zstd, one or more frames.
+    Zstd,
+}
+
+impl Encoding {
+    /// What `Content-Encoding` says.
+    pub fn of_request(headers: &HeaderMap) -> ApiResult<Self> {
+        let Some(value) = headers.get(header::CONTENT_ENCODING) else { return Ok(Self::Identity) };
+        let text = value.to_str().unwrap_or_default().trim();
+        match text.to_ascii_lowercase().as_str() {
+            "" | "identity" => Ok(Self::Identity),
+            "gzip" | "x-gzip" => Ok(Self::Gzip),
+            "zstd" => Ok(Self::Zstd),
+            _ => Err(ApiError::media_type(format!(
+                "content encoding `{}` is not supported; send gzip, zstd or none",
+                text.escape_default()
+            ))),
+        }
+    }
+}
+
+impl Bodies {
+    /// A budget of `bytes_max` for all bodies together.
+    pub fn new(bytes_max: usize, read_timeout: Duration) -> Self {
+        Self { used: AtomicUsize::new(0), bytes_max, read_timeout, free: Mutex::default(), free_max: 32 }
+    }
+
+    /// Bytes of bodies in memory.
+    pub fn used_bytes(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Collects a body as it comes over the wire.
+    pub async fn collect(self: &Arc<Self>, headers: &HeaderMap, mut body: Body, max: usize) -> ApiResult<Collected> {
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|length| length > max as u64) {
+            return Err(too_large(max));
+        }
+        let mut collected = self.empty();
+        // At most `max`, so it fits.
+        let length = length.unwrap_or(0) as usize;
+        collected.count(length)?;
+        collected.bytes.reserve(length.min(RESERVE_BYTES_MAX));
+        loop {
+            let frame = tokio::time::timeout(self.read_timeout, body.frame()).await.map_err(|_| {
+                let seconds = self.read_timeout.as_secs();
+                ApiError::new(StatusCode::REQUEST_TIMEOUT, format!("nothing of the body came for {seconds} s"))
+            })?;
+            match frame {
+                None => return Ok(collected),
+                Some(Err(error)) => return Err(ApiError::invalid(format!("the body ended early: {error}"))),
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    collected.push(&data, max)?;
+                }
+            }
+        }
+    }
+
+    /// Decompresses a body; at most `max` bytes come out.
+    pub fn decompress(self: &Arc<Self>, encoding: Encoding, body: Collected, max: usize) -> ApiResult<Collected> {
+        let out = match encoding {
+            Encoding::Identity => return Ok(body),
+            Encoding::Gzip => self.read(flate2::read::MultiGzDecoder::new(body.as_ref()), "gzip", max)?,
+            Encoding::Zstd => {
+                let failed = |error: std::io::Error| ApiError::invalid(format!("the body is not zstd: {error}"));
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(body.as_ref()).map_err(failed)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(failed)?;
+                self.read(decoder, "zstd", max)?
+            }
+        };
+        Ok(out)
+    }
+
+    fn read(self: &Arc<Self>, mut reader: impl Read, name: &str, max: usize) -> ApiResult<Collected> {
+        let mut out = self.empty();
+        let mut chunk = vec![0; 64 << 10];
+        loop {
+            match reader.read(&mut chunk) {
+                Ok(0) => return Ok(out),
+                Ok(read) => out.push(chunk.get(..read).unwrap_or_default(), max).map_err(|error| {
+                    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                        return ApiError::too_large(format!(
+                            "the body has more than {max} bytes after {name} decompression (limit `body_bytes_max`)"
+                        ));
+                    }
+                    error
+                })?,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(ApiError::invalid(format!("the body is not {name}: {error}"))),
+            }
+        }
+    }
+
+    fn empty(self: &Arc<Self>) -> Collected {
+        let bytes = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        Collected { bytes, counted: 0, bodies: Arc::clone(self) }
+    }
+}
+
+impl Collected {
+    /// Counts bytes in the budget, before they are there.
+    fn count(&mut self, total: usize) -> ApiResult<()> {
+        let more = total.saturating_sub(self.counted);
+        if more == 0 {
+            return Ok(());
+        }
+        let before = self.bodies.used.fetch_add(more, Ordering::Relaxed);
+        self.counted += more;
+        if before.saturating_add(more) > self.bodies.bytes_max {
+            return Err(ApiError::overloaded(format!(
+                "the bodies of all requests under way have more than {} bytes (limit `bodies_bytes_max`)",
+                self.bodies.bytes_max
+            )));
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, data: &[u8], max: usize) -> ApiResult<()> {
+        let total = self.bytes.len().saturating_add(data.len());
+        if total > max {
+            return Err(too_large(max));
+        }
+        self.count(total)?;
+        self.bytes.extend_from_slice(data);
+        Ok(())
+    }
+}
+
+impl AsRef<[u8]> for Collected {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Collected {
+    fn drop(&mut self) {
+        self.bodies.used.fetch_sub(self.counted, Ordering::Relaxed);
+        let mut bytes = std::mem::take(&mut self.bytes);
+        if (1..=KEPT_BYTES_MAX).contains(&bytes.capacity()) {
+            bytes.clear();
+            let mut free = self.bodies.free.lock().unwrap_or_else(PoisonError::into_inner);
+            if free.len() < self.bodies.free_max {
+                free.push(bytes);
+            }
+        }
+    }
+}
+
+fn too_large(max: usize) -> ApiError {
+    ApiError::too_large(format!("the body has more than {max} bytes (limit `body_bytes_max`)"))
+}
+
+/// What a request says its body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaType {
+    /// JSON in any of its forms, or unsaid.
+    Json,
+    /// What `curl -d` says of every body: it may well be JSON.
+    Form,
+}
+
+/// What to send instead, for people.
+pub const JSON_HINT: &str =
+    "send JSON with -H 'Content-Type: application/json', and files with --data-binary @file (-d strips newlines)";
+
+impl MediaType {
+    /// What `Content-Type` says.
+    pub fn of_request(headers: &HeaderMap) -> ApiResult<Self> {
+        let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(Self::Json) };
+        let text = value.to_str().unwrap_or("?");
+        let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match essence.as_str() {
+            "" | "application/json" | "application/x-ndjson" | "application/ndjson" | "application/jsonl"
+            | "application/x-jsonlines" | "application/jsonlines" | "application/stream+json" | "text/json" => {
+                Ok(Self::Json)
+            }
+            "application/x-www-form-urlencoded" => Ok(Self::Form),
+            essence if essence.starts_with("application/") && essence.ends_with("+json") => Ok(Self::Json),
+            _ => Err(ApiError::media_type(format!(
+                "content type `{}` is not supported: {JSON_HINT}",
+                text.escape_default()
+            ))),
+        }
+    }
+
+    /// Adds the hint for `curl -d` to an error about the body.
+    pub fn explain(self, error: ApiError) -> ApiError {
+        match self {
+            Self::Json => error,
+            Self::Form => error.map_message(|message| {
+                format!("{message}; the body came as application/x-www-form-urlencoded: {JSON_HINT}")
+            }),
+        }
+    }
+}
+
+/// A body as frozen bytes, for readers that keep it.
+impl From<Collected> for Bytes {
+    fn from(collected: Collected) -> Self {
+        Self::copy_from_slice(collected.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn bodies(max: usize) -> Arc<Bodies> {
+        Arc::new(Bodies::new(max, Duration::from_secs(1)))
+    }
+
+    fn collected(bodies: &Arc<Bodies>, bytes: &[u8]) -> Collected {
+        let mut out = bodies.empty();
+        out.push(bytes, usize::MAX).unwrap();
+        out
+    }
+
+    #[test]
+    fn a_bomb_is_refused_at_the_limit_and_leaves_nothing_counted() {
+        let bodies = bodies(10 << 20);
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&vec![b' '; 4 << 20]).unwrap();
+        let zstd = zstd::encode_all(&vec![b' '; 4 << 20][..], 1).unwrap();
+        for (encoding, bytes) in [(Encoding::Gzip, gzip.finish().unwrap()), (Encoding::Zstd, zstd)] {
+            let body = collected(&bodies, &bytes);
+            let error = bodies.decompress(encoding, body, 1 << 20).err().unwrap();
+            assert_eq!(error.status(), StatusCode::PAYLOAD_TOO_LARGE);
+            assert_eq!(bodies.used_bytes(), 0);
+            let body = collected(&bodies, &bytes);
+            assert_eq!(bodies.decompress(encoding, body, 4 << 20).unwrap().as_ref().len(), 4 << 20);
+        }
+    }
+
+    #[test]
+    fn garbage_is_refused_as_invalid() {
+        let bodies = bodies(1 << 20);
+        for encoding in [Encoding::Gzip, Encoding::Zstd] {
+            let body = collected(&bodies, b"{\"message\":\"plain\"}");
+            assert_eq!(bodies.decompress(encoding, body, 1 << 20).err().unwrap().status(), StatusCode::BAD_REQUEST);
+        }
+    }
+
+    #[test]
+    fn the_budget_of_all_bodies_holds() {
+        let bodies = bodies(100);
+        let held = collected(&bodies, &[0; 60]);
+        let mut other = bodies.empty();
+        assert_eq!(other.push(&[0; 60], 1000).err().unwrap().status(), StatusCode::TOO_MANY_REQUESTS);
+        drop((held, other));
+        assert_eq!(bodies.used_bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_collected_up_to_its_limit() {
+        let bodies = bodies(1000);
+        let collect = |body: &'static str, max| {
+            let bodies = Arc::clone(&bodies);
+            async move { bodies.collect(&HeaderMap::new(), Body::from(body), max).await }
+        };
+        assert_eq!(collect("12345", 5).await.unwrap().as_ref(), b"12345");
+        assert_eq!(collect("123456", 5).await.err().unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+}

@@ -1,0 +1,166 @@
+//! `Append`: a stream of batches, each answered in order once it is as durable as promised.
+//!
+//! Batches are handed to the WAL as they come, so that several share one fsync; the answers wait
+//! in a bounded queue, and a client that does not read them is not read from either.
+
+use super::convert;
+use super::service::Answers;
+use crate::error;
+use crate::metrics::Protocol;
+use crate::state::State;
+use crate::store::{self, Incoming};
+use std::sync::Arc;
+use timberlog_db::{Appended, Database, Durability, ProducerBatch};
+use timberlog_proto::v1::{self, AppendError, AppendRequest, AppendResponse};
+use timberlog_types::{Error, ErrorKind, Result, Tenant};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+/// Batches of one call that may wait for their acknowledgement.
+const BATCHES_WAITING_MAX: usize = 32;
+
+/// A batch on its way: what its answer says already, and what the WAL will say.
+struct Waiting {
+    response: AppendResponse,
+    appended: Option<oneshot::Receiver<Result<Appended>>>,
+}
+
+/// What waits to be told to the client, in order; a status is the last.
+type Next = Result<Waiting, Status>;
+
+/// Reads batches until the client ends its side or the server is told to stop.
+pub fn serve(
+    state: Arc<State>,
+    database: Database,
+    tenant: Tenant,
+    requests: Streaming<AppendRequest>,
+) -> Answers<AppendResponse> {
+    let (waiting, acknowledged) = mpsc::channel(BATCHES_WAITING_MAX);
+    let (answers, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
+    tokio::spawn(acknowledge(acknowledged, answers));
+    tokio::spawn(read(state, database, tenant, requests, waiting));
+    ReceiverStream::new(receiver)
+}
+
+async fn read(
+    state: Arc<State>,
+    database: Database,
+    tenant: Tenant,
+    mut requests: Streaming<AppendRequest>,
+    waiting: mpsc::Sender<Next>,
+) {
+    let mut draining = state.draining();
+    let mut incoming = Incoming { tenant, stream_labels: None, strict: false };
+    loop {
+        let request = tokio::select! {
+            request = requests.message() => request,
+            _ = draining.wait_for(|&draining| draining) => Err(Status::unavailable("the server is stopping")),
+        };
+        let next = match request {
+            Ok(Some(request)) => {
+                incoming.strict = request.strict;
+                Ok(append(&state, &database, &incoming, &request))
+            }
+            Ok(None) => return,
+            Err(status) => Err(status),
+        };
+        let is_last = next.is_err();
+        if waiting.send(next).await.is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// Decodes a batch and hands it to the WAL.
+fn append(state: &State, database: &Database, incoming: &Incoming, request: &AppendRequest) -> Waiting {
+    let mut response = AppendResponse {
+        number: request.number,
+        durability: match database.durability() {
+            Durability::Fsync => v1::Durability::Fsync,
+            Durability::Async { .. } => v1::Durability::Async,
+        }
+        .into(),
+        ..AppendResponse::default()
+    };
+    match decode(state, database, incoming, request, &mut response) {
+        Ok((batch, producer)) => {
+            let (sender, receiver) = oneshot::channel();
+            database.append_then(
+                &incoming.tenant,
+                batch,
+                producer,
+                Box::new(move |result| drop(sender.send(result))),
+            );
+            Waiting { response, appended: Some(receiver) }
+        }
+        Err(error) => {
+            response.error = Some(of_error(&error));
+            Waiting { response, appended: None }
+        }
+    }
+}
+
+fn decode(
+    state: &State,
+    database: &Database,
+    incoming: &Incoming,
+    request: &AppendRequest,
+    response: &mut AppendResponse,
+) -> Result<(timberlog_types::Batch, Option<ProducerBatch>)> {
+    let producer = match request.producer.as_str() {
+        "" => None,
+        producer => Some(ProducerBatch::new(producer, request.number)?),
+    };
+    let bytes = convert::records_bytes(&request.records);
+    let inputs = convert::Inputs::new(&request.records);
+    let mut decoded =
+        store::decode(state, database, incoming, bytes, |decoder, options| decoder.records(inputs.iter(), options))?;
+    store::count(state, Protocol::Append, &decoded, bytes);
+    response.refused = decoded
+        .refused
+        .iter()
+        .map(|refused| v1::Refused {
+            index: u32::try_from(refused.index).unwrap_or(u32::MAX),
+            reason: refused.reason.clone(),
+        })
+        .collect();
+    match decoded.batch.take() {
+        Some(batch) => Ok((batch, producer)),
+        None => Err(Error::invalid(convert::all_refused(&decoded))),
+    }
+}
+
+fn of_error(error: &Error) -> AppendError {
+    AppendError {
+        code: error::codes(error.kind).1.into(),
+        message: error.message.clone(),
+        retry_after_ms: error::retry_after_ms(error.kind).unwrap_or(0),
+    }
+}
+
+/// Sends the answers in order, each when the WAL has spoken.
+async fn acknowledge(mut waiting: mpsc::Receiver<Next>, answers: mpsc::Sender<Result<AppendResponse, Status>>) {
+    while let Some(next) = waiting.recv().await {
+        let answer = match next {
+            Ok(waiting) => Ok(acknowledged(waiting).await),
+            Err(status) => Err(status),
+        };
+        if answers.send(answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn acknowledged(Waiting { mut response, appended }: Waiting) -> AppendResponse {
+    let Some(appended) = appended else { return response };
+    let closed = || Err(Error::new(ErrorKind::Closed, "the database closed before it could answer"));
+    match appended.await.unwrap_or_else(|_| closed()) {
+        Ok(appended) => {
+            response.accepted = u32::try_from(appended.rows).unwrap_or(u32::MAX);
+            response.duplicate = appended.duplicate;
+        }
+        Err(error) => response.error = Some(of_error(&error)),
+    }
+    response
+}

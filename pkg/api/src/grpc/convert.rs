@@ -1,0 +1,221 @@
+//! Between messages of the wire and the words of the database.
+
+use crate::http::is_number;
+use std::ops::Range;
+use timberlog_db::filter::{Comparison, Filter, Op, Pattern, Target, Test};
+use timberlog_db::query::{Page, Record};
+use timberlog_ingest::{Decoded, LogEntry, RecordInput};
+use timberlog_proto::{logapi, v1};
+use timberlog_types::{Error, Result, ValueKind};
+
+/// How deep a filter may be nested; the evaluator has its own limit, this one is for this file.
+const FILTER_DEPTH_MAX: usize = timberlog_db::filter::DEPTH_MAX;
+
+/// Says that nothing of a batch was stored, and why its first record was not.
+pub fn all_refused(decoded: &Decoded) -> String {
+    let (index, reason) = decoded.refused.first().map_or((0, ""), |refused| (refused.index, refused.reason.as_str()));
+    format!("nothing was stored: {} records were refused, the first at index {index}: {reason}", decoded.refused_total)
+}
+
+/// Bytes of text in entries, about.
+pub fn entries_bytes(entries: &[logapi::LogEntry]) -> usize {
+    let labels = |entry: &logapi::LogEntry| entry.labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    entries.iter().map(|entry| entry.message.len() + entry.service.len() + entry.level.len() + labels(entry) + 8).sum()
+}
+
+/// An entry as the decoder takes it.
+pub fn log_entry(entry: &logapi::LogEntry) -> LogEntry<'_, impl Iterator<Item = (&str, &str)>> {
+    LogEntry {
+        service: &entry.service,
+        level: &entry.level,
+        message: &entry.message,
+        timestamp_s: entry.timestamp,
+        labels: entry.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())),
+    }
+}
+
+/// Bytes of text in records, about.
+pub fn records_bytes(records: &[v1::Record]) -> usize {
+    let labels = |record: &v1::Record| record.labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    let fields = |record: &v1::Record| record.fields.iter().map(|field| field.name.len() + value(field).1.len()).sum::<usize>();
+    records.iter().map(|record| record.message.len() + record.service.len() + labels(record) + fields(record) + 8).sum()
+}
+
+/// Records with their labels and fields in rows, as the decoder takes them.
+pub struct Inputs<'a> {
+    records: &'a [v1::Record],
+    labels: Vec<(&'a str, &'a str)>,
+    fields: Vec<(&'a str, ValueKind, &'a str)>,
+    /// Where the labels and fields of each record are.
+    ranges: Vec<(Range<usize>, Range<usize>)>,
+}
+
+impl<'a> Inputs<'a> {
+    /// Lines records up.
+    pub fn new(records: &'a [v1::Record]) -> Self {
+        let mut inputs =
+            Self { records, labels: Vec::new(), fields: Vec::new(), ranges: Vec::with_capacity(records.len()) };
+        for record in records {
+            let (labels, fields) = (inputs.labels.len(), inputs.fields.len());
+            inputs.labels.extend(record.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+            inputs.fields.extend(record.fields.iter().map(|field| {
+                let (kind, text) = value(field);
+                (field.name.as_str(), kind, text)
+            }));
+            inputs.ranges.push((labels..inputs.labels.len(), fields..inputs.fields.len()));
+        }
+        inputs
+    }
+
+    /// The records.
+    pub fn iter(&self) -> impl Iterator<Item = RecordInput<'_>> {
+        self.records.iter().zip(&self.ranges).map(|(record, (labels, fields))| RecordInput {
+            timestamp: record.timestamp_ns,
+            service: &record.service,
+            level: record.level.as_deref(),
+            message: &record.message,
+            labels: self.labels.get(labels.clone()).unwrap_or_default(),
+            fields: self.fields.get(fields.clone()).unwrap_or_default(),
+        })
+    }
+}
+
+/// A field's kind and text. What is not of the kind that it says is text.
+fn value(field: &v1::Field) -> (ValueKind, &str) {
+    use v1::value::Kind;
+    match field.value.as_ref().and_then(|value| value.kind.as_ref()) {
+        None | Some(Kind::Null(_)) => (ValueKind::Null, ""),
+        Some(Kind::Text(text)) => (ValueKind::String, text),
+        Some(Kind::Number(text)) if is_number(text.as_bytes()) => (ValueKind::Number, text),
+        Some(Kind::Boolean(true)) => (ValueKind::Bool, "true"),
+        Some(Kind::Boolean(false)) => (ValueKind::Bool, "false"),
+        Some(Kind::Json(text)) if serde_json::from_str::<Vec<serde::de::IgnoredAny>>(text).is_ok() => {
+            (ValueKind::Json, text)
+        }
+        Some(Kind::Number(text) | Kind::Json(text)) => (ValueKind::String, text),
+    }
+}
+
+/// A record of an answer.
+pub fn record(record: Record) -> v1::Record {
+    use v1::value::Kind;
+    let field = |(name, kind, text): (String, ValueKind, String)| {
+        let kind = match kind {
+            ValueKind::String => Kind::Text(text),
+            ValueKind::Number => Kind::Number(text),
+            ValueKind::Bool => Kind::Boolean(text == "true"),
+            ValueKind::Null => Kind::Null(true),
+            ValueKind::Json => Kind::Json(text),
+        };
+        v1::Field { name, value: Some(v1::Value { kind: Some(kind) }) }
+    };
+    v1::Record {
+        timestamp_ns: Some(record.timestamp),
+        level: record.level_spelling,
+        service: record.service,
+        message: record.message,
+        labels: record.labels.into_iter().collect(),
+        fields: record.fields.into_iter().map(field).collect(),
+    }
+}
+
+/// A page as an answer.
+pub fn query_response(page: Page, is_last: bool) -> v1::QueryResponse {
+    let statistics = &page.statistics;
+    v1::QueryResponse {
+        next: if is_last { page.next.map_or_else(String::new, |cursor| cursor.to_string()) } else { String::new() },
+        statistics: Some(v1::Statistics {
+            segments: statistics.segments,
+            segments_read: statistics.segments_read,
+            blocks: statistics.blocks,
+            blocks_read: statistics.blocks_read,
+            rows_scanned: statistics.rows_scanned,
+            rows_matched: statistics.rows_matched,
+            bytes_read: statistics.bytes_read,
+            elapsed_ns: statistics.elapsed_ns,
+        }),
+        missing: page.missing,
+        records: page.records.into_iter().map(record).collect(),
+    }
+}
+
+/// The filter of a request.
+pub fn filter(filter: Option<&v1::Filter>) -> Result<Filter> {
+    let Some(filter) = filter else { return Ok(Filter::All) };
+    let filter = of_filter(filter, 0)?;
+    filter.check()?;
+    Ok(filter)
+}
+
+fn of_filter(filter: &v1::Filter, depth: usize) -> Result<Filter> {
+    use v1::filter::Kind;
+    if depth >= FILTER_DEPTH_MAX {
+        return Err(Error::invalid(format!("filter is nested deeper than {FILTER_DEPTH_MAX}")));
+    }
+    let list = |list: &v1::FilterList| list.filters.iter().map(|part| of_filter(part, depth + 1)).collect::<Result<Vec<_>>>();
+    match &filter.kind {
+        None => Ok(Filter::All),
+        Some(Kind::And(parts)) => list(parts).map(Filter::And),
+        Some(Kind::Or(parts)) => list(parts).map(Filter::Or),
+        Some(Kind::Not(part)) => of_filter(part, depth + 1).map(Filter::not),
+        Some(Kind::Test(test)) => of_test(test),
+        Some(Kind::Json(text)) => {
+            let value = serde_json::from_str(text).map_err(|error| Error::invalid(format!("filter: {error}")))?;
+            Ok(Filter::from_json(&value)?)
+        }
+    }
+}
+
+fn of_test(test: &v1::Test) -> Result<Filter> {
+    use v1::test::Op as Wire;
+    let Some(op) = &test.op else {
+        return Err(Error::invalid(format!("filter: the test of `{}` has no operator", test.name.escape_default())));
+    };
+    let op = match op {
+        Wire::Eq(text) => Op::Eq(text.clone()),
+        Wire::In(list) => Op::In(list.values.clone()),
+        Wire::Prefix(text) => Op::Prefix(text.clone()),
+        Wire::Regex(text) => Op::Regex(Pattern::search(text.as_str())),
+        Wire::RegexFull(text) => Op::Regex(Pattern::whole(text.as_str())),
+        Wire::Exists(true) => Op::Exists,
+        Wire::Exists(false) => return Ok(Filter::test(&test.name, Op::Exists).not()),
+        Wire::Lt(number) => Op::Number(Comparison::Lt, *number),
+        Wire::Le(number) => Op::Number(Comparison::Le, *number),
+        Wire::Gt(number) => Op::Number(Comparison::Gt, *number),
+        Wire::Ge(number) => Op::Number(Comparison::Ge, *number),
+        Wire::EqNumber(number) => Op::Number(Comparison::Eq, *number),
+        Wire::Contains(text) => Op::Contains(text.clone()),
+        Wire::ContainsNocase(text) => Op::ContainsNoCase(text.clone()),
+        Wire::Token(text) => Op::Token(text.clone()),
+        Wire::TokenNocase(text) => Op::TokenNoCase(text.clone()),
+    };
+    Ok(Filter::Test(Test { target: Target::named(&test.name), op }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deep_filter_is_refused() {
+        let mut nested = v1::Filter { kind: None };
+        for _ in 0..200 {
+            nested = v1::Filter { kind: Some(v1::filter::Kind::Not(Box::new(nested))) };
+        }
+        assert!(filter(Some(&nested)).is_err());
+    }
+
+    #[test]
+    fn values_that_are_not_what_they_say_are_text() {
+        use v1::value::Kind;
+        let read = |kind| {
+            let field = v1::Field { name: "f".to_owned(), value: Some(v1::Value { kind: Some(kind) }) };
+            let (kind, text) = value(&field);
+            (kind, text.to_owned())
+        };
+        assert_eq!(read(Kind::Number("1.50".to_owned())), (ValueKind::Number, "1.50".to_owned()));
+        assert_eq!(read(Kind::Number("1,5".to_owned())), (ValueKind::String, "1,5".to_owned()));
+        assert_eq!(read(Kind::Json("[1]".to_owned())), (ValueKind::Json, "[1]".to_owned()));
+        assert_eq!(read(Kind::Json("[1".to_owned())), (ValueKind::String, "[1".to_owned()));
+    }
+}

@@ -1,0 +1,67 @@
+//! `logapi.LogIngestor`, as LogsGo's clients know it.
+//!
+//! Its answer cannot name a refused record, so a batch is stored as a whole or not at all.
+
+use super::convert;
+use crate::error;
+use crate::metrics::Protocol;
+use crate::state::State;
+use crate::store::{self, Incoming};
+use crate::tenant;
+use std::sync::Arc;
+use timberlog_db::ProducerBatch;
+use timberlog_proto::logapi::log_ingestor_server::LogIngestor;
+use timberlog_proto::logapi::{LogBatch, LogEntry, UploadResponse};
+use timberlog_types::Error;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status};
+
+/// The service.
+pub struct Ingestor {
+    pub(super) state: Arc<State>,
+}
+
+#[tonic::async_trait]
+impl LogIngestor for Ingestor {
+    async fn upload_log(&self, request: Request<LogEntry>) -> Result<Response<UploadResponse>, Status> {
+        let (metadata, _, entry) = request.into_parts();
+        self.store(&metadata, std::slice::from_ref(&entry)).await
+    }
+
+    async fn upload_logs(&self, request: Request<LogBatch>) -> Result<Response<UploadResponse>, Status> {
+        let (metadata, _, batch) = request.into_parts();
+        self.store(&metadata, &batch.entries).await
+    }
+}
+
+impl Ingestor {
+    async fn store(&self, metadata: &MetadataMap, entries: &[LogEntry]) -> Result<Response<UploadResponse>, Status> {
+        let state = &self.state;
+        let database = state.database().map_err(error::status)?.clone();
+        let headers = metadata.as_ref();
+        let tenant = tenant::of_headers(headers).map_err(error::status)?;
+        let producer = match headers.get("idempotency-key") {
+            None => None,
+            Some(key) => {
+                let key = key.to_str().map_err(|_| Status::invalid_argument("`idempotency-key` is not ASCII text"))?;
+                Some(ProducerBatch::parse(key).map_err(error::status)?)
+            }
+        };
+        let incoming = Incoming { tenant, stream_labels: None, strict: true };
+        let bytes = convert::entries_bytes(entries);
+        let decoded = store::decode(state, &database, &incoming, bytes, |decoder, options| {
+            decoder.log_entries(entries.iter().map(convert::log_entry), options)
+        });
+        let mut decoded = decoded.map_err(|error| error::status(Error::from(error)))?;
+        store::count(state, Protocol::LogIngestor, &decoded, bytes);
+        let Some(batch) = decoded.batch.take() else {
+            return Err(Status::invalid_argument(convert::all_refused(&decoded)));
+        };
+        store::append(&database, &incoming.tenant, batch, producer).await.map_err(error::status)?;
+        let mut response = Response::new(UploadResponse { success: true });
+        if let Ok(durability) = store::durability(&database).to_str().unwrap_or_default().parse() {
+            response.metadata_mut().insert("x-timberlog-durability", durability);
+        }
+        Ok(response)
+    }
+}

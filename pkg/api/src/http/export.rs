@@ -1,0 +1,122 @@
+//! `POST /api/v1/export`: every record of a query, one JSON object a line, streamed.
+//!
+//! Memory is bounded: a thread reads ahead by a few chunks and waits for the client. An error
+//! behind the head cuts the answer off, so that a client sees that it is not whole.
+
+use super::ask::Ask;
+use super::compress::{self, Encoder};
+use super::params;
+use super::shape::{Shape, put_record};
+use crate::error::ApiResult;
+use crate::state::State;
+use crate::tenant::OfTenant;
+use axum::body::Body;
+use axum::extract::State as Of;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
+use bytes::Bytes;
+use std::io::{self, Write};
+use std::sync::Arc;
+use timberlog_db::Database;
+use timberlog_db::query::Query;
+use timberlog_types::Error;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// Bytes of a chunk.
+const CHUNK_BYTES: usize = 64 << 10;
+/// Chunks that may wait for the client.
+const CHUNKS_WAITING_MAX: usize = 4;
+
+/// Streams every record that a question finds.
+pub async fn export(
+    Of(state): Of<Arc<State>>,
+    OfTenant(tenant): OfTenant,
+    headers: HeaderMap,
+    body: Body,
+) -> ApiResult<Response> {
+    let database = state.database()?.clone();
+    let ask: Ask = params::json(&state, &headers, body).await?;
+    if ask.aggregate.is_some() || ask.explain {
+        return Err(crate::error::ApiError::invalid("`aggregate` and `explain` are asked with POST /api/v1/query"));
+    }
+    let limit = ask.limit.filter(|&limit| limit > 0);
+    let mut query = ask.records(tenant, state.env.clock.now_ns(), &state.options)?;
+    // It may take as long as the client takes to read it.
+    query.limits.time = std::time::Duration::MAX;
+    query.limits.bytes = u64::MAX;
+    let coding = compress::accepted(&headers);
+    let permit = state.export_turn()?;
+    let (sender, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
+    tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        if let Err(error) = run(&database, query, limit, coding, &sender) {
+            tracing::warn!(%error, "an export ended early");
+            // If the client is gone, nobody is to be told.
+            let _ = sender.blocking_send(Err(io::Error::other(error)));
+        }
+    });
+    let mut response = Response::new(Body::from_stream(ReceiverStream::new(receiver)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    if let Some(coding) = coding {
+        compress::mark(response.headers_mut(), coding);
+    }
+    Ok(response)
+}
+
+fn run(
+    database: &Database,
+    query: Query,
+    limit: Option<usize>,
+    coding: Option<compress::Coding>,
+    sender: &mpsc::Sender<io::Result<Bytes>>,
+) -> Result<(), Error> {
+    let failed = |error: io::Error| Error::io("export", &error);
+    let mut out = Encoder::new(coding, Chunks { sender, chunk: Vec::new() }).map_err(failed)?;
+    let mut line = Vec::with_capacity(4096);
+    let mut left = limit.unwrap_or(usize::MAX);
+    'pages: for records in database.export(query) {
+        for record in &records? {
+            if left == 0 {
+                break 'pages;
+            }
+            left -= 1;
+            line.clear();
+            put_record(&mut line, Shape::Record, record);
+            line.push(b'\n');
+            out.write_all(&line).map_err(failed)?;
+        }
+    }
+    out.finish().and_then(|mut chunks| chunks.send()).map_err(failed)
+}
+
+/// Cuts what is written into chunks for the client.
+struct Chunks<'a> {
+    sender: &'a mpsc::Sender<io::Result<Bytes>>,
+    chunk: Vec<u8>,
+}
+
+impl Chunks<'_> {
+    fn send(&mut self) -> io::Result<()> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let chunk = Bytes::from(std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_BYTES + 4096)));
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the client is gone");
+        self.sender.blocking_send(Ok(chunk)).map_err(gone)
+    }
+}
+
+impl Write for Chunks<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.chunk.extend_from_slice(bytes);
+        if self.chunk.len() >= CHUNK_BYTES {
+            self.send()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.send()
+    }
+}

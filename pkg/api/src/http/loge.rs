@@ -1,0 +1,96 @@
+//! loge's small endpoints: label names and values, statistics of the storage.
+//!
+//! `GET /api/v1/labels` is LogsGo's too: the answer has the keys of both.
+
+use super::answer::json_of;
+use super::params::{self, Params};
+use crate::error::ApiResult;
+use crate::state::State;
+use crate::tenant::OfTenant;
+use axum::extract::{Path, State as Of};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use timberlog_types::TimeRange;
+
+/// The query string of label endpoints.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LabelParams {
+    start: Option<String>,
+    end: Option<String>,
+}
+
+impl LabelParams {
+    fn range(&self, now_ns: i64) -> ApiResult<TimeRange> {
+        let resolve = |text: &Option<String>| text.as_deref().map_or(Ok(None), |text| params::since(text, now_ns));
+        let start = resolve(&self.start)?.unwrap_or(i64::MIN);
+        Ok(TimeRange { start, end: resolve(&self.end)?.unwrap_or(i64::MAX) })
+    }
+}
+
+/// The names of labels and fields, the services, the levels, and the values of stream labels.
+pub async fn labels(
+    Of(state): Of<Arc<State>>,
+    OfTenant(tenant): OfTenant,
+    Params(params): Params<LabelParams>,
+) -> ApiResult<Response> {
+    let range = params.range(state.env.clock.now_ns())?;
+    state
+        .query(move |database| {
+            let snapshot = database.snapshot(&tenant);
+            let names = timberlog_db::query::label_names(&snapshot, range)?;
+            let services = timberlog_db::query::label_values(&snapshot, "service", range)?;
+            let levels = timberlog_db::query::label_values(&snapshot, "level", range)?;
+            let mut custom: BTreeMap<String, Vec<String>> = BTreeMap::new();
+            for stream in timberlog_db::query::streams(&snapshot, range)? {
+                for (name, value) in stream.labels {
+                    custom.entry(name).or_default().push(value);
+                }
+            }
+            for values in custom.values_mut() {
+                values.sort_unstable();
+                values.dedup();
+            }
+            Ok(json_of(&json!({
+                "status": "success",
+                "data": names,
+                "Services": services,
+                "Levels": levels,
+                "CustomLabels": custom,
+            })))
+        })
+        .await
+}
+
+/// The values of a stream label, of `service` or of `level`.
+pub async fn label_values(
+    Of(state): Of<Arc<State>>,
+    OfTenant(tenant): OfTenant,
+    Path(name): Path<String>,
+    Params(params): Params<LabelParams>,
+) -> ApiResult<Response> {
+    let range = params.range(state.env.clock.now_ns())?;
+    state
+        .query(move |database| {
+            let values = database.label_values(&tenant, &name, range)?;
+            Ok(json_of(&json!({"status": "success", "data": values})))
+        })
+        .await
+}
+
+/// What is stored.
+pub async fn stats(Of(state): Of<Arc<State>>) -> ApiResult<Response> {
+    let stats = state.database()?.stats();
+    Ok(json_of(&json!({
+        "status": "success",
+        "segments_total": stats.segments,
+        "segments_local": stats.segments,
+        "segments_remote": 0,
+        "rows_total": stats.segment_records + stats.buffer_records,
+        "min_timestamp": stats.timestamp_min.unwrap_or(0),
+        "max_timestamp": stats.timestamp_max.unwrap_or(0),
+    })))
+}

@@ -1,0 +1,128 @@
+//! HTTP: the table of routes and what stands around every handler.
+//!
+//! The router is built from [`routes`] alone, so a test can hold the OpenAPI document against it.
+//! One file per family of clients; foreign shapes do not leave their file.
+
+mod answer;
+mod ask;
+mod compress;
+mod export;
+mod ingest;
+mod loge;
+mod logstream;
+mod operations;
+mod params;
+mod query;
+mod shape;
+mod simulate;
+mod timberlog;
+
+pub use operations::OPENAPI;
+pub(crate) use shape::is_number;
+
+use crate::error::ApiError;
+use crate::state::State;
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A route: one method of one path.
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path, with `{name}` for a part that varies.
+    pub path: &'static str,
+    handler: MethodRouter<Arc<State>>,
+    answers: Answers,
+}
+
+/// How answers of a route leave.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    /// Compressed if the client accepts it and it pays.
+    Whole,
+    /// As the handler makes them: tiny, or compressed by the handler while it streams.
+    AsTheyAre,
+}
+
+/// Every route of the server.
+pub fn routes() -> Vec<Route> {
+    let get = |path, handler: MethodRouter<Arc<State>>| Route { method: Method::GET, path, handler, answers: Answers::Whole };
+    let post = |path, handler: MethodRouter<Arc<State>>| Route { method: Method::POST, path, handler, answers: Answers::Whole };
+    let raw = |route: Route| Route { answers: Answers::AsTheyAre, ..route };
+    vec![
+        get("/", self::get(operations::page)),
+        raw(get("/health", self::get(operations::health))),
+        raw(get("/ready", self::get(operations::ready))),
+        raw(get("/api/v1/healthz", self::get(operations::health))),
+        raw(get("/api/v1/readyz", self::get(operations::ready))),
+        get("/metrics", self::get(operations::metrics)),
+        get("/openapi.json", self::get(operations::openapi)),
+        raw(post("/ingest", self::post(ingest::ingest))),
+        raw(post("/write", self::post(timberlog::write))),
+        post("/query", self::post(timberlog::query)),
+        get("/logs", self::get(logstream::logs)),
+        get("/logs/recent", self::get(logstream::recent)),
+        get("/stats", self::get(logstream::stats)),
+        raw(post("/simulate", self::post(simulate::simulate))),
+        post("/api/v1/query", self::post(query::query)),
+        raw(post("/api/v1/export", self::post(export::export))),
+        get("/api/v1/labels", self::get(loge::labels)),
+        get("/api/v1/labels/{name}/values", self::get(loge::label_values)),
+        get("/api/v1/stats", self::get(loge::stats)),
+    ]
+}
+
+/// The router of all routes.
+pub fn router(state: &Arc<State>) -> Router {
+    let mut router = Router::new();
+    for route in routes() {
+        let Route { path, handler, answers, .. } = route;
+        let metrics = Arc::clone(state);
+        let handler = handler.layer(from_fn(move |request: Request, next: Next| {
+            let state = Arc::clone(&metrics);
+            async move { edge(&state, path, answers, request, next).await }
+        }));
+        router = router.route(path, handler);
+    }
+    router.fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(Arc::clone(state))
+}
+
+/// Around every handler: counts, compresses, and turns a panic into an answer.
+async fn edge(state: &State, path: &'static str, answers: Answers, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let coding = match answers {
+        Answers::Whole => compress::accepted(request.headers()),
+        Answers::AsTheyAre => None,
+    };
+    let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => {
+            tracing::error!(path, "a handler ended in a panic");
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed by a defect; see the log").into_response()
+        }
+    };
+    let response = match coding {
+        Some(coding) => compress::whole(coding, response).await,
+        None => response,
+    };
+    state.metrics.request(path, response.status().as_u16(), started.elapsed());
+    response
+}
+
+async fn not_found(request: Request) -> ApiError {
+    let path: String = request.uri().path().chars().take(200).collect();
+    ApiError::new(StatusCode::NOT_FOUND, format!("no such endpoint: `{path}`; GET / names them all"))
+}
+
+async fn method_not_allowed(request: Request) -> ApiError {
+    let path = request.uri().path();
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, format!("`{path}` does not take {}", request.method()))
+}

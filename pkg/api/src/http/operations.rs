@@ -1,0 +1,92 @@
+//! For people and machines that look after the server: the page, health, metrics, OpenAPI.
+
+use super::answer::{json_of, json_with, put};
+use crate::metrics::Exposition;
+use crate::state::{Phase, State};
+use axum::extract::State as Of;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use serde_json::json;
+use std::sync::Arc;
+
+const PAGE: &str = include_str!("page.html");
+
+/// The OpenAPI document of this server.
+pub const OPENAPI: &str = include_str!("../../../../docs/openapi.json");
+
+/// A page that names the endpoints.
+pub async fn page() -> Html<&'static str> {
+    Html(PAGE)
+}
+
+/// The process is alive.
+pub async fn health() -> Response {
+    json_of(&json!({"status": "ok"}))
+}
+
+/// Whether the server takes requests.
+pub async fn ready(Of(state): Of<Arc<State>>) -> Response {
+    let (status, answer) = state.phase().answer();
+    let mut body = Vec::new();
+    put(&mut body, &answer);
+    let mut response = json_with(status, body);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// The OpenAPI document.
+pub async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
+}
+
+/// Metrics for Prometheus.
+pub async fn metrics(Of(state): Of<Arc<State>>) -> impl IntoResponse {
+    let mut out = Exposition::default();
+    out.head("timberlog_build_info", "gauge", "Always 1; the label has the version.");
+    out.line("timberlog_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    let ready = u8::from(matches!(state.phase(), Phase::Ready));
+    out.single("timberlog_ready", "gauge", "1 when the server takes requests.", ready);
+    out.single("timberlog_uptime_seconds", "gauge", "Seconds since the start.", state.uptime_s());
+    let bytes = state.bodies.used_bytes();
+    out.single("timberlog_request_bodies_bytes", "gauge", "Bytes of request bodies in memory.", bytes);
+    let waiting = state.queries_waiting();
+    out.single("timberlog_queries_waiting", "gauge", "Queries that wait for their turn.", waiting);
+    state.metrics.write(&mut out);
+    if let Ok(database) = state.database() {
+        engine(&mut out, &database.stats());
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], out.into_text())
+}
+
+fn engine(out: &mut Exposition, stats: &timberlog_db::Stats) {
+    let mut counter = |name: &str, help: &str, value: u64| out.single(&format!("timberlog_{name}"), "counter", help, value);
+    counter("records_appended_total", "Records acknowledged.", stats.records_appended);
+    counter("batches_appended_total", "Batches acknowledged.", stats.batches_appended);
+    counter("wal_bytes_appended_total", "Bytes of batches written to the WAL.", stats.bytes_appended);
+    counter("records_overloaded_total", "Records of batches refused for want of room.", stats.records_refused);
+    counter("batches_duplicate_total", "Batches that a producer sent again.", stats.duplicates);
+    counter("flushes_total", "Flushes of the buffer to segments.", stats.flushes);
+    counter("flushes_failed_total", "Flushes that failed and are tried again.", stats.flushes_failed);
+    counter("cache_hits_total", "Parts found in the chunk cache.", stats.cache_hits);
+    counter("cache_misses_total", "Parts not found in the chunk cache.", stats.cache_misses);
+    let flush_s = stats.flush_ns as f64 / 1e9;
+    out.single("timberlog_flush_seconds_total", "counter", "Seconds that flushes took.", flush_s);
+    let mut gauge = |name: &str, help: &str, value: u64| out.single(&format!("timberlog_{name}"), "gauge", help, value);
+    gauge("buffer_records", "Records in the memory buffer.", stats.buffer_records);
+    gauge("buffer_bytes", "Bytes of the memory buffer, flushes under way included.", stats.buffer_bytes);
+    gauge("appends_waiting", "Appends that wait for room in the buffer.", stats.appends_waiting);
+    gauge("segments", "Segments.", stats.segments);
+    gauge("partitions", "Partitions.", stats.partitions);
+    gauge("tenants", "Tenants that have records.", stats.tenants);
+    gauge("segment_records", "Records in segments.", stats.segment_records);
+    gauge("segment_bytes", "Bytes of segments on disk, indexes included.", stats.segment_bytes);
+    gauge("segment_raw_bytes", "Bytes of text in segments before compression.", stats.segment_raw_bytes);
+    gauge("cache_bytes", "Bytes of the chunk cache.", stats.cache_bytes);
+    gauge("manifest_version", "The newest root of the manifest.", stats.manifest_version);
+    gauge("flushed_seq", "Every batch up to this number is in segments.", stats.flushed_seq);
+    gauge("visible_seq", "Every batch up to this number is visible to queries.", stats.visible_seq);
+    gauge("synced_seq", "Every batch up to this number is on disk.", stats.synced_seq);
+    gauge("damages", "Damaged parts that the start found.", stats.damage.len() as u64);
+}

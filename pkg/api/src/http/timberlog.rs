@@ -1,0 +1,191 @@
+//! The original TimberLog's `POST /write` and `POST /query`.
+
+use super::answer::json;
+use super::ask::limits;
+use super::params;
+use super::shape::{Shape, put_record, put_records};
+use crate::body::{Encoding, MediaType};
+use crate::error::{ApiError, ApiResult};
+use crate::metrics::Protocol;
+use crate::state::State;
+use crate::store::{self, Incoming};
+use crate::tenant::OfTenant;
+use axum::body::Body;
+use axum::extract::State as Of;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::Deserialize;
+use std::sync::Arc;
+use timberlog_db::filter::Filter;
+use timberlog_db::query::{Order, Query, Record};
+use timberlog_types::{Batch, Tenant, TimeRange};
+
+/// Records of a query when nothing is said.
+const LIMIT_DEFAULT: usize = 100;
+const MS_NS: i64 = 1_000_000;
+
+/// Stores one record and answers with it.
+pub async fn write(
+    Of(state): Of<Arc<State>>,
+    OfTenant(tenant): OfTenant,
+    headers: HeaderMap,
+    body: Body,
+) -> ApiResult<Response> {
+    let database = state.database()?.clone();
+    let media = MediaType::of_request(&headers)?;
+    let encoding = Encoding::of_request(&headers)?;
+    let producer = params::producer(&headers)?;
+    let incoming = Incoming { tenant, stream_labels: params::stream_labels(&headers)?, strict: true };
+    // One record, so the limit is that of a record.
+    let max = state.options.ingest.record_bytes_max.min(state.options.body_bytes_max);
+    let body = state.bodies.collect(&headers, body, max).await?;
+    let body = state.bodies.decompress(encoding, body, max)?;
+    let bytes = body.as_ref();
+    let decoded = store::decode(&state, &database, &incoming, bytes.len(), |decoder, options| decoder.write(bytes, options));
+    state.metrics.records(Protocol::Write, usize::from(decoded.is_ok()), usize::from(decoded.is_err()), bytes.len());
+    let batch = decoded.map_err(|error| media.explain(ApiError::invalid(format!("nothing was stored: {error}"))))?;
+    drop(body);
+    let record = record_of(&batch);
+    store::append(&database, &incoming.tenant, batch, producer).await?;
+    let mut out = Vec::with_capacity(512);
+    put_record(&mut out, Shape::Timber, &record);
+    let mut response = json(out);
+    response.headers_mut().insert(store::DURABILITY_HEADER, store::durability(&database));
+    Ok(response)
+}
+
+/// The first record of a batch, as a query would answer it.
+fn record_of(batch: &Batch) -> Record {
+    let level = batch.level(batch.level_id(0));
+    let stream = batch.stream(batch.stream_id(0));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Record {
+        timestamp: batch.timestamp(0),
+        level: level.level,
+        level_spelling: level.spelling.map(str::to_owned),
+        service: stream.service().to_owned(),
+        message: text(batch.message(0)),
+        labels: stream.labels().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        fields: batch
+            .fields()
+            .filter_map(|field| field.get(0).map(|value| (field.name().to_owned(), value.kind, text(value.text))))
+            .collect(),
+    }
+}
+
+/// A query of the original TimberLog. Unknown keys are passed over, as it did.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct TimberQuery {
+    start_time: i64,
+    end_time: i64,
+    filters: Option<Vec<TimberFilter>>,
+    limit: i64,
+    sort_asc: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TimberFilter {
+    field: String,
+    value: serde_json::Value,
+    #[serde(default)]
+    operator: String,
+}
+
+impl TimberQuery {
+    fn query(&self, tenant: Tenant, state: &State) -> ApiResult<Query> {
+        let unbounded = |ms: i64, open: i64| if ms == 0 { open } else { ms.saturating_mul(MS_NS) };
+        // The last millisecond is meant as a whole.
+        let end = unbounded(self.end_time, i64::MAX).saturating_add(MS_NS - 1);
+        let limit = usize::try_from(self.limit).ok().filter(|&limit| limit > 0).unwrap_or(LIMIT_DEFAULT);
+        Ok(Query {
+            tenant,
+            range: TimeRange { start: unbounded(self.start_time, i64::MIN), end },
+            filter: self.filter()?,
+            order: if self.sort_asc { Order::OldestFirst } else { Order::NewestFirst },
+            limit: limit.min(state.options.page_records_max),
+            cursor: None,
+            limits: limits(&state.options),
+        })
+    }
+
+    /// Joins the filters from the left: an operator joins its filter with all before it.
+    fn filter(&self) -> ApiResult<Filter> {
+        let mut joined: Option<Filter> = None;
+        for part in self.filters.iter().flatten() {
+            let test = part.test();
+            joined = Some(match (joined, part.operator.to_ascii_uppercase().as_str()) {
+                (None, "" | "AND" | "OR") => test,
+                (Some(before), "" | "AND") => Filter::And(vec![before, test]),
+                (Some(before), "OR") => Filter::Or(vec![before, test]),
+                (_, other) => {
+                    return Err(ApiError::invalid(format!(
+                        "filter on `{}`: operator `{}`, expected AND or OR",
+                        part.field,
+                        other.escape_default()
+                    )));
+                }
+            });
+        }
+        Ok(joined.unwrap_or_default())
+    }
+}
+
+impl TimberFilter {
+    fn test(&self) -> Filter {
+        let value = match &self.value {
+            serde_json::Value::String(text) => text.clone(),
+            serde_json::Value::Null => String::new(),
+            other => other.to_string(),
+        };
+        match self.field.to_ascii_lowercase().as_str() {
+            "message" => Filter::contains(value),
+            "stacktrace" => {
+                Filter::test("stacktrace", timberlog_db::filter::Op::Contains(value))
+            }
+            name @ ("level" | "service" | "host") => Filter::eq(name, value),
+            _ => Filter::eq(&self.field, value),
+        }
+    }
+}
+
+/// Answers with an array of records.
+pub async fn query(
+    Of(state): Of<Arc<State>>,
+    OfTenant(tenant): OfTenant,
+    headers: HeaderMap,
+    body: Body,
+) -> ApiResult<Response> {
+    state.database()?;
+    let asked: TimberQuery = params::json(&state, &headers, body).await?;
+    let query = asked.query(tenant, &state)?;
+    state
+        .query(move |database| {
+            let page = database.page(&query)?;
+            let mut out = Vec::with_capacity(64 + page.records.len() * 512);
+            put_records(&mut out, Shape::Timber, &page.records);
+            Ok(json(out))
+        })
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(text: &str) -> ApiResult<Filter> {
+        serde_json::from_str::<TimberQuery>(text).unwrap().filter()
+    }
+
+    #[test]
+    fn filters_are_joined_from_the_left() {
+        let text = r#"{"Filters":[{"Field":"Level","Value":"ERROR","Operator":"AND"},
+            {"Field":"message","Value":"disk","Operator":"OR"},{"Field":"Region","Value":7,"Operator":"and"}]}"#;
+        let either = Filter::Or(vec![Filter::eq("level", "ERROR"), Filter::contains("disk")]);
+        assert_eq!(filter(text).unwrap(), Filter::And(vec![either, Filter::eq("Region", "7")]));
+        assert_eq!(filter("{}").unwrap(), Filter::All);
+        assert_eq!(filter(r#"{"Filters":null}"#).unwrap(), Filter::All);
+        assert!(filter(r#"{"Filters":[{"Field":"a","Value":"b","Operator":"XOR"}]}"#).is_err());
+    }
+}

@@ -1,0 +1,71 @@
+//! Settings of the server: addresses, and a named limit for everything that a client could make
+//! large, slow or many.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// The port of HTTP.
+pub const HTTP_PORT: u16 = 3100;
+/// The port of gRPC.
+pub const GRPC_PORT: u16 = 4317;
+
+/// Settings of the server.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Where HTTP listens; port 0 is any free one.
+    pub http_addr: SocketAddr,
+    /// Where gRPC listens; port 0 is any free one.
+    pub grpc_addr: SocketAddr,
+    /// JSON keys that are stream labels, unless a request says otherwise.
+    pub stream_labels: Vec<String>,
+    /// Limits of what a batch and its records may be.
+    pub ingest: timberlog_ingest::Limits,
+    /// The longest body of an ingestion request, before and after decompression.
+    pub body_bytes_max: usize,
+    /// The longest body of a query.
+    pub query_body_bytes_max: usize,
+    /// Bytes of ingestion bodies in memory at one time; beyond, requests are refused with 429.
+    pub bodies_bytes_max: usize,
+    /// Connections to HTTP at one time; further ones wait to be accepted.
+    pub connections_max: usize,
+    /// How long a client may take to send the next part of a request.
+    pub read_timeout: Duration,
+    /// Queries that run at one time.
+    pub query_concurrency: usize,
+    /// Queries that may wait for their turn; beyond, they are refused with 429.
+    pub queries_waiting_max: usize,
+    /// The longest time of a query, waiting included; an export may take as long as it needs.
+    pub query_timeout: Duration,
+    /// The most records in one answer.
+    pub page_records_max: usize,
+    /// Exports at one time.
+    pub exports_max: usize,
+    /// Tails at one time.
+    pub tails_max: usize,
+    /// How long requests under way may take to end after the server was told to stop.
+    pub drain_max: Duration,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self {
+            http_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT)),
+            grpc_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, GRPC_PORT)),
+            stream_labels: vec!["service".to_owned()],
+            ingest: timberlog_ingest::Limits::default(),
+            body_bytes_max: 64 << 20,
+            query_body_bytes_max: 1 << 20,
+            bodies_bytes_max: 128 << 20,
+            connections_max: 4096,
+            read_timeout: Duration::from_secs(30),
+            query_concurrency: cores.max(2),
+            queries_waiting_max: 256,
+            query_timeout: Duration::from_secs(30),
+            page_records_max: 10_000,
+            exports_max: 8,
+            tails_max: 64,
+            drain_max: Duration::from_secs(20),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! From decoded records to an acknowledgement: the one way into the database, for all protocols.
+
+use crate::metrics::Protocol;
+use crate::state::State;
+use axum::http::{HeaderName, HeaderValue};
+use timberlog_db::{Appended, Database, Durability, ProducerBatch};
+use timberlog_ingest::{DecodeOptions, Decoded, Decoder, IngestError, StreamRegistry};
+use timberlog_types::{Batch, Error, ErrorKind, Result, Tenant};
+
+/// The header of an answer that says when its records count as acknowledged.
+pub const DURABILITY_HEADER: HeaderName = HeaderName::from_static("x-timberlog-durability");
+
+/// The text of [`DURABILITY_HEADER`].
+pub fn durability(database: &Database) -> HeaderValue {
+    HeaderValue::from_static(match database.durability() {
+        Durability::Fsync => "fsync",
+        Durability::Async { .. } => "async",
+    })
+}
+
+/// How a request wants to be decoded.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// Whose records.
+    pub tenant: Tenant,
+    /// The fields that name the stream; `None` for the server's.
+    pub stream_labels: Option<Vec<String>>,
+    /// Whether one refused record refuses all.
+    pub strict: bool,
+}
+
+/// The streams of one tenant, as decoders ask for them.
+struct TenantStreams<'a> {
+    database: &'a Database,
+    tenant: &'a Tenant,
+}
+
+impl StreamRegistry for TenantStreams<'_> {
+    fn admit(&self, hash: u64) -> bool {
+        self.database.admit_stream(self.tenant, hash)
+    }
+}
+
+/// Runs a decoder with the server's limits. `bytes` is the length of what is decoded.
+pub fn decode<T>(
+    state: &State,
+    database: &Database,
+    incoming: &Incoming,
+    bytes: usize,
+    work: impl FnOnce(&mut Decoder, &DecodeOptions<'_>) -> Result<T, IngestError>,
+) -> Result<T, IngestError> {
+    let streams = TenantStreams { database, tenant: &incoming.tenant };
+    let options = DecodeOptions {
+        now_ns: state.env.clock.now_ns(),
+        stream_labels: incoming.stream_labels.as_deref().unwrap_or(&state.options.stream_labels),
+        default_service: "",
+        strict: incoming.strict,
+        limits: &state.options.ingest,
+        streams: &streams,
+    };
+    state.with_decoder(bytes, |decoder| work(decoder, &options))
+}
+
+/// Stores a batch; returns when it is acknowledged. The batch is stored even if the caller goes
+/// away meanwhile.
+pub async fn append(
+    database: &Database,
+    tenant: &Tenant,
+    batch: Batch,
+    producer: Option<ProducerBatch>,
+) -> Result<Appended> {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    // A receiver that is gone needs no answer.
+    database.append_then(tenant, batch, producer, Box::new(move |result| drop(sender.send(result))));
+    receiver.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the database closed before it could answer")))
+}
+
+/// Counts what became of a decoded body.
+pub fn count(state: &State, protocol: Protocol, decoded: &Decoded, bytes: usize) {
+    state.metrics.records(protocol, decoded.accepted, decoded.refused_total, bytes);
+}
