@@ -6,10 +6,22 @@
 //! one too few, and a damaged one says so ([`IndexError::Corrupt`]): the caller then asks the
 //! directory in the segment's footer.
 
+mod backend;
+mod block_entry;
+mod build;
 pub mod error;
 pub mod literals;
+mod postings;
+mod segment_index;
+mod tables;
 pub mod token_filter;
+mod user_index;
+mod varint;
 
+pub use block_entry::IndexedBlock;
+pub use build::{BuiltIndex, UserIndexInput, build};
 pub use error::IndexError;
 pub use literals::{Alternatives, Case, Edge, Tokens};
+pub use segment_index::{SegmentIndex, damaged_pages};
+pub use tables::VERSION;
 pub use token_filter::{TokenFilter, TokenFilterError};
