@@ -53,7 +53,8 @@ mod tests {
     fn tokens_are_whole_words_with_a_digit_in_lower_case() {
         let mut found = Vec::new();
         token_hashes("node01 GET 1234 12345 x=1A2b\u{e9}7z plain 99".as_bytes(), &mut |hash| found.push(hash));
-        let expected: Vec<u64> = ["node01", "12345", "1a2b", "7z"].iter().map(|word| xxh3_64(word.as_bytes())).collect();
+        let expected: Vec<u64> =
+            ["node01", "12345", "1a2b", "7z"].iter().map(|word| xxh3_64(word.as_bytes())).collect();
         assert_eq!(found, expected);
     }
 
