@@ -92,7 +92,7 @@ impl Writing<'_> {
         }
         let directory = writer.directory();
         let built = if directory.raw_bytes() >= INDEX_RAW_BYTES_MIN || !indexes.is_empty() {
-            Some(timberlog_index::build(directory, &indexes.finish())?)
+            Some(timberlog_index::build(directory, &mut indexes.finish())?)
         } else {
             None
         };

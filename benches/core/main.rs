@@ -1,0 +1,76 @@
+//! The benchmark of the whole: a real server process, real sockets, real files.
+//!
+//!     cargo bench --bench core                                  # 1,000,000 made-up records
+//!     TIMBERLOG_BENCH_CORPUS=corpus.jsonl cargo bench --bench core
+//!
+//! CPU is given in units of Z, the CPU time of `zstd -1` over the same bytes in the same run, so
+//! that figures of different machines can be compared. Query times are medians of 7 warm requests
+//! over one HTTP connection. Prints a Markdown table.
+
+mod corpus;
+mod process;
+mod queries;
+
+use process::Process;
+use std::path::Path;
+use timberlog_client::Client;
+use timberlog_types::Tenant;
+
+fn main() {
+    // `cargo bench` and `cargo test --benches` pass flags of the standard harness.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let corpus = corpus::Corpus::load(folder.path());
+    let z = corpus.zstd_seconds();
+    println!("corpus: {} records, {:.0} MB; Z = {z:.3} s\n", corpus.records, corpus.bytes as f64 / 1e6);
+    println!("| what | figure | in Z |\n|---|---|---|");
+    let data = folder.path().join("data");
+    ingest(&corpus, &data, z, &[]);
+    restart_and_query(&corpus, &data, &[]);
+    let data = folder.path().join("indexed");
+    ingest(&corpus, &data, z, &["--index", "trace_id"]);
+    let server = Process::start(&data, &["--index", "trace_id"]);
+    queries::trace(&server, &corpus, "one trace id, with an index of its own");
+}
+
+fn row(what: &str, figure: String, z: Option<f64>) {
+    println!("| {what} | {figure} | {} |", z.map_or(String::new(), |z| format!("{z:.2}")));
+}
+
+fn ingest(corpus: &corpus::Corpus, data: &Path, z: f64, flags: &[&str]) {
+    let with = if flags.is_empty() { String::new() } else { format!(" ({})", flags.join(" ")) };
+    let server = Process::start(data, flags);
+    let before = server.cpu_seconds();
+    let report = process::loadgen(&server, &corpus.path);
+    let acknowledged = server.cpu_seconds() - before;
+    let resident = server.resident_peak_bytes();
+    let rate = report["records_per_second"].as_f64().unwrap_or(0.0);
+    let latency = &report["latency_ms"];
+    let sealed = server.stop() - before;
+    let bytes = process::bytes_of(data);
+    row(&format!("records a second, 4 connections, 1,000 a request{with}"), format!("{rate:.0}"), None);
+    row(&format!("latency p50 / p99 / max{with}"), format!("{:.1} / {:.1} / {:.1} ms", latency["p50"], latency["p99"], latency["max"]), None);
+    row(&format!("server CPU to the last acknowledgement{with}"), format!("{acknowledged:.2} s"), Some(acknowledged / z));
+    row(&format!("server CPU until all is sealed{with}"), format!("{sealed:.2} s"), Some(sealed / z));
+    row(&format!("bytes a record on disk{with}"), format!("{:.1}", bytes as f64 / corpus.records as f64), None);
+    row(&format!("peak resident memory{with}"), format!("{:.0} MB", resident as f64 / 1e6), None);
+}
+
+fn restart_and_query(corpus: &corpus::Corpus, data: &Path, flags: &[&str]) {
+    let started = std::time::Instant::now();
+    let server = Process::start(data, flags);
+    row("start", format!("{:.0} ms", started.elapsed().as_secs_f64() * 1e3), None);
+    queries::all(&server, corpus);
+    row("peak resident memory of the queries", format!("{:.0} MB", server.resident_peak_bytes() as f64 / 1e6), None);
+    drop(server);
+    let server = Process::start(data, &["--cache-bytes", "0"]);
+    println!("\nWithout a chunk cache (`--cache-bytes 0`):\n\n| what | figure | in Z |\n|---|---|---|");
+    queries::all(&server, corpus);
+}
+
+/// A client of a server of this benchmark.
+fn client(http: &str) -> Client {
+    Client::new(http, Tenant::default(), std::time::Duration::from_secs(600)).expect("an address")
+}

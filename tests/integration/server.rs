@@ -1,0 +1,164 @@
+//! A server process for a test: a temporary directory, free ports, and a certain end.
+
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use timberlog_client::Client;
+use timberlog_types::Tenant;
+
+/// How long anything may take on a busy machine before the test fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server.
+pub struct Server {
+    child: Child,
+    pub http: String,
+    pub grpc: String,
+}
+
+/// A data directory that goes with the test.
+pub struct Data {
+    folder: tempfile::TempDir,
+}
+
+impl Data {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Every file below a folder of the data directory that ends so, sorted.
+    pub fn files(&self, ending: &str) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        collect(&self.path(), ending, &mut found);
+        found.sort();
+        found
+    }
+}
+
+fn collect(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect(&path, ending, found);
+        } else if path.to_string_lossy().ends_with(ending) {
+            found.push(path);
+        }
+    }
+}
+
+/// The binary with arguments, and without settings of the environment.
+pub fn timberlog(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_timberlog"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TIMBERLOG_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments);
+    command
+}
+
+impl Server {
+    /// Starts a server and waits until it is ready.
+    pub fn start(data: &Data, flags: &[&str]) -> Self {
+        Self::try_start(data, flags).unwrap_or_else(|said| panic!("the server did not start: {said}"))
+    }
+
+    /// Starts a server; if it ends instead of getting ready, what it said.
+    pub fn try_start(data: &Data, flags: &[&str]) -> Result<Self, String> {
+        let path = data.path();
+        let path = path.to_str().expect("a UTF-8 path");
+        let mut child = timberlog(&["serve", "--data-dir", path, "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"])
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let stderr = child.stderr.take().expect("a pipe");
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                // Nobody listens any more once the server is ready; the pipe must still be read.
+                let _ = sender.send(line);
+            }
+        });
+        let deadline = Instant::now() + PATIENCE;
+        let mut said = Vec::new();
+        loop {
+            match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    if let Some((http, grpc)) = addresses(&line) {
+                        return Ok(Self { child, http, grpc });
+                    }
+                    said.push(line);
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    let _ = child.wait();
+                    return Err(said.join("\n"));
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    return Err(format!("not ready after {PATIENCE:?}: {}", said.join("\n")));
+                }
+            }
+        }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(&self.http, Tenant::default(), PATIENCE).expect("an address")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().expect("a running process");
+        self.child.wait().expect("a process that ends");
+    }
+
+    /// SIGTERM, and the exit status.
+    pub fn stop(mut self) -> ExitStatus {
+        let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(status.success());
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the server did not stop");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The number of records that match a filter.
+    pub fn count(&self, filter: &Value) -> u64 {
+        let answer = self.client().post("/api/v1/query", &json!({ "filter": filter, "aggregate": {} }));
+        let answer = answer.expect("an answer");
+        answer["data"][0]["count"].as_u64().or(answer["count"].as_u64()).unwrap_or(0)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `timberlog 0.1.0 is ready: HTTP on http://127.0.0.1:1234, gRPC on 127.0.0.1:2345`
+fn addresses(line: &str) -> Option<(String, String)> {
+    let (_, rest) = line.split_once("is ready: HTTP on ")?;
+    let (http, grpc) = rest.split_once(", gRPC on ")?;
+    Some((http.to_owned(), format!("http://{}", grpc.trim())))
+}
