@@ -85,6 +85,7 @@ pub trait Disk: Send + Sync {
 }
 
 /// An open file. All access is by offset, so one handle serves many threads.
+#[allow(clippy::len_without_is_empty, reason = "a length is read to know where a file ends")]
 pub trait File: Send + Sync {
     /// Reads at an offset; may read less than asked for; 0 at the end.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;

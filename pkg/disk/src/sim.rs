@@ -34,14 +34,15 @@
 
 mod core;
 mod disk;
+mod faults;
 mod inode;
 mod names;
 #[cfg(test)]
 mod tests;
 mod time;
 
-pub use core::{Fault, Op};
 pub use disk::SimDisk;
+pub use faults::{Fault, Op};
 pub use time::{Rng, SimClock, SimRandom};
 
 use crate::Env;

@@ -1,5 +1,6 @@
-//! The state of a simulated disk: steps, crashes, faults, and the operations themselves.
+//! The state of a simulated disk: steps, crashes, and the operations themselves.
 
+use super::faults::{Failure, Fault, Go, Op, Rules};
 use super::inode::{Change, Inode, Luck};
 use super::names::{NameChange, Names, Number};
 use super::time::Rng;
@@ -7,94 +8,6 @@ use crate::{Entry, Open};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-
-/// A kind of operation, to say where a fault strikes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Op {
-    /// Opening or creating a file.
-    Open,
-    /// Reading from a file.
-    Read,
-    /// Writing to a file.
-    Write,
-    /// Setting or allocating a length.
-    Resize,
-    /// Syncing a file.
-    Sync,
-    /// Syncing a folder.
-    SyncDir,
-    /// Renaming a file; its new path counts.
-    Rename,
-    /// Removing a file or folder.
-    Remove,
-    /// Creating a folder.
-    CreateDir,
-    /// Listing a folder.
-    List,
-}
-
-/// What goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// An I/O error. A sync confirms nothing then, for good; anything else does nothing.
-    Io,
-    /// The disk is full.
-    NoSpace,
-    /// The operation happens and reports an I/O error all the same (not for reads and syncs).
-    DoneButError,
-}
-
-#[derive(Clone, Debug)]
-struct Rule {
-    op: Op,
-    path_part: String,
-    skip: u64,
-    fault: Fault,
-}
-
-/// How an operation goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Go {
-    /// As it should.
-    On,
-    /// It happens, and then the answer is an error (its operating-system number).
-    ThenFail(Failure),
-    /// It does not happen.
-    Fail(Failure),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failure {
-    Crash,
-    Io,
-    NoSpace,
-}
-
-impl Failure {
-    fn error(self) -> io::Error {
-        const EIO: i32 = 5;
-        const ENOSPC: i32 = 28;
-        match self {
-            Failure::Crash => io::Error::other("simulated crash"),
-            Failure::Io => io::Error::from_raw_os_error(EIO),
-            Failure::NoSpace => io::Error::from_raw_os_error(ENOSPC),
-        }
-    }
-}
-
-impl Go {
-    /// Runs the operation as far as it is to happen.
-    fn run<T>(self, operation: impl FnOnce() -> T) -> io::Result<T> {
-        match self {
-            Go::On => Ok(operation()),
-            Go::ThenFail(failure) => {
-                operation();
-                Err(failure.error())
-            }
-            Go::Fail(failure) => Err(failure.error()),
-        }
-    }
-}
 
 /// Everything behind the lock.
 #[derive(Debug, Default)]
@@ -106,7 +19,7 @@ pub(super) struct Core {
     pub short_io_percent: u8,
     pub trace: Option<Vec<String>>,
     rng: Option<Rng>,
-    rules: Vec<Rule>,
+    pub rules: Rules,
     names: Names,
     inodes: BTreeMap<Number, Inode>,
     last_inode: Number,
@@ -130,30 +43,12 @@ impl Core {
         self.rng.get_or_insert_with(|| Rng::new(0))
     }
 
-    pub fn inject(&mut self, op: Op, path_part: &str, skip: u64, fault: Fault) {
-        self.rules.push(Rule { op, path_part: path_part.to_owned(), skip, fault });
-    }
-
-    /// The fault that strikes an operation, if any; its rule is used up.
-    fn fault(&mut self, op: Op, path: &Path) -> Option<Fault> {
-        let path = path.to_string_lossy();
-        let place = self.rules.iter_mut().position(|rule| {
-            let matches = rule.op == op && path.contains(rule.path_part.as_str());
-            let strikes = matches && rule.skip == 0;
-            if matches && !strikes {
-                rule.skip -= 1;
-            }
-            strikes
-        })?;
-        Some(self.rules.remove(place).fault)
-    }
-
     /// Before an operation that changes nothing.
     fn look(&mut self, op: Op, path: &Path) -> io::Result<()> {
         if self.crashed {
             return Err(Failure::Crash.error());
         }
-        match self.fault(op, path) {
+        match self.rules.strike(op, path) {
             None => Ok(()),
             Some(Fault::NoSpace) => Err(Failure::NoSpace.error()),
             Some(Fault::Io | Fault::DoneButError) => Err(Failure::Io.error()),
@@ -173,7 +68,7 @@ impl Core {
             self.crashed = true;
             return Go::ThenFail(Failure::Crash);
         }
-        match self.fault(op, path) {
+        match self.rules.strike(op, path) {
             None => Go::On,
             Some(Fault::Io) => Go::Fail(Failure::Io),
             Some(Fault::NoSpace) => Go::Fail(Failure::NoSpace),

@@ -1,6 +1,7 @@
 //! The simulated disk as the rest of the program sees it, and as a test steers it.
 
-use super::core::{Core, Fault, Op};
+use super::core::Core;
+use super::faults::{Fault, Op};
 use crate::{Disk, Entry, File, Open};
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -59,7 +60,7 @@ impl SimDisk {
     /// Makes one operation fail: of those with this kind whose path contains `path_part`, the one
     /// after `skip` others.
     pub fn inject(&self, op: Op, path_part: &str, skip: u64, fault: Fault) {
-        self.core().inject(op, path_part, skip, fault);
+        self.core().rules.add(op, path_part, skip, fault);
     }
 
     /// Limits the bytes of all files together; `None` lifts the limit.
