@@ -21,7 +21,7 @@ mod builder;
 #[cfg(test)]
 mod tests;
 
-pub use builder::{BatchBuilder, BuildError};
+pub use builder::{BATCH_FIELDS_MAX, BatchBuilder, BuildError};
 
 use crate::level::Level;
 use crate::stream::StreamRef;

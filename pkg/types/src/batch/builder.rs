@@ -13,6 +13,9 @@ pub enum BuildError {
     /// The batch would be longer than [`BATCH_BYTES_MAX`].
     #[error("the batch is longer than {BATCH_BYTES_MAX} bytes")]
     BatchTooLarge,
+    /// The records of the batch have [`BATCH_FIELDS_MAX`] field names already.
+    #[error("the records of the batch have more than {BATCH_FIELDS_MAX} different field names between them")]
+    TooManyFields,
     /// A field's name has more than 65,535 bytes.
     #[error("the name of a field is longer than 65,535 bytes")]
     NameTooLong,
@@ -48,6 +51,10 @@ pub struct BatchBuilder {
     bytes: usize,
     scratch: Vec<u8>,
 }
+
+/// The most field names that the records of a batch may have between them: each is a column with
+/// buffers of its own, so a few bytes of a hostile request would cost hundreds of bytes of memory.
+pub const BATCH_FIELDS_MAX: usize = 16_384;
 
 /// Fields kept with their buffers between two batches; more than this, and all are let go.
 const FIELDS_KEPT_MAX: usize = 256;
@@ -239,6 +246,9 @@ impl BatchBuilder {
             return Ok(index as usize);
         }
         let index = self.fields.len();
+        if index >= BATCH_FIELDS_MAX {
+            return Err(BuildError::TooManyFields);
+        }
         self.fields.push(FieldBuilder { name: name.into(), ..FieldBuilder::default() });
         let Self { names, fields, .. } = self;
         names.insert_unique(hash, index as u32, |&index| xxh3_64(fields[index as usize].name.as_bytes()));

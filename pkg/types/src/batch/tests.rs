@@ -91,3 +91,16 @@ fn damage_never_panics() {
         }
     }
 }
+
+#[test]
+fn the_number_of_field_names_is_bounded() {
+    let mut builder = BatchBuilder::new();
+    for n in 0..BATCH_FIELDS_MAX {
+        builder.field(&n.to_string(), ValueKind::Null, b"").unwrap();
+    }
+    assert_eq!(builder.field("one too many", ValueKind::Null, b""), Err(BuildError::TooManyFields));
+    builder.field("0", ValueKind::Bool, b"true").unwrap();
+    builder.abort_row();
+    assert!(builder.finish().is_none());
+    builder.field("one too many", ValueKind::Null, b"").unwrap();
+}
