@@ -665,3 +665,6 @@ fn damage(report: &OpenReport) -> Vec<String> {
 fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the database is closed")
 }
+
+#[cfg(test)]
+mod tests;

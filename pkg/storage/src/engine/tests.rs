@@ -1,0 +1,181 @@
+use super::*;
+use timberlog_types::{BatchBuilder, Day};
+
+struct Nobody;
+
+impl Subscriber for Nobody {
+    fn published(&self, _: &Tenant, _: &Arc<BufferedBatch>) {}
+}
+
+fn options(folder: &tempfile::TempDir) -> Options {
+    Options { background: false, ..Options::new(folder.path().join("data")) }
+}
+
+fn open(options: &Options) -> Result<Storage> {
+    Storage::open(options.clone(), Env::real(), Arc::new(Nobody), &Progress::default())
+}
+
+/// Records with the given timestamps, and their number in the message.
+fn batch(timestamps: &[i64]) -> Batch {
+    let mut builder = BatchBuilder::new();
+    let stream = builder.stream("web", &[("service", "web")]).unwrap();
+    let level = builder.level(Some("info")).unwrap();
+    for (number, &timestamp) in timestamps.iter().enumerate() {
+        builder.finish_row(timestamp, stream, level, format!("message {number}").as_bytes()).unwrap();
+    }
+    builder.finish().unwrap()
+}
+
+fn buffered(snapshot: &Snapshot) -> usize {
+    snapshot.batches.iter().map(|batch| batch.batch.rows()).sum()
+}
+
+fn stored(snapshot: &Snapshot) -> u64 {
+    snapshot.segments.iter().map(|segment| segment.entry.rows).sum()
+}
+
+#[test]
+fn a_batch_is_visible_before_and_after_a_flush_and_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(&folder);
+    let tenant = Tenant::default();
+    let storage = open(&options).unwrap();
+    assert_eq!(storage.append(&tenant, batch(&[1, 2, 3]), None).unwrap().seq, 1);
+    assert_eq!((buffered(&storage.snapshot(&tenant)), stored(&storage.snapshot(&tenant))), (3, 0));
+    let before = storage.snapshot(&tenant);
+    storage.flush().unwrap();
+    assert_eq!((buffered(&storage.snapshot(&tenant)), stored(&storage.snapshot(&tenant))), (0, 3));
+    assert_eq!((buffered(&before), stored(&before)), (3, 0), "a snapshot does not change");
+    assert_eq!(storage.append(&tenant, batch(&[4]), None).unwrap().seq, 2);
+    assert_eq!(buffered(&storage.snapshot(&Tenant::new("other").unwrap())), 0);
+    storage.close().unwrap();
+    drop(storage);
+    let storage = open(&options).unwrap();
+    assert_eq!((buffered(&storage.snapshot(&tenant)), stored(&storage.snapshot(&tenant))), (0, 4));
+    assert_eq!(storage.append(&tenant, batch(&[5]), None).unwrap().seq, 3);
+}
+
+#[test]
+fn what_was_not_flushed_is_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(&folder);
+    let tenant = Tenant::default();
+    let storage = open(&options).unwrap();
+    storage.append(&tenant, batch(&[1, 2]), None).unwrap();
+    storage.flush().unwrap();
+    storage.append(&tenant, batch(&[3]), None).unwrap();
+    // As a crash leaves it: without `close`, but with the lock released.
+    let copy = folder.path().join("copy");
+    copy_folder(&options.data_dir, &copy);
+    let options = Options { data_dir: copy, ..options.clone() };
+    let storage = open(&options).unwrap();
+    assert_eq!((buffered(&storage.snapshot(&tenant)), stored(&storage.snapshot(&tenant))), (1, 2));
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_producers_batch_is_stored_once_also_after_flush_and_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(&folder);
+    let tenant = Tenant::default();
+    let number = |number| Some(ProducerBatch::new("shipper", number).unwrap());
+    let storage = open(&options).unwrap();
+    let first = storage.append(&tenant, batch(&[1, 2]), number(7)).unwrap();
+    assert_eq!((first.rows, first.duplicate), (2, false));
+    let again = storage.append(&tenant, batch(&[1, 2]), number(7)).unwrap();
+    assert_eq!((again.seq, again.rows, again.duplicate), (first.seq, 2, true));
+    storage.close().unwrap();
+    drop(storage);
+    let storage = open(&options).unwrap();
+    assert!(storage.append(&tenant, batch(&[1, 2]), number(7)).unwrap().duplicate);
+    assert_eq!(storage.append(&tenant, batch(&[1]), number(6)).unwrap_err().kind, ErrorKind::Conflict);
+    assert!(!storage.append(&tenant, batch(&[1, 2]), number(8)).unwrap().duplicate);
+    assert_eq!(stored(&storage.snapshot(&tenant)) as usize + buffered(&storage.snapshot(&tenant)), 4);
+}
+
+#[test]
+fn a_flood_over_many_days_is_flushed_in_bounded_pieces() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { partitions_per_flush_max: 4, ..options(&folder) };
+    let tenant = Tenant::default();
+    let storage = open(&options).unwrap();
+    for day in 0..10 {
+        storage.append(&tenant, batch(&[Day(day).range().start]), None).unwrap();
+    }
+    storage.flush().unwrap();
+    assert_eq!(storage.stats().flushes, 3);
+    let snapshot = storage.snapshot(&tenant);
+    assert_eq!((snapshot.segments.len(), stored(&snapshot)), (10, 10));
+}
+
+#[test]
+fn the_wal_is_trimmed_by_a_flush() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { wal_file_bytes: 64 << 10, ..options(&folder) };
+    let tenant = Tenant::default();
+    let storage = open(&options).unwrap();
+    let timestamps: Vec<i64> = (0..500).collect();
+    let wal_bytes = || -> u64 {
+        let files = std::fs::read_dir(options.data_dir.join("wal")).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    };
+    for _ in 0..40 {
+        storage.append(&tenant, batch(&timestamps), None).unwrap();
+    }
+    let before = wal_bytes();
+    storage.flush().unwrap();
+    assert!(wal_bytes() < before / 2, "{} of {before} bytes are left", wal_bytes());
+}
+
+#[test]
+fn appends_beyond_the_bound_wait_and_are_then_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nothing flushes here: the bound is reached and the wait runs out.
+    let options = Options {
+        background: true,
+        flush_bytes: usize::MAX,
+        buffer_bytes_max: 100_000,
+        wait_max: Duration::ZERO,
+        ..options(&folder)
+    };
+    let tenant = Tenant::default();
+    let storage = open(&options).unwrap();
+    let timestamps: Vec<i64> = (0..1000).collect();
+    let mut refused = 0;
+    let mut acknowledged = 0;
+    for _ in 0..50 {
+        match storage.append(&tenant, batch(&timestamps), None) {
+            Ok(_) => acknowledged += 1000,
+            Err(error) => {
+                assert!(matches!(error.kind, ErrorKind::Overloaded { .. }), "{error}");
+                refused += 1000;
+            }
+        }
+        assert!(storage.stats().buffer_bytes <= 100_000);
+    }
+    let stats = storage.stats();
+    assert_eq!((stats.records_appended, stats.records_refused), (acknowledged, refused));
+    let snapshot = storage.snapshot(&tenant);
+    assert_eq!(buffered(&snapshot) as u64 + stored(&snapshot), acknowledged);
+}
+
+#[test]
+fn a_second_storage_on_the_same_directory_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(&folder);
+    let _first = open(&options).unwrap();
+    let error = open(&options).err().unwrap();
+    assert_eq!(error.kind, ErrorKind::Conflict);
+}
