@@ -31,7 +31,7 @@ pub struct BuiltIndex {
 /// Memory that redb may keep pages in, while it builds, beside the file itself.
 const CACHE_BYTES: usize = 16 << 20;
 
-/// Builds the index of a segment. Sorts the entries of the user-defined indexes.
+/// Builds the index of a segment. Sorts the user-defined indexes and their entries in place.
 pub fn build(directory: &Directory, user: &mut [UserIndexInput]) -> Result<BuiltIndex, IndexError> {
     user.sort_by(|a, b| a.name.cmp(&b.name));
     if user.windows(2).any(|pair| pair[0].name == pair[1].name) {
