@@ -65,7 +65,7 @@ impl Wal {
         progress: &dyn Fn(u64, u64),
     ) -> Result<(Self, ReplayReport)> {
         let threading = options.threading;
-        let queue = Queue::new(&options);
+        let mut queue = Queue::new(&options);
         let (writer, report) = WalWriter::open(env, options, flushed_seq, publish, on_frame, progress)?;
         let shared = Arc::clone(writer.shared());
         let driver = match threading {

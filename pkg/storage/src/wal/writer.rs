@@ -1,32 +1,506 @@
-//! The writer.
-use super::types::{Append, Frame, Publish, ReplayReport, WalOptions};
-use std::sync::Arc;
-use timberlog_disk::Env;
-use timberlog_types::{Error, Result, Seq};
-/// Writes groups of frames; one at a time, driven by a thread or by a simulation.
-pub struct WalWriter { shared: Arc<Shared> }
+//! The writer: gives numbers, writes a group, syncs it, publishes it, answers it. In this order.
+//!
+//! Where `async` durability is chosen, the sync comes later and everything else stays. Nothing of
+//! a group whose fsync failed is published, and nothing is written after it.
+
+use super::files::{self, ActiveFile, ClosedFile, DAMAGED, Files, KeepNewest, NoFile};
+use super::format::{self, FileHeader, FrameHead};
+use super::meta::{self, META_NAME, Meta};
+use super::queue::Pending;
+use super::replay::{self, Content, Event, Plan, Planned};
+use super::types::{Append, Damage, Frame, Publish, ReplayReport, WalOptions};
+use crate::options::Durability;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use timberlog_disk::{Env, Open};
+use timberlog_types::{Batch, Error, ErrorKind, Result, Seq};
+
+/// Payloads of at least this length are written as they are, shorter ones are gathered first: the
+/// copy is cheaper than the system call.
+const DIRECT_BYTES_MIN: usize = 32 << 10;
+/// Gathered bytes that stay allocated.
+const SCRATCH_BYTES_KEPT: usize = 1 << 20;
+/// The smallest file: its headers and room for a few small frames.
+const FILE_BYTES_MIN: u64 = format::FRAMES_AT + 4096;
+
 /// What the writer and the handle share.
-pub(super) struct Shared;
+pub(super) struct Shared {
+    files: Files,
+    last_seq: AtomicU64,
+    synced_seq: AtomicU64,
+    has_active: AtomicBool,
+    is_closed: AtomicBool,
+    is_poisoned: AtomicBool,
+    poison: Mutex<Option<String>>,
+}
+
+impl Shared {
+    pub(super) fn check_alive(&self) -> Result<()> {
+        if self.is_poisoned.load(Ordering::Acquire) {
+            return Err(self.poison_error());
+        }
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(super::closed());
+        }
+        Ok(())
+    }
+
+    pub(super) fn last_seq(&self) -> Seq {
+        self.last_seq.load(Ordering::Acquire)
+    }
+
+    pub(super) fn synced_seq(&self) -> Seq {
+        self.synced_seq.load(Ordering::Acquire)
+    }
+
+    pub(super) fn poisoned(&self) -> Option<String> {
+        self.poison.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn truncate(&self, flushed_seq: Seq) -> Result<()> {
+        let keep = if self.has_active.load(Ordering::Acquire) { KeepNewest::No } else { KeepNewest::Yes };
+        self.files.truncate(flushed_seq, keep)
+    }
+
+    pub(super) fn poison(&self, reason: &str) {
+        let mut poison = self.poison.lock().unwrap_or_else(PoisonError::into_inner);
+        if poison.is_none() {
+            tracing::error!(reason, "the WAL takes no more records: restart to go on from what is on disk");
+            *poison = Some(reason.to_owned());
+        }
+        self.is_poisoned.store(true, Ordering::Release);
+    }
+
+    fn poison_error(&self) -> Error {
+        let reason = self.poisoned().unwrap_or_default();
+        Error::new(ErrorKind::Closed, format!("the WAL takes no more records until a restart: {reason}"))
+    }
+}
+
+/// Writes groups of frames, one at a time: for a thread or for a simulation.
+pub struct WalWriter {
+    env: Env,
+    shared: Arc<Shared>,
+    publish: Arc<dyn Publish>,
+    durability: Durability,
+    database_id: [u8; 16],
+    active: Option<ActiveFile>,
+    /// A write failed: what stands at the end of the active file is unknown, the next frame goes
+    /// into a new one.
+    must_roll: bool,
+    next_seq: Seq,
+    commit_time: i64,
+    /// Since when something is written and not synced, by the monotonic clock.
+    dirty_since: Option<u64>,
+    scratch: Vec<u8>,
+}
+
 impl WalWriter {
-    /// See [`crate::wal::Wal::open`].
+    /// Replays a folder and is ready to write behind it; see [`crate::wal::Wal::open`].
     ///
     /// # Errors
     /// See there.
-    pub fn open(_: &Env, _: WalOptions, _: Seq, _: Arc<dyn Publish>, _: &mut dyn FnMut(Frame) -> Result<()>, _: &dyn Fn(u64, u64)) -> Result<(Self, ReplayReport)> { Err(Error::internal("not built yet")) }
-    pub(super) fn shared(&self) -> &Arc<Shared> { &self.shared }
-    /// Writes, syncs and publishes a group, and calls each `done`.
-    pub fn commit_group(&mut self, _: Vec<Append>) {}
-    /// Makes everything written durable.
+    pub fn open(
+        env: &Env,
+        options: WalOptions,
+        flushed_seq: Seq,
+        publish: Arc<dyn Publish>,
+        on_frame: &mut dyn FnMut(Frame) -> Result<()>,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<(Self, ReplayReport)> {
+        let database_id = parse_id(&options.database_id)?;
+        let disk = &*env.disk;
+        let dir = &options.dir;
+        disk.create_dir_all(dir).map_err(|error| Error::io(format_args!("create `{}`", dir.display()), &error))?;
+        let mut report = ReplayReport::default();
+        check_meta(env, &options, database_id, &mut report)?;
+        let listing = files::list(disk, dir)?;
+        let plan = replay::plan(disk, dir, &listing, Some(database_id), flushed_seq)?;
+        make_durable(env, &options, &plan)?;
+        let mut commit_time = plan.commit_time;
+        let closed = deliver(env, &options, &plan, flushed_seq, &mut report, progress, &mut |frame| {
+            commit_time = commit_time.max(frame.commit_time);
+            on_frame(frame)
+        })?;
+        let last_seq = plan.end_seq - 1;
+        report.last_seq = last_seq;
+        report.torn_tail = plan.torn_tail;
+        let file_bytes = options.file_bytes.max(FILE_BYTES_MIN);
+        let files = Files::new(Arc::clone(&env.disk), options.dir, file_bytes, closed);
+        files.adopt(listing);
+        let shared = Arc::new(Shared {
+            files,
+            last_seq: AtomicU64::new(last_seq),
+            synced_seq: AtomicU64::new(last_seq),
+            has_active: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            is_poisoned: AtomicBool::new(false),
+            poison: Mutex::new(None),
+        });
+        let writer = Self {
+            env: env.clone(),
+            shared,
+            publish,
+            durability: options.durability,
+            database_id,
+            active: None,
+            must_roll: false,
+            next_seq: plan.end_seq,
+            commit_time,
+            dirty_since: None,
+            scratch: Vec::new(),
+        };
+        Ok((writer, report))
+    }
+
+    /// Writes, syncs and publishes a group, and calls each `done`: with the batch's number, or with
+    /// `Unavailable` when the disk is full (later groups may succeed), `Closed` after a failed fsync.
+    pub fn commit_group(&mut self, appends: Vec<Append>) {
+        let mut group = Vec::with_capacity(appends.len());
+        for append in appends {
+            match Pending::new(append) {
+                Ok(pending) => group.push(pending),
+                Err((error, append)) => (append.done)(Err(error)),
+            }
+        }
+        self.commit(group);
+    }
+
+    /// Makes everything written durable and returns up to where.
     ///
     /// # Errors
-    /// `Closed` after a failed fsync.
-    pub fn sync(&mut self) -> Result<Seq> { Ok(0) }
+    /// `Closed` if the fsync failed, now or before.
+    pub fn sync(&mut self) -> Result<Seq> {
+        if self.shared.is_poisoned.load(Ordering::Acquire) {
+            return Err(self.shared.poison_error());
+        }
+        if self.is_dirty() {
+            self.sync_active()?;
+            self.mark_synced();
+        }
+        Ok(self.shared.synced_seq())
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(super) fn monotonic_ns(&self) -> u64 {
+        self.env.clock.monotonic_ns()
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty_since.is_some()
+    }
+
+    /// How long something has been written and not synced.
+    pub(super) fn dirty_for(&self) -> Duration {
+        let since = self.dirty_since.map_or(0, |since| self.monotonic_ns().saturating_sub(since));
+        Duration::from_nanos(since)
+    }
+
+    pub(super) fn commit(&mut self, mut group: Vec<Pending>) {
+        while !group.is_empty() {
+            match self.commit_front(&mut group) {
+                Ok(()) => {}
+                Err(error) => {
+                    for pending in group.drain(..) {
+                        pending.finish(Err(error.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Commits as many frames from the front as one file takes. After an error nothing was taken.
+    fn commit_front(&mut self, group: &mut Vec<Pending>) -> Result<()> {
+        if self.shared.is_poisoned.load(Ordering::Acquire) {
+            return Err(self.shared.poison_error());
+        }
+        let first_len = group.first().map_or(0, |pending| pending.frame_len);
+        let room = self.make_room(first_len)?;
+        let mut bytes = 0;
+        let fitting = group.iter().take_while(|pending| {
+            bytes += pending.frame_len;
+            bytes <= room
+        });
+        let count = fitting.count();
+        let Some(run) = group.get(..count) else { return Ok(()) };
+        let now = self.env.clock.now_ns().max(self.commit_time);
+        self.write(run, now)?;
+        let first_seq = self.next_seq;
+        if self.durability == Durability::Fsync {
+            self.sync_active()?;
+        }
+        self.commit_time = now;
+        self.next_seq += count as u64;
+        self.shared.last_seq.store(self.next_seq - 1, Ordering::Release);
+        if self.durability == Durability::Fsync {
+            self.mark_synced();
+        }
+        let mut answers = Vec::with_capacity(count);
+        let mut frames = Vec::with_capacity(count);
+        for (seq, mut pending) in (first_seq..).zip(group.drain(..count)) {
+            frames.push(Frame {
+                seq,
+                commit_time: now,
+                tenant: pending.tenant.clone(),
+                producer: pending.producer.take(),
+                batch: Arc::clone(&pending.batch),
+            });
+            answers.push((seq, pending.into_answer()));
+        }
+        self.publish.publish(frames);
+        for (seq, mut answer) in answers {
+            answer.give(Ok(seq));
+        }
+        Ok(())
+    }
+
+    /// Bytes left in the active file, which is a new one if this frame did not fit.
+    fn make_room(&mut self, frame_len: u64) -> Result<u64> {
+        if let Some(active) = self.active.as_ref().filter(|active| !self.must_roll && active.room() >= frame_len) {
+            return Ok(active.room());
+        }
+        // What a new file's name proves, the old file must have on disk.
+        self.sync()?;
+        let header = FileHeader {
+            database_id: self.database_id,
+            first_seq: self.next_seq,
+            salt: self.env.random.next_u64(),
+            commit_time: self.commit_time,
+        };
+        // Told before the new file exists: it may take the name of one without frames.
+        self.retire_active();
+        match self.shared.files.create(header, frame_len) {
+            Ok(active) => {
+                let room = active.room();
+                self.active = Some(active);
+                self.must_roll = false;
+                self.shared.has_active.store(true, Ordering::Release);
+                Ok(room)
+            }
+            Err(NoFile::Failed(error)) => Err(error),
+            Err(NoFile::Poisoned(error)) => Err(self.poison(&error)),
+        }
+    }
+
+    fn retire_active(&mut self) {
+        if let Some(active) = self.active.take() {
+            self.shared.has_active.store(false, Ordering::Release);
+            self.shared.files.push_closed(active.close(self.next_seq - 1));
+        }
+    }
+
+    /// Writes frames behind each other. After an error the file takes no more of them.
+    fn write(&mut self, run: &[Pending], commit_time: i64) -> Result<()> {
+        let Some(active) = &mut self.active else { return Err(Error::internal("the WAL has no file")) };
+        let mut at = active.offset;
+        let scratch = &mut self.scratch;
+        scratch.clear();
+        let synced_seq = self.shared.synced_seq.load(Ordering::Acquire);
+        let mut outcome = Ok(());
+        let mut put = |bytes: &[u8]| {
+            if outcome.is_ok() {
+                outcome = active.file.write_all_at(bytes, at);
+                at += bytes.len() as u64;
+            }
+        };
+        for (seq, pending) in (self.next_seq..).zip(run) {
+            let payload = pending.batch.as_bytes();
+            let head = FrameHead {
+                header_len: 0,
+                payload_len: payload.len() as u32,
+                payload_crc: pending.payload_crc,
+                rows: pending.batch.rows() as u32,
+                seq,
+                commit_time,
+                synced_seq,
+            };
+            let start = scratch.len();
+            format::encode_head(scratch, active.header.salt, head, &pending.tenant, pending.producer.as_ref());
+            let unpadded = scratch.len() - start + payload.len();
+            if payload.len() < DIRECT_BYTES_MIN {
+                scratch.extend_from_slice(payload);
+            } else {
+                put(scratch);
+                scratch.clear();
+                put(payload);
+            }
+            scratch.resize(scratch.len() + format::padding(unpadded), 0);
+        }
+        put(scratch);
+        if scratch.capacity() > SCRATCH_BYTES_KEPT {
+            *scratch = Vec::new();
+        }
+        match outcome {
+            Ok(()) => {
+                active.offset = at;
+                if self.dirty_since.is_none() {
+                    self.dirty_since = Some(self.env.clock.monotonic_ns());
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.must_roll = true;
+                Err(Error::io(format_args!("write to WAL file `{}`", active.name), &error))
+            }
+        }
+    }
+
+    fn sync_active(&mut self) -> Result<()> {
+        let Some(active) = &self.active else { return Ok(()) };
+        match active.file.sync_data() {
+            Ok(()) => {
+                self.dirty_since = None;
+                Ok(())
+            }
+            Err(error) => {
+                let error = Error::io(format_args!("fsync of WAL file `{}`", active.name), &error);
+                Err(self.poison(&error))
+            }
+        }
+    }
+
+    fn mark_synced(&mut self) {
+        let seq = self.next_seq - 1;
+        self.shared.synced_seq.store(seq, Ordering::Release);
+        self.publish.synced(seq);
+    }
+
+    fn poison(&self, error: &Error) -> Error {
+        self.shared.poison(&error.message);
+        self.shared.poison_error()
+    }
 }
-impl Shared {
-    pub(super) fn check_alive(&self) -> Result<()> { Ok(()) }
-    pub(super) fn last_seq(&self) -> Seq { 0 }
-    pub(super) fn synced_seq(&self) -> Seq { 0 }
-    pub(super) fn poisoned(&self) -> Option<String> { None }
-    pub(super) fn truncate(&self, _: Seq) -> Result<()> { Ok(()) }
-    pub(super) fn close(&self) {}
+
+fn parse_id(id: &str) -> Result<[u8; 16]> {
+    let number = u128::from_str_radix(id, 16).ok().filter(|_| id.len() == 32);
+    number
+        .map(u128::to_be_bytes)
+        .ok_or_else(|| Error::invalid(format!("database id `{id}`, expected 32 hexadecimal digits")))
+}
+
+fn check_meta(env: &Env, options: &WalOptions, database_id: [u8; 16], report: &mut ReplayReport) -> Result<()> {
+    match meta::read(&*env.disk, &options.dir)? {
+        meta::Read::Whole(meta) if meta.database_id == database_id => return Ok(()),
+        meta::Read::Whole(_) => {
+            let dir = options.dir.display();
+            return Err(Error::invalid(format!("the WAL in `{dir}` is of another database")));
+        }
+        meta::Read::Missing => {}
+        meta::Read::Damaged => report.damages.push(Damage {
+            file: META_NAME.to_owned(),
+            offset: 0,
+            lost: None,
+            what: "checksum mismatch; it was written anew".to_owned(),
+        }),
+    }
+    // Nothing depends on it: a full disk must not keep a database from opening.
+    if let Err(error) = (Meta { database_id, archived_seq: 0 }).write(&*env.disk, &options.dir) {
+        tracing::warn!(%error, "`{META_NAME}` was not written");
+    }
+    Ok(())
+}
+
+/// Makes sure that what replay is about to deliver is on disk. Pages that an earlier process wrote
+/// and failed to sync count as clean: only writing them again makes an fsync reach them.
+fn make_durable(env: &Env, options: &WalOptions, plan: &Plan) -> Result<()> {
+    let (Some(range), Some(newest)) = (plan.unproven.clone(), plan.files.last()) else { return Ok(()) };
+    let doing = |error: &std::io::Error| Error::io(format_args!("make WAL file `{}` durable", newest.name), error);
+    let file = env.disk.open(&options.dir.join(&newest.name), Open::Write).map_err(|error| doing(&error))?;
+    let mut bytes = vec![0; usize::try_from((range.end - range.start).min(1 << 20)).unwrap_or(1 << 20)];
+    let mut at = range.start;
+    while at < range.end {
+        let len = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(bytes.len());
+        let chunk = &mut bytes[..len];
+        file.read_exact_at(chunk, at).map_err(|error| doing(&error))?;
+        file.write_all_at(chunk, at).map_err(|error| doing(&error))?;
+        at += len as u64;
+    }
+    file.sync_data().map_err(|error| doing(&error))
+}
+
+/// Gives every frame behind `flushed_seq` to `on_frame`; returns the files.
+fn deliver(
+    env: &Env,
+    options: &WalOptions,
+    plan: &Plan,
+    flushed_seq: Seq,
+    report: &mut ReplayReport,
+    progress: &dyn Fn(u64, u64),
+    on_frame: &mut dyn FnMut(Frame) -> Result<()>,
+) -> Result<Vec<ClosedFile>> {
+    let is_needed = |file: &Planned| file.end_seq > flushed_seq.saturating_add(1) || file.header.is_none();
+    let total = plan.files.iter().filter(|file| is_needed(file)).map(|file| file.len).sum();
+    let mut done = 0;
+    progress(0, total);
+    report.damages.extend(replay::missing_before(&plan.files, flushed_seq));
+    let mut closed = Vec::with_capacity(plan.files.len());
+    for (index, file) in plan.files.iter().enumerate() {
+        let damages_before = report.damages.len();
+        if is_needed(file) {
+            report.files += 1;
+            replay::read(&*env.disk, &options.dir, file, flushed_seq, &mut |event| match event {
+                Event::Damage(damage) => {
+                    tracing::error!(%damage, "the WAL is damaged");
+                    report.damages.push(damage);
+                    Ok(())
+                }
+                Event::Frame(content) if content.located.head.seq <= flushed_seq => Ok(()),
+                Event::Frame(content) => {
+                    let located = content.located;
+                    progress(done + located.offset, total);
+                    match decode(content) {
+                        Ok(frame) => {
+                            report.frames += 1;
+                            report.rows += frame.batch.rows() as u64;
+                            report.bytes += located.head.frame_len();
+                            on_frame(frame)
+                        }
+                        Err(what) => {
+                            let seq = located.head.seq;
+                            report.damages.push(file.damage(located.offset, Some((seq, seq)), what));
+                            Ok(())
+                        }
+                    }
+                }
+            })?;
+            done += file.len;
+            progress(done, total);
+        }
+        let is_damaged = report.damages.len() > damages_before;
+        let is_newest = index + 1 == plan.files.len();
+        if file.header.is_none() && is_newest {
+            // The next file may get the same name.
+            let path = options.dir.join(&file.name);
+            let aside = options.dir.join(format!("{}{DAMAGED}", file.name));
+            let renamed = env.disk.rename(&path, &aside).and_then(|()| env.disk.sync_dir(&options.dir));
+            renamed.map_err(|error| Error::io(format_args!("set WAL file `{}` aside", file.name), &error))?;
+            continue;
+        }
+        closed.push(ClosedFile {
+            name: file.name.clone(),
+            first_seq: file.first_seq,
+            last_seq: file.end_seq - 1,
+            len: file.len,
+            is_damaged,
+        });
+    }
+    Ok(closed)
+}
+
+pub(super) fn decode(content: Content<'_>) -> Result<Frame, String> {
+    let Content { located, tenant, producer, payload } = content;
+    let batch = Batch::decode(Box::from(payload)).map_err(|error| error.to_string())?;
+    if batch.rows() != located.head.rows as usize {
+        return Err(format!("batch has {} records, its frame says {}", batch.rows(), located.head.rows));
+    }
+    let batch = Arc::new(batch);
+    Ok(Frame { seq: located.head.seq, commit_time: located.head.commit_time, tenant, producer, batch })
 }
