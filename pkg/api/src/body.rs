@@ -216,10 +216,15 @@ impl MediaType {
         let text = value.to_str().unwrap_or("?");
         let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {
-            "" | "application/json" | "application/x-ndjson" | "application/ndjson" | "application/jsonl"
-            | "application/x-jsonlines" | "application/jsonlines" | "application/stream+json" | "text/json" => {
-                Ok(Self::Json)
-            }
+            ""
+            | "application/json"
+            | "application/x-ndjson"
+            | "application/ndjson"
+            | "application/jsonl"
+            | "application/x-jsonlines"
+            | "application/jsonlines"
+            | "application/stream+json"
+            | "text/json" => Ok(Self::Json),
             "application/x-www-form-urlencoded" => Ok(Self::Form),
             essence if essence.starts_with("application/") && essence.ends_with("+json") => Ok(Self::Json),
             _ => Err(ApiError::media_type(format!(

@@ -115,7 +115,8 @@ impl Metrics {
         ] {
             out.head(name, "counter", help);
             for (records, (_, protocol)) in self.records.iter().zip(PROTOCOLS) {
-                let value = [&records.accepted, &records.refused, &records.bytes].map(|value| value.load(Relaxed))[value];
+                let value =
+                    [&records.accepted, &records.refused, &records.bytes].map(|value| value.load(Relaxed))[value];
                 out.line(name, &[("protocol", protocol)], value);
             }
         }

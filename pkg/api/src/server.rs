@@ -53,7 +53,8 @@ impl Server {
     /// If an address is taken or not ours.
     pub async fn bind(options: ServerOptions, env: Env, progress: Arc<Progress>) -> io::Result<Self> {
         let bind = |addr: SocketAddr, what: &'static str| async move {
-            let failed = |error: io::Error| io::Error::new(error.kind(), format!("{what} cannot listen on `{addr}`: {error}"));
+            let failed =
+                |error: io::Error| io::Error::new(error.kind(), format!("{what} cannot listen on `{addr}`: {error}"));
             TcpListener::bind(addr).await.map_err(failed)
         };
         let http = bind(options.http_addr, "HTTP").await?;

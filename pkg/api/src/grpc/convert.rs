@@ -19,7 +19,8 @@ pub fn all_refused(decoded: &Decoded) -> String {
 
 /// Bytes of text in entries, about.
 pub fn entries_bytes(entries: &[logapi::LogEntry]) -> usize {
-    let labels = |entry: &logapi::LogEntry| entry.labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    let labels =
+        |entry: &logapi::LogEntry| entry.labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     entries.iter().map(|entry| entry.message.len() + entry.service.len() + entry.level.len() + labels(entry) + 8).sum()
 }
 
@@ -36,8 +37,10 @@ pub fn log_entry(entry: &logapi::LogEntry) -> LogEntry<'_, impl Iterator<Item = 
 
 /// Bytes of text in records, about.
 pub fn records_bytes(records: &[v1::Record]) -> usize {
-    let labels = |record: &v1::Record| record.labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    let fields = |record: &v1::Record| record.fields.iter().map(|field| field.name.len() + value(field).1.len()).sum::<usize>();
+    let labels =
+        |record: &v1::Record| record.labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    let fields =
+        |record: &v1::Record| record.fields.iter().map(|field| field.name.len() + value(field).1.len()).sum::<usize>();
     records.iter().map(|record| record.message.len() + record.service.len() + labels(record) + fields(record) + 8).sum()
 }
 
@@ -152,7 +155,8 @@ fn of_filter(filter: &v1::Filter, depth: usize) -> Result<Filter> {
     if depth >= FILTER_DEPTH_MAX {
         return Err(Error::invalid(format!("filter is nested deeper than {FILTER_DEPTH_MAX}")));
     }
-    let list = |list: &v1::FilterList| list.filters.iter().map(|part| of_filter(part, depth + 1)).collect::<Result<Vec<_>>>();
+    let list =
+        |list: &v1::FilterList| list.filters.iter().map(|part| of_filter(part, depth + 1)).collect::<Result<Vec<_>>>();
     match &filter.kind {
         None => Ok(Filter::All),
         Some(Kind::And(parts)) => list(parts).map(Filter::And),

@@ -81,10 +81,7 @@ fn of_request(state: &State, tenant: Tenant, request: &QueryRequest) -> Result<Q
     };
     Ok(Query {
         tenant,
-        range: TimeRange {
-            start: request.start_ns.unwrap_or(i64::MIN),
-            end: request.end_ns.unwrap_or(i64::MAX),
-        },
+        range: TimeRange { start: request.start_ns.unwrap_or(i64::MIN), end: request.end_ns.unwrap_or(i64::MAX) },
         filter: convert::filter(request.filter.as_ref())?,
         order,
         limit: PAGE_RECORDS,

@@ -24,10 +24,7 @@ impl TimberLog for Service {
     type QueryStream = Answers<QueryResponse>;
     type TailStream = Answers<TailResponse>;
 
-    async fn append(
-        &self,
-        request: Request<Streaming<AppendRequest>>,
-    ) -> Result<Response<Self::AppendStream>, Status> {
+    async fn append(&self, request: Request<Streaming<AppendRequest>>) -> Result<Response<Self::AppendStream>, Status> {
         let database = self.state.database().map_err(error::status)?.clone();
         let tenant = tenant::of_headers(request.metadata().as_ref()).map_err(error::status)?;
         Ok(Response::new(append::serve(Arc::clone(&self.state), database, tenant, request.into_inner())))

@@ -157,7 +157,13 @@ impl Ask {
     }
 
     /// The question for counts.
-    pub fn counts(&self, tenant: Tenant, now_ns: i64, options: &ServerOptions, what: &Aggregate) -> ApiResult<Aggregation> {
+    pub fn counts(
+        &self,
+        tenant: Tenant,
+        now_ns: i64,
+        options: &ServerOptions,
+        what: &Aggregate,
+    ) -> ApiResult<Aggregation> {
         let step = match &what.step {
             None => None,
             Some(Step::Ns(ns)) => Some(*ns),
@@ -305,7 +311,9 @@ mod tests {
         assert_eq!(parse_selector("{}").unwrap().0, []);
         assert_eq!(parse_selector("|= \"x\"").unwrap().1.len(), 1);
         assert!(parse_selector("").unwrap().1.is_empty());
-        for wrong in ["{app}", "{app=web}", "{app=\"web\"", "{app=\"a\" env=\"b\"}", "{,}", "error", "|= \"x", "{a=\"\\"] {
+        for wrong in
+            ["{app}", "{app=web}", "{app=\"web\"", "{app=\"a\" env=\"b\"}", "{,}", "error", "|= \"x", "{a=\"\\"]
+        {
             assert!(parse_selector(wrong).is_err(), "{wrong}");
         }
     }

@@ -72,7 +72,9 @@ pub async fn whole(coding: Coding, response: Response) -> Response {
         compress(coding, &bytes)
     } else {
         let bytes = bytes.clone();
-        tokio::task::spawn_blocking(move || compress(coding, &bytes)).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+        tokio::task::spawn_blocking(move || compress(coding, &bytes))
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
     };
     match compressed {
         Ok(compressed) if compressed.len() < bytes.len() => {

@@ -54,8 +54,14 @@ enum Answers {
 
 /// Every route of the server.
 pub fn routes() -> Vec<Route> {
-    let get = |path, handler: MethodRouter<Arc<State>>| Route { method: Method::GET, path, handler, answers: Answers::Whole };
-    let post = |path, handler: MethodRouter<Arc<State>>| Route { method: Method::POST, path, handler, answers: Answers::Whole };
+    let get =
+        |path, handler: MethodRouter<Arc<State>>| Route { method: Method::GET, path, handler, answers: Answers::Whole };
+    let post = |path, handler: MethodRouter<Arc<State>>| Route {
+        method: Method::POST,
+        path,
+        handler,
+        answers: Answers::Whole,
+    };
     let raw = |route: Route| Route { answers: Answers::AsTheyAre, ..route };
     vec![
         get("/", self::get(operations::page)),
@@ -106,7 +112,8 @@ async fn edge(state: &State, path: &'static str, answers: Answers, request: Requ
         Ok(response) => response,
         Err(_) => {
             tracing::error!(path, "a handler ended in a panic");
-            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed by a defect; see the log").into_response()
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed by a defect; see the log")
+                .into_response()
         }
     };
     let response = match coding {

@@ -61,7 +61,8 @@ pub async fn metrics(Of(state): Of<Arc<State>>) -> impl IntoResponse {
 }
 
 fn engine(out: &mut Exposition, stats: &timberlog_db::Stats) {
-    let mut counter = |name: &str, help: &str, value: u64| out.single(&format!("timberlog_{name}"), "counter", help, value);
+    let mut counter =
+        |name: &str, help: &str, value: u64| out.single(&format!("timberlog_{name}"), "counter", help, value);
     counter("records_appended_total", "Records acknowledged.", stats.records_appended);
     counter("batches_appended_total", "Batches acknowledged.", stats.batches_appended);
     counter("wal_bytes_appended_total", "Bytes of batches written to the WAL.", stats.bytes_appended);

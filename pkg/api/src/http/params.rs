@@ -41,7 +41,8 @@ pub fn stream_labels(headers: &HeaderMap) -> ApiResult<Option<Vec<String>>> {
     let Some(value) = headers.get("x-timberlog-stream-labels") else { return Ok(None) };
     let text = std::str::from_utf8(value.as_bytes())
         .map_err(|_| ApiError::invalid("the header `X-TimberLog-Stream-Labels` is not UTF-8"))?;
-    let names: Vec<String> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let names: Vec<String> =
+        text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
     if names.len() > STREAM_LABELS_MAX {
         return Err(ApiError::invalid(format!(
             "the header `X-TimberLog-Stream-Labels` names {} labels, expected at most {STREAM_LABELS_MAX}",
@@ -99,7 +100,10 @@ impl When {
             }
         }
         time::parse(text.as_bytes()).map(Some).map_err(|error| {
-            ApiError::invalid(format!("`{}` is not a time: {error}; `now` and `now-15m` are too", text.escape_default()))
+            ApiError::invalid(format!(
+                "`{}` is not a time: {error}; `now` and `now-15m` are too",
+                text.escape_default()
+            ))
         })
     }
 }

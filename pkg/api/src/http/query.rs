@@ -26,7 +26,9 @@ pub async fn query(
     let now_ns = state.env.clock.now_ns();
     if let Some(aggregate) = ask.aggregate.take() {
         let counts = ask.counts(tenant, now_ns, &state.options, &aggregate)?;
-        return state.query(move |database| database.aggregate(&counts).map(|groups| json(of_groups(&counts.by, &groups)))).await;
+        return state
+            .query(move |database| database.aggregate(&counts).map(|groups| json(of_groups(&counts.by, &groups))))
+            .await;
     }
     let query = ask.records(tenant, now_ns, &state.options)?;
     if ask.explain {

@@ -250,7 +250,10 @@ mod tests {
                    "service": "web", "level": "fatal", "level_text": "CRITICAL", "fields": fields})
         );
         let log = shaped(Shape::Log);
-        assert_eq!((&log["id"], &log["level"], &log["metadata"]["n"]), (&json!("x-1"), &json!("CRITICAL"), &json!(1.5)));
+        assert_eq!(
+            (&log["id"], &log["level"], &log["metadata"]["n"]),
+            (&json!("x-1"), &json!("CRITICAL"), &json!(1.5))
+        );
         let timber = shaped(Shape::Timber);
         assert_eq!((&timber["Timestamp"], &timber["Host"]), (&json!(1_700_000_000_123_i64), &json!("h1")));
         assert_eq!(timber["Properties"]["ok"], json!(true));

@@ -41,7 +41,8 @@ pub async fn write(
     let body = state.bodies.collect(&headers, body, max).await?;
     let body = state.bodies.decompress(encoding, body, max)?;
     let bytes = body.as_ref();
-    let decoded = store::decode(&state, &database, &incoming, bytes.len(), |decoder, options| decoder.write(bytes, options));
+    let decoded =
+        store::decode(&state, &database, &incoming, bytes.len(), |decoder, options| decoder.write(bytes, options));
     state.metrics.records(Protocol::Write, usize::from(decoded.is_ok()), usize::from(decoded.is_err()), bytes.len());
     let batch = decoded.map_err(|error| media.explain(ApiError::invalid(format!("nothing was stored: {error}"))))?;
     drop(body);
@@ -141,9 +142,7 @@ impl TimberFilter {
         };
         match self.field.to_ascii_lowercase().as_str() {
             "message" => Filter::contains(value),
-            "stacktrace" => {
-                Filter::test("stacktrace", timberlog_db::filter::Op::Contains(value))
-            }
+            "stacktrace" => Filter::test("stacktrace", timberlog_db::filter::Op::Contains(value)),
             name @ ("level" | "service" | "host") => Filter::eq(name, value),
             _ => Filter::eq(&self.field, value),
         }
