@@ -7,8 +7,10 @@ use crate::tree::{Comparison, Filter, Op, Target, Test};
 use crate::verdict::Verdict;
 use std::collections::HashMap;
 use std::sync::Arc;
+use timberlog_index::Tokens;
 use timberlog_segment::TextMatcher;
 use timberlog_types::{Level, StreamRef, TimeRange, Value, ValueKind, time};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// A filter that is ready to run. Cheap to clone, shared by threads.
 #[derive(Clone, Debug)]
@@ -40,12 +42,13 @@ pub struct CompiledTest {
     negated: bool,
     check: Check,
     matches_empty: bool,
+    tokens: Tokens,
 }
 
 /// How a test is carried out; negation apart.
 #[derive(Debug)]
 enum Check {
-    Text(Matcher),
+    Text(Box<Matcher>),
     Times(Vec<TimeRange>),
     Level {
         /// For each normalised level whether it passes.
@@ -245,6 +248,24 @@ impl CompiledTest {
         }
     }
 
+    /// What the token filter of the column must hold for any row of a block to pass; of the message
+    /// column for a test of the message, else of the field's.
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// The hashes of the values that a test for equality asks for, as user indexes and the token
+    /// filters of fields have them; `None` if it asks for something else or takes a missing value.
+    pub fn value_hashes(&self) -> Option<Vec<u64>> {
+        let hash = |text: &String| xxh3_64(text.as_bytes());
+        match (&self.test.target, &self.test.op) {
+            _ if self.matches_empty => None,
+            (Target::Name(_), Op::Eq(text)) => Some(vec![hash(text)]),
+            (Target::Name(_), Op::In(texts)) => Some(texts.iter().map(hash).collect()),
+            _ => None,
+        }
+    }
+
     fn cost(&self) -> u32 {
         let op = match &self.test.op {
             Op::Exists | Op::Eq(_) => 0,
@@ -329,7 +350,7 @@ impl Compiler {
         let check = match test.target {
             Target::Timestamp => Check::Times(times(&test.op, path)?),
             Target::Level => level(&test.op, path)?,
-            Target::Service | Target::Message | Target::Name(_) => Check::Text(Matcher::of(&test.op, path)?),
+            Target::Service | Target::Message | Target::Name(_) => Check::Text(Box::new(Matcher::of(&test.op, path)?)),
         };
         let matches_empty = match (&test.op, &check) {
             (Op::Exists, _) => false,
@@ -337,7 +358,15 @@ impl Compiler {
             _ => false,
         };
         let id = self.tests.len();
-        let compiled = Arc::new(CompiledTest { id, test: test.clone(), negated, check, matches_empty });
+        let tokens = match (&check, &test.target) {
+            (Check::Text(matcher), Target::Message) => matcher.tokens().clone(),
+            _ => Tokens::NONE,
+        };
+        let mut compiled = CompiledTest { id, test: test.clone(), negated, check, matches_empty, tokens };
+        if let Some(hashes) = compiled.value_hashes() {
+            compiled.tokens = Tokens::any(hashes.into_iter().map(Tokens::Token).collect());
+        }
+        let compiled = Arc::new(compiled);
         self.tests.push(Arc::clone(&compiled));
         self.known.insert(key, id);
         Ok(Node::Test(compiled))

@@ -5,6 +5,7 @@ use crate::pattern;
 use crate::tree::{Comparison, Op};
 use memchr::memmem;
 use regex_automata::meta::Regex;
+use timberlog_index::{Alternatives, Case, Edge, Tokens};
 use timberlog_segment::TextMatcher;
 
 /// One test of a text, compiled. What the message column calls for each candidate.
@@ -13,6 +14,7 @@ pub struct Matcher {
     kind: Kind,
     literals: Vec<Vec<u8>>,
     ignores_case: bool,
+    tokens: Tokens,
 }
 
 #[derive(Debug)]
@@ -76,8 +78,28 @@ impl Matcher {
         Self::new(Kind::TokenNoCase(NoCase::new(text)), literal(text), true)
     }
 
+    /// The tokens without which no text matches.
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
     /// What an operator asks of a text. `path` is where it stands in the tree, for errors.
     pub(crate) fn of(op: &Op, path: &str) -> Result<Self> {
+        let matcher = Self::without_tokens(op, path)?;
+        let literal = |text: &str, before, after| Tokens::of_literal(text.as_bytes(), before, after);
+        let tokens = match op {
+            Op::Eq(text) | Op::Token(text) | Op::TokenNoCase(text) => literal(text, Edge::Delimited, Edge::Delimited),
+            Op::In(texts) => {
+                Tokens::any(texts.iter().map(|text| literal(text, Edge::Delimited, Edge::Delimited)).collect())
+            }
+            Op::Prefix(text) => literal(text, Edge::Delimited, Edge::Open),
+            Op::Contains(text) | Op::ContainsNoCase(text) => literal(text, Edge::Open, Edge::Open),
+            Op::Regex(_) | Op::Exists | Op::Number(..) | Op::Time(..) => return Ok(matcher),
+        };
+        Ok(Self { tokens, ..matcher })
+    }
+
+    fn without_tokens(op: &Op, path: &str) -> Result<Self> {
         Ok(match op {
             Op::Eq(text) => Self::eq(text),
             Op::In(texts) => Self::any_of(texts),
@@ -88,7 +110,11 @@ impl Matcher {
             Op::TokenNoCase(text) => Self::token_no_case(text),
             Op::Regex(pattern) => {
                 let (regex, hir) = pattern::compile(pattern, path)?;
-                Self::new(Kind::Regex(Box::new(regex)), pattern::literals(&hir), false)
+                let Alternatives { literals, case } = Alternatives::of_regex(&hir);
+                Self {
+                    tokens: Tokens::of_regex(&hir),
+                    ..Self::new(Kind::Regex(Box::new(regex)), literals, case == Case::Ignored)
+                }
             }
             Op::Number(comparison, number) => Self::new(Kind::Number(*comparison, *number), Vec::new(), false),
             Op::Exists => Self::new(Kind::NotEmpty, Vec::new(), false),
@@ -97,7 +123,7 @@ impl Matcher {
     }
 
     fn new(kind: Kind, literals: Vec<Vec<u8>>, ignores_case: bool) -> Self {
-        Self { kind, literals, ignores_case }
+        Self { kind, literals, ignores_case, tokens: Tokens::NONE }
     }
 }
 

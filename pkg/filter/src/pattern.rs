@@ -117,11 +117,6 @@ impl Visitor for AsciiForms {
     }
 }
 
-/// Literals of which at least one stands in every match; empty if none are known.
-pub(crate) fn literals(_hir: &Hir) -> Vec<Vec<u8>> {
-    Vec::new()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

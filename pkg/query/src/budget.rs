@@ -1,1 +1,119 @@
-//! budget
+//! What one query may use, and what it has used so far; shared by the threads that work on it.
+//!
+//! Time is the machine's monotonic clock: it ends a query, and nothing that is stored or answered
+//! depends on it.
+
+use crate::error::QueryError;
+use crate::request::QueryLimits;
+use crate::statistics::Statistics;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+/// Limits, counters, and what could not be read.
+pub(crate) struct Budget {
+    limits: QueryLimits,
+    start: Instant,
+    memory: AtomicU64,
+    exceeded: AtomicBool,
+    pub bytes_read: AtomicU64,
+    pub blocks_pruned: AtomicU64,
+    pub blocks_from_counts: AtomicU64,
+    pub blocks_read: AtomicU64,
+    pub blocks_missing: AtomicU64,
+    pub batches_read: AtomicU64,
+    pub rows_scanned: AtomicU64,
+    pub rows_matched: AtomicU64,
+    missing: Mutex<Vec<String>>,
+}
+
+/// Lists of what is missing are cut here; the count of missing blocks is not.
+const MISSING_MAX: usize = 100;
+
+impl Budget {
+    pub fn new(limits: QueryLimits) -> Self {
+        Self {
+            limits,
+            start: Instant::now(),
+            memory: AtomicU64::new(0),
+            exceeded: AtomicBool::new(false),
+            bytes_read: AtomicU64::new(0),
+            blocks_pruned: AtomicU64::new(0),
+            blocks_from_counts: AtomicU64::new(0),
+            blocks_read: AtomicU64::new(0),
+            blocks_missing: AtomicU64::new(0),
+            batches_read: AtomicU64::new(0),
+            rows_scanned: AtomicU64::new(0),
+            rows_matched: AtomicU64::new(0),
+            missing: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Ends the query if it has used up its time or bytes.
+    pub fn check(&self) -> Result<(), QueryError> {
+        if self.start.elapsed() > self.limits.time {
+            return Err(self.ended(QueryError::Time { limit: self.limits.time }));
+        }
+        if self.bytes_read.load(Relaxed) > self.limits.bytes {
+            return Err(self.ended(QueryError::Bytes { limit: self.limits.bytes }));
+        }
+        Ok(())
+    }
+
+    /// Takes so many bytes of memory, or ends the query.
+    pub fn take_memory(&self, bytes: usize) -> Result<(), QueryError> {
+        let bytes = bytes as u64;
+        if self.memory.fetch_add(bytes, Relaxed).saturating_add(bytes) > self.limits.memory {
+            return Err(self.ended(QueryError::Memory { limit: self.limits.memory }));
+        }
+        Ok(())
+    }
+
+    /// Gives memory back.
+    pub fn free_memory(&self, bytes: usize) {
+        self.memory.fetch_sub(bytes as u64, Relaxed);
+    }
+
+    /// Whether a limit has ended the query: other threads need not go on.
+    pub fn is_exceeded(&self) -> bool {
+        self.exceeded.load(Relaxed)
+    }
+
+    /// Notes what could not be read.
+    pub fn miss(&self, what: String) {
+        if let Ok(mut missing) = self.missing.lock()
+            && missing.len() < MISSING_MAX
+            && !missing.contains(&what)
+        {
+            missing.push(what);
+        }
+    }
+
+    /// What could not be read so far, sorted.
+    pub fn missing(&self) -> Vec<String> {
+        let mut missing = self.missing.lock().map(|missing| missing.clone()).unwrap_or_default();
+        missing.sort_unstable();
+        missing
+    }
+
+    /// Adds the counters to what the plan knows.
+    pub fn statistics(&self, plan: &Statistics) -> Statistics {
+        Statistics {
+            blocks_pruned: plan.blocks_pruned + self.blocks_pruned.load(Relaxed),
+            blocks_from_counts: self.blocks_from_counts.load(Relaxed),
+            blocks_read: self.blocks_read.load(Relaxed),
+            blocks_missing: plan.blocks_missing + self.blocks_missing.load(Relaxed),
+            batches_read: self.batches_read.load(Relaxed),
+            rows_scanned: self.rows_scanned.load(Relaxed),
+            rows_matched: self.rows_matched.load(Relaxed),
+            bytes_read: self.bytes_read.load(Relaxed),
+            elapsed_ns: u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            ..plan.clone()
+        }
+    }
+
+    fn ended(&self, error: QueryError) -> QueryError {
+        self.exceeded.store(true, Relaxed);
+        error
+    }
+}

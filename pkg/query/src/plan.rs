@@ -1,1 +1,256 @@
-//! plan
+//! The planner: which blocks and batches can hold a record of the answer.
+//!
+//! A plan reads manifest entries, directories and indexes, never a column. Token filters are asked
+//! by the executor, block by block, since a limit may end it before most of them are needed.
+
+use crate::budget::Budget;
+use crate::error::QueryError;
+use crate::source::OpenSegment;
+use crate::statistics::Statistics;
+use rayon::prelude::*;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use timberlog_filter::{BatchColumns, Compiled, CompiledTest, Filter, Target, Verdict, evaluate};
+use timberlog_segment::BlockMeta;
+use timberlog_storage::manifest::SegmentEntry;
+use timberlog_storage::{BufferedBatch, Segment, Snapshot};
+use timberlog_types::{Error, Result, RowSet, TimeRange};
+
+/// What a query may have to look at.
+pub(crate) struct Plan {
+    pub filter: Compiled,
+    pub range: TimeRange,
+    pub segments: Vec<OpenSegment>,
+    /// In the order of arrival: of two records that are equal in time and stream, the one in the
+    /// earlier unit arrived first.
+    pub units: Vec<Unit>,
+    pub budget: Budget,
+    statistics: Statistics,
+}
+
+/// A block or batch.
+pub(crate) struct Unit {
+    pub place: Place,
+    /// The times of its records.
+    pub range: TimeRange,
+    pub rows: usize,
+    /// Whether every record is in the range of the query.
+    pub is_inside: bool,
+    /// What is known of the filter without reading.
+    pub verdict: Verdict,
+}
+
+/// Where the records of a unit are.
+pub(crate) enum Place {
+    Batch(Arc<BufferedBatch>),
+    Block { segment: usize, number: u32 },
+}
+
+impl Plan {
+    /// Plans a query.
+    pub fn new(snapshot: &Snapshot, filter: &Filter, range: TimeRange, budget: Budget) -> Result<Self, QueryError> {
+        let filter = Compiled::new(filter)?;
+        let mut plan =
+            Self { filter, range, segments: Vec::new(), units: Vec::new(), budget, statistics: Statistics::default() };
+        snapshot.unreachable.iter().for_each(|what| plan.budget.miss(what.clone()));
+        plan.statistics.segments = snapshot.segments.len() as u64;
+        plan.statistics.partitions = days(snapshot.segments.iter());
+        let left: Vec<_> =
+            snapshot.segments.iter().filter(|segment| plan.judge_entry(&segment.entry).is_none()).collect();
+        plan.statistics.segments_pruned = (snapshot.segments.len() - left.len()) as u64;
+        plan.statistics.partitions_read = days(left.iter().copied());
+        plan.open(&left)?;
+        for index in 0..plan.segments.len() {
+            plan.add_blocks(index);
+        }
+        // Sequence ranges of one partition are disjoint, and only there can timestamps be equal.
+        let seq = |unit: &Unit| match &unit.place {
+            Place::Batch(batch) => (batch.seq_min, 0),
+            Place::Block { segment, number } => {
+                (plan.segments.get(*segment).map_or(0, |open| open.segment.entry.seq_min), *number)
+            }
+        };
+        let mut units = std::mem::take(&mut plan.units);
+        units.sort_by_key(seq);
+        plan.units = units;
+        plan.add_batches(snapshot);
+        Ok(plan)
+    }
+
+    /// Why a segment cannot hold a record of the answer, by its manifest entry.
+    pub fn judge_entry(&self, entry: &SegmentEntry) -> Option<&'static str> {
+        judge_entry(&self.filter, self.range, entry)
+    }
+
+    /// The statistics so far.
+    pub fn statistics(&self) -> Statistics {
+        let mut statistics = self.budget.statistics(&self.statistics);
+        statistics.segments_read = self.segments.iter().filter(|open| open.is_read.load(Relaxed)).count() as u64;
+        statistics
+    }
+
+    fn open(&mut self, segments: &[&Arc<Segment>]) -> Result<(), QueryError> {
+        let open = |segment: &&Arc<Segment>| OpenSegment::open(segment, &self.filter, &self.budget);
+        let opened: Vec<Result<OpenSegment>> = match segments {
+            // A few segments, most likely open already, are not worth waking other threads for.
+            few if few.len() <= 8 => few.iter().map(open).collect(),
+            many => many.par_iter().map(open).collect(),
+        };
+        for (opened, segment) in opened.into_iter().zip(segments) {
+            match opened {
+                Ok(open) => self.segments.push(open),
+                Err(error) => self.budget.miss(named(&format!("segment `{}`", segment.entry.id), &error)),
+            }
+        }
+        self.budget.check()
+    }
+
+    fn add_blocks(&mut self, index: usize) {
+        let Some(open) = self.segments.get(index) else { return };
+        let blocks = &open.directory().blocks;
+        self.statistics.blocks += blocks.len() as u64;
+        let before = self.units.len();
+        for block in blocks {
+            if !self.range.overlaps(block.range) {
+                continue;
+            }
+            let verdict = open.judge(&self.filter, block);
+            if verdict != Verdict::Never {
+                self.units.push(Unit {
+                    place: Place::Block { segment: index, number: block.number },
+                    range: block.range,
+                    rows: block.rows as usize,
+                    is_inside: self.range.covers(block.range),
+                    verdict,
+                });
+            }
+        }
+        self.statistics.blocks_pruned += (blocks.len() + before - self.units.len()) as u64;
+    }
+
+    fn add_batches(&mut self, snapshot: &Snapshot) {
+        for batch in snapshot.batches.iter().filter(|batch| self.range.overlaps(batch.range)) {
+            self.units.push(Unit {
+                place: Place::Batch(Arc::clone(batch)),
+                range: batch.range,
+                rows: batch.batch.rows(),
+                is_inside: self.range.covers(batch.range),
+                verdict: self.filter.judge(&mut |test| match test.target() {
+                    Target::Timestamp => test.judge_times(batch.range),
+                    _ => Verdict::Maybe,
+                }),
+            });
+        }
+    }
+
+    /// The block of a unit, with its segment; `None` for a batch.
+    pub fn block(&self, unit: &Unit) -> Option<(&OpenSegment, &BlockMeta)> {
+        let Place::Block { segment, number } = unit.place else { return None };
+        let open = self.segments.get(segment)?;
+        Some((open, open.block(number)?))
+    }
+
+    /// The rows of a unit that match, with times in `range`; `None` if none can. Counts what it
+    /// looks at; a unit that is damaged is noted and matches nothing.
+    pub fn rows(&self, unit: &Unit, range: TimeRange) -> Result<Option<RowSet>, QueryError> {
+        self.budget.check()?;
+        match self.try_rows(unit, range) {
+            Ok(rows) => {
+                let rows = rows.filter(|rows| !rows.is_empty());
+                if let Some(rows) = &rows {
+                    self.budget.rows_matched.fetch_add(rows.count() as u64, Relaxed);
+                }
+                Ok(rows)
+            }
+            Err(error) => self.miss(unit, &error).map(|()| None),
+        }
+    }
+
+    /// Notes that a unit cannot be read, unless it was a limit that ended reading.
+    pub fn miss(&self, unit: &Unit, error: &Error) -> Result<(), QueryError> {
+        self.budget.check()?;
+        self.budget.blocks_missing.fetch_add(1, Relaxed);
+        let name = match self.block(unit) {
+            Some((open, block)) => format!("segment `{}`: block {}", open.segment.entry.id, block.number),
+            None => "a batch of the memory buffer".to_owned(),
+        };
+        self.budget.miss(named(&name, error));
+        Ok(())
+    }
+
+    fn try_rows(&self, unit: &Unit, range: TimeRange) -> Result<Option<RowSet>> {
+        if let Place::Batch(batch) = &unit.place {
+            self.budget.batches_read.fetch_add(1, Relaxed);
+            self.budget.rows_scanned.fetch_add(unit.rows as u64, Relaxed);
+            let batch = &*batch.batch;
+            let within = if range.covers(unit.range) {
+                RowSet::all(unit.rows)
+            } else {
+                let mut times = batch.timestamps();
+                RowSet::from_fn(unit.rows, |_| times.next().is_some_and(|time| range.contains(time)))
+            };
+            if unit.verdict == Verdict::Always {
+                return Ok(Some(within));
+            }
+            return evaluate(&self.filter, &BatchColumns::new(batch), within).map(Some);
+        }
+        let Some((open, block)) = self.block(unit) else { return Ok(None) };
+        if unit.verdict == Verdict::Maybe && open.judge_tokens(&self.filter, block, &self.budget)? == Verdict::Never {
+            self.budget.blocks_pruned.fetch_add(1, Relaxed);
+            return Ok(None);
+        }
+        self.budget.blocks_read.fetch_add(1, Relaxed);
+        self.budget.rows_scanned.fetch_add(unit.rows as u64, Relaxed);
+        let source = open.source(&self.budget);
+        let within = if range.covers(unit.range) {
+            RowSet::all(unit.rows)
+        } else {
+            source.with_timestamps(block.number, |times| {
+                RowSet::from_fn(unit.rows, |row| times.get(row).is_some_and(|&time| range.contains(time)))
+            })?
+        };
+        if unit.verdict == Verdict::Always || within.is_empty() {
+            return Ok(Some(within));
+        }
+        evaluate(&self.filter, &open.columns(block, &source), within).map(Some)
+    }
+}
+
+/// Why a segment cannot hold a record of the answer, by its manifest entry.
+fn judge_entry(filter: &Compiled, range: TimeRange, entry: &SegmentEntry) -> Option<&'static str> {
+    if !range.overlaps(entry.range) {
+        return Some("time: no record in the range");
+    }
+    let mut decided_by = "filter: no record can match";
+    let verdict = filter.judge(&mut |test: &CompiledTest| {
+        let (verdict, target) = match test.target() {
+            Target::Timestamp => (test.judge_times(entry.range), "time: no record passes the test of the timestamp"),
+            Target::Level => {
+                let levels = entry.levels.iter().map(|(level, _)| test.judge_level(level));
+                (Verdict::of_parts(levels), "level: no record with such a level")
+            }
+            Target::Service => {
+                let services = entry.services.iter().flatten();
+                let verdicts = services.map(|(name, _)| Verdict::of(test.matches_text(name.as_bytes())));
+                (Verdict::of_parts(verdicts), "service: no record of such a service")
+            }
+            Target::Message | Target::Name(_) => (Verdict::Maybe, ""),
+        };
+        if verdict != Verdict::Maybe {
+            decided_by = target;
+        }
+        verdict
+    });
+    (verdict == Verdict::Never).then_some(decided_by)
+}
+
+/// Puts the name of what is missing before the error, unless the error says it.
+fn named(name: &str, error: &Error) -> String {
+    let message = &error.message;
+    if message.contains(name) { message.clone() } else { format!("{name}: {message}") }
+}
+
+fn days<'a>(segments: impl Iterator<Item = &'a Arc<Segment>>) -> u64 {
+    segments.map(|segment| segment.day).collect::<HashSet<_>>().len() as u64
+}

@@ -1,10 +1,20 @@
-//! Pages and exports.
+//! Pages and exports: records in order.
+
+mod key;
+mod select;
+
+use crate::budget::Budget;
 use crate::cursor::Cursor;
-use crate::record::Record;
-use crate::request::Query;
+use crate::error::QueryError;
+use crate::plan::Plan;
+use crate::record::{self, Record};
+use crate::request::{Order, Query};
 use crate::statistics::Statistics;
+pub(crate) use key::Key;
+use select::Selection;
+use std::collections::VecDeque;
 use timberlog_storage::Snapshot;
-use timberlog_types::{Error, Result};
+use timberlog_types::Result;
 
 /// A page of records.
 #[derive(Clone, Debug)]
@@ -19,20 +29,123 @@ pub struct Page {
     pub missing: Vec<String>,
 }
 
+/// One page of records.
+///
+/// # Errors
+/// `Invalid` if the filter or the cursor is, `Overloaded` if a limit ends the query.
+pub fn page(snapshot: &Snapshot, query: &Query) -> Result<Page> {
+    let (plan, mut selection) = start(snapshot, query)?;
+    let mut keys = selection.next_keys(&plan, query.limit.saturating_add(1))?;
+    let beyond = if keys.len() > query.limit { keys.pop() } else { None };
+    let next = match (beyond, keys.last()) {
+        (Some(beyond), Some(&last)) => Some(cursor(&plan, query, &keys, last, beyond)?),
+        _ => None,
+    };
+    let records = record::materialise(&plan, query.order, &keys)?;
+    Ok(Page { records, next, statistics: plan.statistics(), missing: plan.budget.missing() })
+}
+
+fn start(snapshot: &Snapshot, query: &Query) -> Result<(Plan, Selection), QueryError> {
+    let cursor = query.cursor.as_ref();
+    if cursor.is_some_and(|cursor| cursor.order != query.order) {
+        return Err(QueryError::Cursor("of another order; use it in the order of its page"));
+    }
+    let range = key::range_left(query.range, cursor);
+    let plan = Plan::new(snapshot, &query.filter, range, Budget::new(query.limits))?;
+    let after = match cursor {
+        None => None,
+        Some(cursor) if cursor.n == 0 => key::after(cursor, &[]),
+        Some(cursor) => key::after(cursor, &Selection::ties(&plan, cursor.order, cursor.timestamp, cursor.stream)?),
+    };
+    let selection = Selection::new(&plan, query.order, range, after);
+    Ok((plan, selection))
+}
+
+/// The cursor of a page that ends with `last`, where `beyond` would come next.
+fn cursor(plan: &Plan, query: &Query, keys: &[Key], last: Key, beyond: Key) -> Result<Cursor, QueryError> {
+    let (timestamp, stream, ..) = last.parts(query.order);
+    let n = match query.order {
+        Order::NewestFirst if !last.ties_with(beyond) => 0,
+        Order::NewestFirst => {
+            let ties = Selection::ties(plan, query.order, timestamp, stream)?;
+            ties.iter().filter(|&&tie| tie > last).count() as u64
+        }
+        Order::OldestFirst => {
+            let here = keys.iter().rev().take_while(|key| key.ties_with(last)).count() as u64;
+            let before = query.cursor.filter(|cursor| (cursor.timestamp, cursor.stream) == (timestamp, stream));
+            here + before.map_or(0, |cursor| cursor.n)
+        }
+    };
+    Ok(Cursor { order: query.order, timestamp, stream, n })
+}
+
+/// Keys that an export finds at once.
+const KEYS_AT_ONCE: usize = 16_384;
+/// Records that an export gives at once, at most.
+const RECORDS_AT_ONCE: usize = 4_096;
+/// Bytes of records that an export gives at once, in about.
+const BYTES_AT_ONCE: usize = 4 << 20;
+
 /// All records of a query in order, some thousand at a time.
 pub struct Export {
-    _private: (),
+    state: State,
+    query: Query,
+    keys: VecDeque<Key>,
+    /// How many records to give next.
+    step: usize,
+}
+
+enum State {
+    Planned(Box<(Plan, Selection)>),
+    Failed(QueryError),
+    Done(Box<Statistics>, Vec<String>),
 }
 
 impl Export {
     /// What the query has looked at so far.
     pub fn statistics(&self) -> Statistics {
-        Statistics::default()
+        match &self.state {
+            State::Planned(running) => running.0.statistics(),
+            State::Failed(_) => Statistics::default(),
+            State::Done(statistics, _) => (**statistics).clone(),
+        }
     }
 
     /// What could not be read so far.
-    pub fn missing(&self) -> &[String] {
-        &[]
+    pub fn missing(&self) -> Vec<String> {
+        match &self.state {
+            State::Planned(running) => running.0.budget.missing(),
+            State::Failed(_) => Vec::new(),
+            State::Done(_, missing) => missing.clone(),
+        }
+    }
+
+    fn finish(&mut self) {
+        self.state = State::Done(Box::new(self.statistics()), self.missing());
+    }
+
+    fn advance(&mut self) -> Result<Option<Vec<Record>>, QueryError> {
+        let State::Planned(running) = &mut self.state else { return Ok(None) };
+        let (plan, selection) = &mut **running;
+        loop {
+            if self.keys.is_empty() {
+                self.keys = selection.next_keys(plan, KEYS_AT_ONCE)?.into();
+                if self.keys.is_empty() {
+                    return Ok(None);
+                }
+            }
+            let count = self.step.min(self.keys.len());
+            let keys: Vec<Key> = self.keys.drain(..count).collect();
+            let records = record::materialise(plan, self.query.order, &keys)?;
+            let bytes: usize = records.iter().map(Record::memory_bytes).sum();
+            // The caller owns them now.
+            plan.budget.free_memory(bytes);
+            if !records.is_empty() {
+                let each = bytes.div_ceil(records.len()).max(1);
+                self.step = (BYTES_AT_ONCE / each).clamp(1, RECORDS_AT_ONCE);
+                return Ok(Some(records));
+            }
+        }
     }
 }
 
@@ -40,17 +153,31 @@ impl Iterator for Export {
     type Item = Result<Vec<Record>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        None
+        if let State::Failed(_) = &self.state {
+            let done = State::Done(Box::default(), Vec::new());
+            let State::Failed(error) = std::mem::replace(&mut self.state, done) else { return None };
+            return Some(Err(error.into()));
+        }
+        match self.advance() {
+            Ok(Some(records)) => Some(Ok(records)),
+            Ok(None) => {
+                self.finish();
+                None
+            }
+            Err(error) => {
+                self.finish();
+                Some(Err(error.into()))
+            }
+        }
     }
 }
 
-/// One page of records.
-pub fn page(_snapshot: &Snapshot, _query: &Query) -> Result<Page> {
-    Err(Error::internal("under construction"))
-}
-
-/// All records of a query in order, a page at a time, in bounded memory. The snapshot is held
-/// until the iterator is dropped. An error (a malformed filter too) is the last item.
-pub fn export(_snapshot: Snapshot, _query: Query) -> Export {
-    Export { _private: () }
+/// All records of a query in order, some thousand at a time, in bounded memory. The snapshot is
+/// held until the iterator is dropped. An error (a malformed filter too) is the last item.
+pub fn export(snapshot: Snapshot, query: Query) -> Export {
+    let state = match start(&snapshot, &query) {
+        Ok(running) => State::Planned(Box::new(running)),
+        Err(error) => State::Failed(error),
+    };
+    Export { state, query, keys: VecDeque::new(), step: 64 }
 }

@@ -1,1 +1,142 @@
-//! source
+//! A segment while a query looks at it: its opened files, what each test comes to in it, and its
+//! columns, counted against the query's budget.
+
+use crate::budget::Budget;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use timberlog_filter::{BlockColumns, ColumnSource, Compiled, CompiledTest, SegmentFacts, Verdict};
+use timberlog_index::TokenFilter;
+use timberlog_segment::{BlockMeta, Column, ColumnKey, Directory};
+use timberlog_storage::{Opened, Segment};
+use timberlog_types::{Error, Result};
+
+/// A segment while a query looks at it.
+pub(crate) struct OpenSegment {
+    pub segment: Arc<Segment>,
+    files: Arc<Opened>,
+    pub facts: SegmentFacts,
+    /// By test: the blocks that a user index names for it; `None` where no index answers.
+    indexed: Vec<Option<Vec<u32>>>,
+    /// Whether a column of it was read.
+    pub is_read: AtomicBool,
+}
+
+impl OpenSegment {
+    /// Opens the files; what is open already comes from the cache.
+    pub fn open(segment: &Arc<Segment>, filter: &Compiled, budget: &Budget) -> Result<Self> {
+        let files = segment.open()?;
+        let facts = SegmentFacts::new(filter, files.reader.directory());
+        let indexed = filter.tests().iter().map(|test| user_index(&files, test, budget)).collect();
+        Ok(Self { segment: Arc::clone(segment), files, facts, indexed, is_read: AtomicBool::new(false) })
+    }
+
+    pub fn directory(&self) -> &Directory {
+        self.files.reader.directory()
+    }
+
+    /// A block by its number.
+    pub fn block(&self, number: u32) -> Option<&BlockMeta> {
+        self.directory().blocks.get(number as usize)
+    }
+
+    /// The blocks that a user index names for a test, ascending.
+    pub fn indexed(&self, test: &CompiledTest) -> Option<&[u32]> {
+        self.indexed.get(test.id())?.as_deref()
+    }
+
+    /// What the directory and the user indexes know of a block.
+    pub fn judge(&self, filter: &Compiled, block: &BlockMeta) -> Verdict {
+        filter.judge(&mut |test| self.facts.judge(test, block, &mut |test, _| self.judge_indexed(test, block)))
+    }
+
+    /// What token filters know of a block besides.
+    pub fn judge_tokens(&self, filter: &Compiled, block: &BlockMeta, budget: &Budget) -> Result<Verdict> {
+        let mut failed = None;
+        let verdict = filter.judge(&mut |test| {
+            self.facts.judge(test, block, &mut |test, key| {
+                if self.judge_indexed(test, block) == Verdict::Never {
+                    return Verdict::Never;
+                }
+                match self.may_match(test, block, key, budget) {
+                    Ok(true) => Verdict::Maybe,
+                    Ok(false) => Verdict::Never,
+                    Err(error) => {
+                        failed = Some(error);
+                        Verdict::Maybe
+                    }
+                }
+            })
+        });
+        // A filter that cannot be read rules nothing out, and loses nothing: the column answers.
+        if let Some(error) = failed
+            && budget.is_exceeded()
+        {
+            return Err(error);
+        }
+        Ok(verdict)
+    }
+
+    fn judge_indexed(&self, test: &CompiledTest, block: &BlockMeta) -> Verdict {
+        match self.indexed(test) {
+            Some(blocks) if blocks.binary_search(&block.number).is_err() => Verdict::Never,
+            _ => Verdict::Maybe,
+        }
+    }
+
+    fn may_match(&self, test: &CompiledTest, block: &BlockMeta, key: ColumnKey, budget: &Budget) -> Result<bool> {
+        let has_filter = block.column(key).is_some_and(|column| column.filter.is_some());
+        if !has_filter || test.tokens().is_none() {
+            return Ok(true);
+        }
+        let Some(bytes) = self.segment.token_filter(&self.files, block.number, key)? else { return Ok(true) };
+        budget.bytes_read.fetch_add(bytes.len() as u64, Relaxed);
+        let filter = TokenFilter::open(&bytes).map_err(|error| Error::corrupt(error.to_string()))?;
+        Ok(test.tokens().may_match(&mut |hash| filter.contains(hash)))
+    }
+
+    /// The columns of a block, for the evaluator.
+    pub fn columns<'a>(&'a self, block: &'a BlockMeta, source: &'a Columns<'a>) -> BlockColumns<'a> {
+        BlockColumns::new(&self.facts, self.directory(), block, source)
+    }
+
+    /// The source of columns, counted against a budget.
+    pub fn source<'a>(&'a self, budget: &'a Budget) -> Columns<'a> {
+        Columns { segment: self, budget }
+    }
+}
+
+/// The columns of a segment, counted against a budget.
+pub(crate) struct Columns<'a> {
+    segment: &'a OpenSegment,
+    budget: &'a Budget,
+}
+
+impl ColumnSource for Columns<'_> {
+    fn column(&self, block: u32, key: ColumnKey) -> Result<Arc<Column>> {
+        let column = self.segment.segment.column(&self.segment.files, block, key)?;
+        self.segment.is_read.store(true, Relaxed);
+        self.budget.bytes_read.fetch_add(column.memory_bytes() as u64, Relaxed);
+        self.budget.check()?;
+        Ok(column)
+    }
+}
+
+impl Columns<'_> {
+    /// The timestamps of a block.
+    pub fn with_timestamps<T>(&self, block: u32, look: impl FnOnce(&[i64]) -> T) -> Result<T> {
+        match &*self.column(block, ColumnKey::Timestamp)? {
+            Column::Timestamps(times) => Ok(look(times)),
+            _ => Err(mixed_up(block, ColumnKey::Timestamp)),
+        }
+    }
+}
+
+pub(crate) fn mixed_up(block: u32, key: ColumnKey) -> Error {
+    Error::corrupt(format!("block {block}: {key} is not of its kind"))
+}
+
+/// The blocks that a user index names for a test.
+fn user_index(_files: &Opened, _test: &CompiledTest, _budget: &Budget) -> Option<Vec<u32>> {
+    None
+}

@@ -17,8 +17,7 @@ pub trait ColumnSource {
 /// What each test of a filter comes to for the streams, services, level spellings and field names
 /// of one segment: found out once, then used for each of its blocks.
 #[derive(Debug)]
-pub struct SegmentFacts<'a> {
-    directory: &'a Directory,
+pub struct SegmentFacts {
     tests: Vec<Fact>,
 }
 
@@ -39,9 +38,9 @@ enum Fact {
     },
 }
 
-impl<'a> SegmentFacts<'a> {
+impl SegmentFacts {
     /// Looks at a segment's directory.
-    pub fn new(filter: &Compiled, directory: &'a Directory) -> Self {
+    pub fn new(filter: &Compiled, directory: &Directory) -> Self {
         let fact = |test: &Arc<CompiledTest>| match test.target() {
             Target::Timestamp | Target::Message => Fact::None,
             Target::Level => Fact::Levels(
@@ -62,12 +61,7 @@ impl<'a> SegmentFacts<'a> {
                 Fact::Name { streams, field: directory.field(name).map(ColumnKey::Field) }
             }
         };
-        Self { directory, tests: filter.tests().iter().map(fact).collect() }
-    }
-
-    /// The directory.
-    pub fn directory(&self) -> &'a Directory {
-        self.directory
+        Self { tests: filter.tests().iter().map(fact).collect() }
     }
 
     /// The column of the field that a test asks, if the block has it.
@@ -88,8 +82,14 @@ impl<'a> SegmentFacts<'a> {
         }
     }
 
-    /// What the directory knows of a test for the rows of a block.
-    pub fn judge(&self, test: &CompiledTest, block: &BlockMeta) -> Verdict {
+    /// What is known of a test for the rows of a block. `column` is asked where the directory does
+    /// not know and the values of a column would decide: of the message, or of the test's field.
+    pub fn judge(
+        &self,
+        test: &CompiledTest,
+        block: &BlockMeta,
+        column: &mut dyn FnMut(&CompiledTest, ColumnKey) -> Verdict,
+    ) -> Verdict {
         let marked = |marks: &[bool], ids: &[(u32, u32)]| {
             let mark = |&(id, _): &(u32, u32)| marks.get(id as usize).map_or(Verdict::Maybe, |&mark| Verdict::of(mark));
             Verdict::of_parts(ids.iter().map(mark))
@@ -98,19 +98,21 @@ impl<'a> SegmentFacts<'a> {
             Some(Fact::Levels(marks)) => marked(marks, &block.levels),
             Some(Fact::Services(marks)) => marked(marks, &block.services),
             Some(Fact::Name { streams, field }) => {
-                let by_field = match field.and_then(|key| block.column(key)) {
-                    Some(_) => Verdict::Maybe,
+                let mut by_field = || match field.filter(|&key| block.column(key).is_some()) {
+                    Some(key) => column(test, key),
                     None => Verdict::of(test.matches_missing()),
                 };
                 if streams.is_empty() {
-                    return by_field;
+                    return by_field();
                 }
+                let mut field_verdict = None;
                 Verdict::of_parts(block_streams(block).map(|id| match streams.get(id) {
                     Some(Some(passes)) => Verdict::of(*passes),
-                    _ => by_field,
+                    _ => *field_verdict.get_or_insert_with(&mut by_field),
                 }))
             }
             Some(Fact::None) if *test.target() == Target::Timestamp => test.judge_times(block.range),
+            Some(Fact::None) if *test.target() == Target::Message => column(test, ColumnKey::Message),
             Some(Fact::None) | None => Verdict::Maybe,
         }
     }
@@ -121,17 +123,23 @@ fn block_streams(block: &BlockMeta) -> impl Iterator<Item = usize> {
     block.streams.iter().flat_map(|&(first, last)| first as usize..=last as usize)
 }
 
-/// A block of a segment as columns.
+/// A block of a segment as columns. `directory` is that of the segment which `facts` are about.
 pub struct BlockColumns<'a> {
-    facts: &'a SegmentFacts<'a>,
+    facts: &'a SegmentFacts,
+    directory: &'a Directory,
     block: &'a BlockMeta,
     source: &'a dyn ColumnSource,
 }
 
 impl<'a> BlockColumns<'a> {
     /// The columns of a block of the segment that `facts` are about.
-    pub fn new(facts: &'a SegmentFacts<'a>, block: &'a BlockMeta, source: &'a dyn ColumnSource) -> Self {
-        Self { facts, block, source }
+    pub fn new(
+        facts: &'a SegmentFacts,
+        directory: &'a Directory,
+        block: &'a BlockMeta,
+        source: &'a dyn ColumnSource,
+    ) -> Self {
+        Self { facts, directory, block, source }
     }
 
     fn column(&self, key: ColumnKey) -> Result<Arc<Column>> {
@@ -149,7 +157,7 @@ impl Columns for BlockColumns<'_> {
     }
 
     fn judge(&self, test: &CompiledTest) -> Verdict {
-        self.facts.judge(test, self.block)
+        self.facts.judge(test, self.block, &mut |_, _| Verdict::Maybe)
     }
 
     fn times(&self, test: &CompiledTest, within: &RowSet) -> Result<RowSet> {
@@ -190,7 +198,7 @@ impl Columns for BlockColumns<'_> {
         let decide = |id: u32| match streams {
             Fact::Name { streams, .. } => streams.get(id as usize).copied().flatten(),
             Fact::Services(marks) => {
-                let service = self.facts.directory.streams.service(id);
+                let service = self.directory.streams.service(id);
                 Some(service.and_then(|service| marks.get(service as usize).copied()).unwrap_or_default())
             }
             Fact::None | Fact::Levels(_) => None,

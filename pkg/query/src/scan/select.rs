@@ -1,0 +1,240 @@
+//! Finds the keys of the next records in order, reading as few blocks as the order allows.
+
+use super::key::{self, Key};
+use crate::error::QueryError;
+use crate::plan::{Place, Plan, Unit};
+use crate::request::Order;
+use crate::source::mixed_up;
+use rayon::prelude::*;
+use std::collections::BinaryHeap;
+use timberlog_filter::ColumnSource;
+use timberlog_segment::{Column, ColumnKey};
+use timberlog_types::{Result, RowSet, TimeRange};
+
+/// At most so many units are read at once; the first round reads one a thread.
+const WAVE_MAX: usize = 32;
+
+/// A walk over the units of a plan in the order of their times.
+pub(crate) struct Selection {
+    order: Order,
+    range: TimeRange,
+    after: Option<Key>,
+    /// Units that were not read yet, by their first time in terms of keys.
+    unread: Vec<(i64, u32)>,
+    next: usize,
+    /// Units that were read and may have more records: what matches in them.
+    active: Vec<(u32, RowSet)>,
+}
+
+/// What a unit has for the answer.
+type Found = Option<(u32, RowSet, Vec<Key>)>;
+
+impl Selection {
+    /// Begins behind a key.
+    pub fn new(plan: &Plan, order: Order, range: TimeRange, after: Option<Key>) -> Self {
+        let mut unread: Vec<(i64, u32)> = (0_u32..)
+            .zip(&plan.units)
+            .filter(|(_, unit)| range.overlaps(unit.range))
+            .map(|(index, unit)| (key::times(order, unit.range).0, index))
+            .collect();
+        unread.sort_unstable();
+        Self { order, range, after, unread, next: 0, active: Vec::new() }
+    }
+
+    /// The next `limit` keys in order; fewer if there are no more.
+    pub fn next_keys(&mut self, plan: &Plan, limit: usize) -> Result<Vec<Key>, QueryError> {
+        let mut best = BinaryHeap::new();
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let active = std::mem::take(&mut self.active);
+        for (unit, rows, keys) in self.again(plan, active, limit)? {
+            offer(plan, &mut best, keys, limit)?;
+            self.active.push((unit, rows));
+        }
+        let mut wave = rayon::current_num_threads().clamp(1, WAVE_MAX);
+        while self.next < self.unread.len() {
+            let worst = if best.len() == limit { best.peek().copied() } else { None };
+            let rest = &self.unread[self.next..];
+            let reachable =
+                rest.iter().take(wave).take_while(|(first, _)| worst.is_none_or(|worst| *first <= worst.time()));
+            let units: Vec<u32> = reachable.map(|&(_, unit)| unit).collect();
+            if units.is_empty() {
+                break;
+            }
+            self.next += units.len();
+            for (unit, rows, keys) in self.read(plan, &units, worst, limit)? {
+                offer(plan, &mut best, keys, limit)?;
+                self.active.push((unit, rows));
+            }
+            wave = (wave * 2).min(WAVE_MAX);
+        }
+        let keys = best.into_sorted_vec();
+        plan.budget.free_memory(keys.len() * size_of::<Key>());
+        if let Some(&last) = keys.last() {
+            self.after = Some(last);
+            let order = self.order;
+            self.active.retain(|&(unit, _)| {
+                plan.units.get(unit as usize).is_some_and(|unit| key::times(order, unit.range).1 >= last.time())
+            });
+        }
+        Ok(keys)
+    }
+
+    /// The keys of all matching records with this timestamp and stream, in order of arrival.
+    pub fn ties(plan: &Plan, order: Order, timestamp: i64, stream: u64) -> Result<Vec<Key>, QueryError> {
+        let instant = TimeRange { start: timestamp, end: timestamp };
+        if !plan.range.contains(timestamp) {
+            return Ok(Vec::new());
+        }
+        let mut all = Self::new(plan, order, instant, None);
+        let mut keys = all.next_keys(plan, usize::MAX)?;
+        keys.retain(|key| key.parts(order).1 == stream);
+        if order == Order::NewestFirst {
+            keys.reverse();
+        }
+        Ok(keys)
+    }
+
+    fn read(
+        &self,
+        plan: &Plan,
+        units: &[u32],
+        worst: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<(u32, RowSet, Vec<Key>)>, QueryError> {
+        let one = |&index: &u32| -> Result<Found, QueryError> {
+            let Some(unit) = plan.units.get(index as usize) else { return Ok(None) };
+            let Some(rows) = plan.rows(unit, self.range)? else { return Ok(None) };
+            self.keys(plan, index, unit, rows, worst, limit)
+        };
+        match units {
+            [only] => Ok(one(only)?.into_iter().collect()),
+            many => many.par_iter().filter_map(|index| one(index).transpose()).collect(),
+        }
+    }
+
+    fn again(
+        &self,
+        plan: &Plan,
+        active: Vec<(u32, RowSet)>,
+        limit: usize,
+    ) -> Result<Vec<(u32, RowSet, Vec<Key>)>, QueryError> {
+        let one = |(index, rows): (u32, RowSet)| -> Result<Found, QueryError> {
+            let Some(unit) = plan.units.get(index as usize) else { return Ok(None) };
+            self.keys(plan, index, unit, rows, None, limit)
+        };
+        active.into_par_iter().filter_map(|unit| one(unit).transpose()).collect()
+    }
+
+    /// The first keys of a unit behind `after`, and before `worst`.
+    fn keys(
+        &self,
+        plan: &Plan,
+        index: u32,
+        unit: &Unit,
+        rows: RowSet,
+        worst: Option<Key>,
+        limit: usize,
+    ) -> Result<Found, QueryError> {
+        match self.try_keys(plan, index, unit, &rows, worst, limit) {
+            Ok(keys) => Ok(Some((index, rows, keys))),
+            Err(error) => plan.miss(unit, &error).map(|()| None),
+        }
+    }
+
+    fn try_keys(
+        &self,
+        plan: &Plan,
+        index: u32,
+        unit: &Unit,
+        rows: &RowSet,
+        worst: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>> {
+        let order = self.order;
+        let (first, last) = (self.after.map_or(i64::MIN, Key::time), worst.map_or(i64::MAX, Key::time));
+        let mut times: Vec<(i64, u32)> = Vec::with_capacity(rows.count());
+        let mut consider = |row: usize, timestamp: i64| {
+            let (time, _) = key::times(order, TimeRange { start: timestamp, end: timestamp });
+            if first <= time && time <= last {
+                // A unit has less than 2³² rows.
+                times.push((time, row as u32));
+            }
+        };
+        let at = |time: i64| if order == Order::NewestFirst { !time } else { time };
+        let mut keys: Vec<Key> = match &unit.place {
+            Place::Batch(batch) => {
+                let batch = &*batch.batch;
+                rows.iter().for_each(|row| consider(row, batch.timestamp(row)));
+                keep_first(&mut times, limit, self.after);
+                let key = |&(time, row): &(i64, u32)| {
+                    let stream = batch.stream_hash(batch.stream_id(row as usize));
+                    Key::new(order, at(time), stream, index, row)
+                };
+                times.iter().map(key).collect()
+            }
+            Place::Block { number, .. } => {
+                let Some((open, _)) = plan.block(unit) else { return Ok(Vec::new()) };
+                let source = open.source(&plan.budget);
+                source.with_timestamps(*number, |column| {
+                    rows.iter().for_each(|row| consider(row, column.get(row).copied().unwrap_or_default()));
+                })?;
+                if times.is_empty() {
+                    return Ok(Vec::new());
+                }
+                keep_first(&mut times, limit, self.after);
+                let column = source.column(*number, ColumnKey::Stream)?;
+                let Column::Streams(runs) = &*column else { return Err(mixed_up(*number, ColumnKey::Stream)) };
+                let streams = &open.directory().streams;
+                let key = |&(time, row): &(i64, u32)| {
+                    let stream = streams.hash(runs.get(row as usize)).unwrap_or_default();
+                    Key::new(order, at(time), stream, index, row)
+                };
+                times.iter().map(key).collect()
+            }
+        };
+        keys.retain(|key| self.after.is_none_or(|after| *key > after) && worst.is_none_or(|worst| *key < worst));
+        keys.sort_unstable();
+        keys.truncate(limit);
+        Ok(keys)
+    }
+}
+
+/// Drops times that cannot be among the first `limit`; all that tie with the last one stay, and
+/// those at the time of `after`, some of which may be before it.
+fn keep_first(times: &mut Vec<(i64, u32)>, limit: usize, after: Option<Key>) {
+    let (mut at_after, beyond) = (Vec::new(), after.map_or(i64::MIN, Key::time));
+    if after.is_some() {
+        times.retain(|&entry| {
+            let stays = entry.0 > beyond;
+            if !stays {
+                at_after.push(entry);
+            }
+            stays
+        });
+    }
+    if times.len() > limit {
+        let (_, &mut (threshold, _), _) = times.select_nth_unstable(limit - 1);
+        times.retain(|&(time, _)| time <= threshold);
+    }
+    times.append(&mut at_after);
+}
+
+/// Takes the keys that are among the best `limit`.
+fn offer(plan: &Plan, best: &mut BinaryHeap<Key>, keys: Vec<Key>, limit: usize) -> Result<(), QueryError> {
+    let before = best.len();
+    for key in keys {
+        if best.len() < limit {
+            best.push(key);
+        } else if let Some(mut worst) = best.peek_mut()
+            && key < *worst
+        {
+            *worst = key;
+        } else {
+            // The keys of a unit are sorted: the rest is worse.
+            break;
+        }
+    }
+    plan.budget.take_memory((best.len() - before) * size_of::<Key>())
+}
