@@ -3,6 +3,7 @@
 use crate::decoded::IngestError;
 use crate::options::{DecodeOptions, STREAM_LABELS_MAX};
 use crate::roles::{KEYS, LEVELS, SERVICES};
+use crate::scan::Raw;
 
 /// Where a label's value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +50,13 @@ impl<'a> LabelPlan<'a> {
         Ok(Self { labels: labels.collect(), fields })
     }
 
-    /// Whether any field may be taken out of the fields.
+    /// The fields that are labels, by place.
+    pub fn fields(&self) -> &[&'a str] {
+        &self.fields
+    }
+
+    /// Whether any field is a label.
+    #[inline]
     pub fn takes_fields(&self) -> bool {
         !self.fields.is_empty()
     }
@@ -60,25 +67,42 @@ impl<'a> LabelPlan<'a> {
     }
 }
 
-/// The values of the open record's labels that came out of its fields.
+/// The open record's fields that may become labels. They wait for the record's end, because of two
+/// of one name the last counts.
 #[derive(Default)]
 pub(crate) struct LabelValues {
-    text: String,
+    waiting: Vec<Option<Raw>>,
     spans: Vec<Option<(usize, usize)>>,
+    text: String,
 }
 
 impl LabelValues {
     pub fn clear(&mut self, plan: &LabelPlan<'_>) {
         self.text.clear();
+        self.waiting.clear();
+        self.waiting.resize(plan.fields.len(), None);
         self.spans.clear();
         self.spans.resize(plan.fields.len(), None);
     }
 
+    /// Whether the record has a value for a place.
     pub fn has(&self, place: usize) -> bool {
-        self.spans.get(place).is_some_and(Option::is_some)
+        self.waiting.get(place).is_some_and(Option::is_some)
     }
 
-    /// Sets a value; a second one replaces the first.
+    /// Notes a value; a second one replaces the first.
+    pub fn note(&mut self, place: usize, raw: Raw) {
+        if let Some(waiting) = self.waiting.get_mut(place) {
+            *waiting = Some(raw);
+        }
+    }
+
+    /// The value noted for a place.
+    pub fn noted(&self, place: usize) -> Option<Raw> {
+        self.waiting.get(place).copied().flatten()
+    }
+
+    /// Makes a text the label of a place.
     pub fn set(&mut self, place: usize, value: &str) {
         let start = self.text.len();
         self.text.push_str(value);

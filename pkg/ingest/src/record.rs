@@ -182,7 +182,10 @@ impl<'r, 'a> RecordReader<'r, 'a> {
 
     fn slot(&mut self, slot: usize) -> Result<(), Syntax> {
         let raw = match self.scan.peek() {
-            Some(b'{') if slot != TIMES.start && !MERGED.contains(&slot) => return self.field(KEYS[slot]),
+            Some(b'{') if slot != TIMES.start && !MERGED.contains(&slot) => match self.scan.empty_object() {
+                Some(raw) => raw,
+                None => return self.field(KEYS[slot]),
+            },
             Some(b'{' | b'[') => self.container(1)?,
             _ => self.scan.scalar()?,
         };
@@ -250,8 +253,7 @@ impl<'r, 'a> RecordReader<'r, 'a> {
         self.scan.skip_whitespace();
         if self.scan.peek() == Some(b'}') {
             self.scan.at += 1;
-            let is_reserved = leaf == Leaf::Field && is_reserved(path);
-            if !is_root && !is_reserved {
+            if !is_root {
                 let span = Span { start, end: self.scan.at };
                 self.leaf(path, Raw { shape: Shape::Object, span }, leaf);
             }
@@ -287,7 +289,7 @@ impl<'r, 'a> RecordReader<'r, 'a> {
 
     fn leaf(&mut self, path: &str, raw: Raw, leaf: Leaf) {
         match leaf {
-            Leaf::Field if path == KEYS[SERVICE_NAME] && self.schema == Schema::Any && raw.shape != Shape::Object => {
+            Leaf::Field if path == KEYS[SERVICE_NAME] && self.schema == Schema::Any => {
                 self.fill(SERVICE_NAME, raw);
             }
             Leaf::Field => self.emit(path, raw),
@@ -316,6 +318,16 @@ impl<'r, 'a> RecordReader<'r, 'a> {
         if self.failure.is_some() {
             return;
         }
+        if self.plan.takes_fields()
+            && let Some(place) = self.plan.place(name)
+        {
+            return self.state.labels.note(place, raw);
+        }
+        self.emit_field(name, raw);
+    }
+
+    #[inline]
+    fn emit_field(&mut self, name: &str, raw: Raw) {
         let text = self.scan.text(raw.span);
         let value = &mut self.state.value;
         let (kind, text) = match raw.shape {
@@ -332,17 +344,6 @@ impl<'r, 'a> RecordReader<'r, 'a> {
             Shape::Object => (ValueKind::Json, "{}"),
         };
         let limits = self.options.limits;
-        if self.plan.takes_fields()
-            && matches!(kind, ValueKind::String | ValueKind::Number | ValueKind::Bool)
-            && let Some(place) = self.plan.place(name)
-        {
-            self.state.labels.set(place, text);
-            let (found, max) = (text.len(), limits.label_value_bytes_max);
-            if found > max {
-                self.fail(|| too_long(name, found, max));
-            }
-            return;
-        }
         if name.len() > limits.field_name_bytes_max {
             let (found, max) = (name.len(), limits.field_name_bytes_max);
             self.fail(|| format!("`{}`: the name has `{found}` bytes, at most `{max}` are allowed", excerpt(name)));
@@ -354,15 +355,41 @@ impl<'r, 'a> RecordReader<'r, 'a> {
         }
     }
 
-    /// The first slot of a role that holds something: null is not sent, nor is an empty text where
-    /// `skip_empty` says so.
+    /// Makes labels of the fields that were noted for it. A label is a text that is not empty: null,
+    /// arrays and empty texts stay fields.
+    fn settle_labels(&mut self) {
+        for place in 0..self.plan.fields().len() {
+            let (Some(&name), Some(raw)) = (self.plan.fields().get(place), self.state.labels.noted(place)) else {
+                continue;
+            };
+            let State { labels, value, .. } = &mut *self.state;
+            let text = role_text(&self.scan, raw, value);
+            if matches!(raw.shape, Shape::Null | Shape::Array | Shape::Object) || text.is_empty() {
+                self.emit_field(name, raw);
+                continue;
+            }
+            labels.set(place, text);
+            let (found, max) = (text.len(), self.options.limits.label_value_bytes_max);
+            if found > max {
+                self.fail(|| too_long(name, found, max));
+            }
+        }
+    }
+
+    /// The first slot of a role that holds something: null and `{}` are not sent, nor is an empty
+    /// text where `skip_empty` says so. (A `timestamp` that is an object is refused later.)
     fn winner(&self, slots: Range<usize>, skip_empty: SkipEmpty) -> Option<usize> {
         let mut filled = self.filled & bits(slots);
         while filled != 0 {
             let slot = filled.trailing_zeros() as usize;
             let raw = self.state.slots[slot];
             let is_empty = raw.shape == Shape::Plain && raw.span.start == raw.span.end;
-            if raw.shape != Shape::Null && !(is_empty && skip_empty == SkipEmpty::Yes) {
+            let is_nothing = match raw.shape {
+                Shape::Null => true,
+                Shape::Object => slot != TIMES.start,
+                _ => is_empty && skip_empty == SkipEmpty::Yes,
+            };
+            if !is_nothing {
                 return Some(slot);
             }
             filled &= filled - 1;
@@ -389,6 +416,9 @@ impl<'r, 'a> RecordReader<'r, 'a> {
                     self.merge(slot);
                 }
             }
+        }
+        if self.plan.takes_fields() {
+            self.settle_labels();
         }
         if let Some(reason) = self.failure.take() {
             return Err(reason);

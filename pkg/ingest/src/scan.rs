@@ -138,6 +138,21 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Reads an object if it is empty; else stays in front of it.
+    pub fn empty_object(&mut self) -> Option<Raw> {
+        let start = self.at;
+        if self.peek() == Some(b'{') {
+            self.at += 1;
+            self.skip_whitespace();
+            if self.peek() == Some(b'}') {
+                self.at += 1;
+                return Some(Raw { shape: Shape::Object, span: Span { start, end: self.at } });
+            }
+        }
+        self.at = start;
+        None
+    }
+
     /// Reads a string, number, `true`, `false` or `null`.
     #[inline]
     pub fn scalar(&mut self) -> Result<Raw, Syntax> {
