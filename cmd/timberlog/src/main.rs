@@ -1,9 +1,15 @@
 //! The `timberlog` binary: reads flags, environment and the configuration file, and hands over to
 //! one file per subcommand. No logic lives here.
 
+mod condition;
 mod config;
 mod exit;
+mod loadgen;
+mod output;
+mod query;
 mod serve;
+mod stats;
+mod target;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -20,6 +26,12 @@ struct Arguments {
 enum Command {
     /// Run the server
     Serve(Box<serve::Arguments>),
+    /// Find records, count them, or explain how they would be found
+    Query(query::Arguments),
+    /// Show what the engine knows of itself
+    Stats(stats::Arguments),
+    /// Put load on a server and measure it
+    Loadgen(loadgen::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -29,6 +41,9 @@ fn main() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(*arguments),
+        Command::Query(arguments) => query::run(&arguments),
+        Command::Stats(arguments) => stats::run(&arguments),
+        Command::Loadgen(arguments) => loadgen::run(&arguments),
     };
     match result {
         Ok(code) => code,
