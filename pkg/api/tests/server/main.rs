@@ -1,0 +1,10 @@
+//! The server from outside: real sockets, a real database in a temporary directory.
+
+#![allow(missing_docs, reason = "tests")]
+
+mod grpc;
+mod harness;
+mod ingest;
+mod openapi;
+mod operations;
+mod queries;
