@@ -150,7 +150,8 @@ impl Manifest {
         }
         let reclaim = Reclaim::new(&state, &chain);
         let state = Arc::new(state);
-        let writer = Writer { poisoned: None, history_damaged, pinned: vec![(state.version, Arc::downgrade(&state))], reclaim };
+        let writer =
+            Writer { poisoned: None, history_damaged, pinned: vec![(state.version, Arc::downgrade(&state))], reclaim };
         let manifest = Self {
             env: env.clone(),
             data_dir: data_dir.to_path_buf(),

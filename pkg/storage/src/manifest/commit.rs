@@ -69,7 +69,9 @@ pub(super) fn apply(old: &State, edit: &Edit, history: usize) -> Result<Next> {
         let segments = days.entry((tenant, *day)).or_insert_with(|| segments(tenant, *day));
         let place = segments.iter().position(|entry| entry.id == *id);
         let place = place.ok_or_else(|| {
-            Error::internal(format!("manifest: segment `{id}` to remove is not in partition {day} of tenant `{tenant}`"))
+            Error::internal(format!(
+                "manifest: segment `{id}` to remove is not in partition {day} of tenant `{tenant}`"
+            ))
         })?;
         segments.remove(place);
     }
@@ -93,9 +95,7 @@ pub(super) fn apply(old: &State, edit: &Edit, history: usize) -> Result<Next> {
 /// Writes the first root of a new database.
 pub(super) fn create(env: &Env, data_dir: &Path) -> Result<Loaded> {
     let folder = data_dir.join(MANIFEST_DIR);
-    env.disk
-        .create_dir_all(&folder)
-        .map_err(|error| Error::io(format!("create `{}`", folder.display()), &error))?;
+    env.disk.create_dir_all(&folder).map_err(|error| Error::io(format!("create `{}`", folder.display()), &error))?;
     let mut id = [0; 16];
     env.random.fill(&mut id);
     let mut state = State {
@@ -129,8 +129,8 @@ impl Manifest {
     ) -> Result<Arc<State>> {
         let holds = match edit {
             Some(edit) => {
-                let reused = edit.add.iter().flat_map(|(_, _, entry)| entry.files());
-                writer.reclaim.check_new(reused).and_then(|()| invariants::check_commit(old, &next.state, edit))
+                let added = edit.add.iter().flat_map(|(_, _, entry)| entry.files()).chain(&edit.producers);
+                writer.reclaim.check_new(added).and_then(|()| invariants::check_commit(old, &next.state, edit))
             }
             None => invariants::check_repair(old, &next.state),
         };
@@ -138,9 +138,9 @@ impl Manifest {
 
         let mut written = Vec::new();
         let files = self.write_files(old, &mut next, &mut written);
-        let moved = files.map_err(MoveError::Before).and_then(|()| {
-            files::move_pointer(&self.env, &self.data_dir, &pointer(&next.state))
-        });
+        let moved = files
+            .map_err(MoveError::Before)
+            .and_then(|()| files::move_pointer(&self.env, &self.data_dir, &pointer(&next.state)));
         match moved {
             Ok(()) => {}
             Err(MoveError::Before(error)) => {

@@ -40,10 +40,8 @@ impl ReadError {
     /// permission, too many open files) may pass and must not make anyone give up a file.
     fn io(doing: String, error: &io::Error) -> Self {
         const EIO: i32 = 5;
-        let lost = matches!(
-            error.kind(),
-            io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
-        );
+        let lost =
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData);
         if error.kind() == io::ErrorKind::NotFound {
             Self::Damaged("missing".to_owned())
         } else if lost || error.raw_os_error() == Some(EIO) {

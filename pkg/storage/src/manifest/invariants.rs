@@ -3,9 +3,13 @@
 //! They are checked before a commit writes anything, and the ones over nodes again when a node is
 //! read. A violation before a write is a defect of this program; in a file it is damage.
 
-use super::model::{Edit, FileRef, MonthNode, Partition, SEGMENT_SERVICES_MAX, SegmentEntry, State, log_path, redb_path};
+use super::PRODUCERS_DIR;
+use super::model::{
+    Edit, FileRef, MonthNode, Partition, SEGMENT_SERVICES_MAX, SegmentEntry, State, log_path, redb_path,
+};
 use super::month::Month;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use timberlog_types::{Day, Tenant};
 
@@ -23,9 +27,7 @@ pub(super) fn check_node(tenant: &Tenant, node: &MonthNode, flushed_seq: u64) ->
     for (&day, partition) in &node.partitions {
         check_partition(tenant, day, partition).map_err(|reason| format!("partition {day}: {reason}"))?;
         let last = partition.segments.last().map_or(0, |entry| entry.seq_max);
-        ensure(last <= flushed_seq, || {
-            format!("partition {day}: sequence {last} is above flushed_seq {flushed_seq}")
-        })?;
+        ensure(last <= flushed_seq, || format!("partition {day}: sequence {last} is above flushed_seq {flushed_seq}"))?;
     }
     Ok(())
 }
@@ -116,6 +118,7 @@ const COMMIT: &[(&str, OfEdit)] = &[
         ensure(old.unreachable == new.unreachable && old.lost_roots == new.lost_roots, || "it is".to_owned())
     }),
     ("nothing else changes than what the edit says", changes_are_the_edit),
+    ("the producers file is in its folder, and new or the same", producers_are_new),
     ("sequences that were flushed come only from segments that go", flushed_sequences_move),
 ];
 
@@ -215,7 +218,8 @@ fn untouched_stay(old: &State, new: &State, touched: &dyn Fn(&Tenant, Day) -> bo
             }
             let days = before.into_iter().chain(after).flat_map(|node| node.partitions.keys().copied());
             for day in days.filter(|&day| !touched(tenant, day)) {
-                let of = |node: Option<&Arc<MonthNode>>| node.and_then(|node| node.partitions.get(&day)).map(Arc::as_ptr);
+                let of =
+                    |node: Option<&Arc<MonthNode>>| node.and_then(|node| node.partitions.get(&day)).map(Arc::as_ptr);
                 ensure(of(before) == of(after), || format!("partition {day} of tenant `{tenant}` changed"))?;
             }
         }
@@ -225,6 +229,15 @@ fn untouched_stay(old: &State, new: &State, touched: &dyn Fn(&Tenant, Day) -> bo
 
 fn by_id(partition: Option<&Arc<Partition>>) -> BTreeMap<&str, &Arc<SegmentEntry>> {
     partition.into_iter().flat_map(|partition| &partition.segments).map(|entry| (entry.id.as_str(), entry)).collect()
+}
+
+fn producers_are_new(old: &State, _: &State, edit: &Edit) -> Check {
+    let Some(file) = &edit.producers else { return Ok(()) };
+    let name = file.path.strip_prefix(PRODUCERS_DIR).and_then(|rest| rest.strip_prefix('/'));
+    let placed = name.is_some_and(|name| !name.contains('/') && timberlog_disk::join(Path::new(""), name).is_some());
+    ensure(placed, || format!("`{}`", file.path))?;
+    let changed = old.producers.as_ref().is_some_and(|before| before.path == file.path && before != file);
+    ensure(!changed, || format!("`{}` was written anew", file.path))
 }
 
 /// A flush adds what is above the old `flushed_seq`; anything at or below it can only have been

@@ -65,7 +65,8 @@ impl Reclaim {
                 if now.is_some_and(|now| Arc::ptr_eq(now, partition)) {
                     continue;
                 }
-                let stays: HashSet<&str> = now.iter().flat_map(|now| &now.segments).map(|entry| entry.id.as_str()).collect();
+                let stays: HashSet<&str> =
+                    now.iter().flat_map(|now| &now.segments).map(|entry| entry.id.as_str()).collect();
                 let gone = |entry: &&Arc<SegmentEntry>| !stays.contains(entry.id.as_str());
                 partition.segments.iter().filter(gone).flat_map(|entry| entry.files()).for_each(&mut retire);
             }
@@ -131,7 +132,8 @@ pub(super) fn orphans(env: &Env, data_dir: &Path, state: &State, chain: &Chain) 
     let mut look = |folder: &str, ours: &dyn Fn(&str) -> bool| -> Result<Vec<String>> {
         let entries = list(env, data_dir, folder)?;
         let files = entries.iter().filter(|entry| !entry.is_dir && ours(&entry.name));
-        let paths = files.map(|entry| if folder.is_empty() { entry.name.clone() } else { format!("{folder}/{}", entry.name) });
+        let paths =
+            files.map(|entry| if folder.is_empty() { entry.name.clone() } else { format!("{folder}/{}", entry.name) });
         orphans.extend(paths.filter(|path| !named.contains(path.as_str())));
         Ok(entries.into_iter().filter(|entry| entry.is_dir).map(|entry| format!("{folder}/{}", entry.name)).collect())
     };
@@ -161,7 +163,8 @@ pub(super) fn remove_orphans(env: &Env, data_dir: &Path, orphans: Vec<String>) -
         removed.map_err(|error| Error::io(format!("remove `{path}`, which nothing names"), &error))?;
     }
     for tenant in list(env, data_dir, SEGMENTS_DIR)?.iter().filter(|entry| entry.is_dir) {
-        for day in list(env, data_dir, &format!("{SEGMENTS_DIR}/{}", tenant.name))?.iter().filter(|entry| entry.is_dir) {
+        for day in list(env, data_dir, &format!("{SEGMENTS_DIR}/{}", tenant.name))?.iter().filter(|entry| entry.is_dir)
+        {
             let folder = format!("{SEGMENTS_DIR}/{}/{}", tenant.name, day.name);
             if list(env, data_dir, &folder)?.is_empty() {
                 // Only tidiness: an empty folder may stay.

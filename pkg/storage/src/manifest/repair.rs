@@ -49,7 +49,9 @@ pub(super) fn repair(
     for lost in &old.unreachable {
         match read_month(env, data_dir, &lost.tenant, lost.month, &lost.file, Some(old.flushed_seq)) {
             Ok(node) if merge(&mut next, lost, &node) => report.recovered.push(lost.to_string()),
-            Ok(_) => report.months_lost.push(format!("{lost}; readable again, but not consistent with what came after")),
+            Ok(_) => {
+                report.months_lost.push(format!("{lost}; readable again, but not consistent with what came after"))
+            }
             Err(ReadError::Damaged(_)) => report.months_lost.push(lost.to_string()),
             Err(ReadError::Stop(error)) => return Err(error),
         }

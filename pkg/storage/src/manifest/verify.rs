@@ -51,7 +51,10 @@ pub struct VerifyReport {
 /// Checks the manifest of a data directory. An error says that it cannot be read at all.
 pub fn verify(env: &Env, data_dir: &Path, depth: Depth) -> Result<VerifyReport> {
     let Some(Loaded { state, chain, fallback }) = load(env, data_dir)? else {
-        return Err(Error::new(timberlog_types::ErrorKind::NotFound, format!("no database in `{}`", data_dir.display())));
+        return Err(Error::new(
+            timberlog_types::ErrorKind::NotFound,
+            format!("no database in `{}`", data_dir.display()),
+        ));
     };
     let mut report = VerifyReport {
         version: state.version,
