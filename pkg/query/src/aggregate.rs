@@ -1,9 +1,28 @@
-//! Counts.
+//! Counts: in all, by the values of names, by steps of time, or by both.
+//!
+//! The cheapest source that answers: counts in the block directory, where a whole block is counted
+//! and nothing is asked that they do not know; else the columns of the dimensions, by code, and
+//! the columns of the filter. Records are never built.
+
+mod dimension;
+mod tally;
+
+use crate::budget::Budget;
+use crate::error::QueryError;
+use crate::plan::{Place, Plan, Unit};
 use crate::request::Aggregation;
 use crate::statistics::Statistics;
+use dimension::{Dimension, UnitCodes};
+use rayon::prelude::*;
 use serde::Serialize;
+use std::sync::atomic::Ordering::Relaxed;
+use tally::Tally;
+use timberlog_filter::{ColumnSource, CompiledTest, Filter, Node, Target, Verdict};
+use timberlog_segment::{BlockMeta, Column, ColumnKey};
 use timberlog_storage::Snapshot;
 use timberlog_types::{Error, Result};
+
+use crate::source::{OpenSegment, mixed_up};
 
 /// The number of records with one combination of values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,7 +46,219 @@ pub struct Groups {
     pub missing: Vec<String>,
 }
 
+/// Most names that records can be counted by.
+const BY_MAX: usize = 16;
+
 /// Counts records.
-pub fn aggregate(_snapshot: &Snapshot, _aggregation: &Aggregation) -> Result<Groups> {
-    Err(Error::internal("under construction"))
+///
+/// # Errors
+/// `Invalid` if the filter is, for a step that is not positive or an answer of too many groups;
+/// `Overloaded` if a limit ends the query.
+pub fn aggregate(snapshot: &Snapshot, aggregation: &Aggregation) -> Result<Groups> {
+    let plan = Plan::new(snapshot, &aggregation.filter, aggregation.range, Budget::new(aggregation.limits))?;
+    let tally = count(&plan, aggregation)?;
+    let mut groups = tally.groups(aggregation.step.is_some());
+    if groups.is_empty() && aggregation.by.is_empty() && aggregation.step.is_none() {
+        groups.push(Group { key: Vec::new(), bucket: None, count: 0 });
+    }
+    groups.sort_unstable_by(|a, b| (a.bucket, b.count, &a.key).cmp(&(b.bucket, a.count, &b.key)));
+    Ok(Groups { groups, statistics: plan.statistics(), missing: plan.budget.missing() })
+}
+
+fn count(plan: &Plan, aggregation: &Aggregation) -> Result<Tally, QueryError> {
+    let question = Question::new(aggregation)?;
+    let mut counted = Tally::new(question.groups_max);
+    let mut unread: Vec<&Unit> = Vec::new();
+    for unit in &plan.units {
+        let known = plan.block(unit).is_some_and(|(open, block)| {
+            unit.is_inside && unit.verdict == Verdict::Always && question.count_known(open, block, &mut counted)
+        });
+        if known {
+            plan.budget.blocks_from_counts.fetch_add(1, Relaxed);
+            plan.budget.rows_matched.fetch_add(unit.rows as u64, Relaxed);
+        } else {
+            unread.push(unit);
+        }
+    }
+    counted.check(&plan.budget)?;
+    let start = || (Tally::new(question.groups_max), Scratch::default());
+    let add = |(mut tally, mut scratch): (Tally, Scratch), unit: &&Unit| {
+        question.count_unit(plan, unit, &mut tally, &mut scratch)?;
+        tally.check(&plan.budget)?;
+        Ok::<_, QueryError>((tally, scratch))
+    };
+    let read = match unread.as_slice() {
+        few if few.len() <= 1 => few.iter().try_fold(start(), |state, unit| add(state, unit))?.0,
+        many => many
+            .par_iter()
+            .try_fold(start, add)
+            .map(|state| state.map(|(tally, _)| tally))
+            .try_reduce_with(|mut a, b| {
+                a.merge(b);
+                a.check(&plan.budget)?;
+                Ok(a)
+            })
+            .unwrap_or_else(|| Ok(Tally::new(question.groups_max)))?,
+    };
+    counted.merge(read);
+    counted.check(&plan.budget)?;
+    Ok(counted)
+}
+
+/// What is counted by.
+struct Question {
+    /// One test for existence for each name: it knows what a name means.
+    dimensions: Vec<Dimension>,
+    step: Option<i64>,
+    groups_max: usize,
+}
+
+/// Memory that is used again from unit to unit.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    key: Vec<u8>,
+    counts: Vec<u64>,
+    codes: Vec<u64>,
+}
+
+impl Question {
+    fn new(aggregation: &Aggregation) -> Result<Self, QueryError> {
+        if aggregation.step.is_some_and(|step| step <= 0) {
+            return Err(QueryError::Invalid("the step of an aggregation must be more than 0 ns".to_owned()));
+        }
+        if aggregation.by.len() > BY_MAX {
+            return Err(QueryError::Invalid(format!("an aggregation can count by {BY_MAX} names at most")));
+        }
+        let dimensions = aggregation.by.iter().map(|name| Dimension::named(name)).collect::<Result<_, _>>()?;
+        Ok(Self { dimensions, step: aggregation.step, groups_max: aggregation.groups_max })
+    }
+
+    /// Counts a whole block by what its directory says; `false` if that does not answer.
+    fn count_known(&self, open: &OpenSegment, block: &BlockMeta, tally: &mut Tally) -> bool {
+        let bucket = match self.step {
+            None => 0,
+            Some(step) => {
+                let (first, last) = (block.range.start.div_euclid(step), block.range.end.div_euclid(step));
+                if first != last {
+                    return false;
+                }
+                first.saturating_mul(step)
+            }
+        };
+        // One dimension may vary, if the directory counts by it.
+        let mut varying = None;
+        let mut constants: Vec<Option<&[u8]>> = Vec::with_capacity(self.dimensions.len());
+        for (index, dimension) in self.dimensions.iter().enumerate() {
+            match dimension.constant(open, block) {
+                Some(value) => constants.push(value),
+                None if varying.is_none() && dimension.is_counted() => {
+                    varying = Some(index);
+                    constants.push(None);
+                }
+                None => return false,
+            }
+        }
+        let mut key = Vec::new();
+        let Some(index) = varying else {
+            tally::encode(&mut key, bucket, constants.iter().copied());
+            tally.add(&key, u64::from(block.rows));
+            return true;
+        };
+        let Some(dimension) = self.dimensions.get(index) else { return false };
+        dimension.counts(open, block, &mut |value, rows| {
+            let values =
+                constants.iter().enumerate().map(|(i, &constant)| if i == index { Some(value) } else { constant });
+            tally::encode(&mut key, bucket, values);
+            tally.add(&key, rows);
+        });
+        true
+    }
+
+    fn count_unit(&self, plan: &Plan, unit: &Unit, tally: &mut Tally, scratch: &mut Scratch) -> Result<(), QueryError> {
+        if self.dimensions.is_empty() && self.step.is_none() && unit.is_inside {
+            plan.budget.check()?;
+            match count_messages(plan, unit) {
+                Ok(Some(rows)) => {
+                    tally::encode(&mut scratch.key, 0, std::iter::empty());
+                    tally.add(&scratch.key, rows);
+                    plan.budget.rows_matched.fetch_add(rows, Relaxed);
+                    return Ok(());
+                }
+                Ok(None) => {}
+                Err(error) => return plan.miss(unit, &error),
+            }
+        }
+        let Some(rows) = plan.rows(unit, plan.range)? else { return Ok(()) };
+        if self.dimensions.is_empty() && self.step.is_none() {
+            tally::encode(&mut scratch.key, 0, std::iter::empty());
+            tally.add(&scratch.key, rows.count() as u64);
+            return Ok(());
+        }
+        let codes = match &unit.place {
+            Place::Batch(batch) => UnitCodes::of_batch(&self.dimensions, self.step, &batch.batch, &rows),
+            Place::Block { .. } => match plan.block(unit) {
+                Some((open, block)) => UnitCodes::of_block(&self.dimensions, self.step, plan, open, block, &rows),
+                None => return Ok(()),
+            },
+        };
+        match codes {
+            Ok(codes) => {
+                codes.count(&rows, tally, scratch);
+                Ok(())
+            }
+            Err(error) => plan.miss(unit, &error),
+        }
+    }
+}
+
+/// Counts the rows of a whole block if nothing but one test of the message has to be asked: the
+/// column can often tell without naming them.
+fn count_messages(plan: &Plan, unit: &Unit) -> Result<Option<u64>> {
+    let Some((open, block)) = plan.block(unit) else { return Ok(None) };
+    let Some(test) = only_test(plan.filter.node(), open, block) else { return Ok(None) };
+    let (Target::Message, Some(matcher)) = (test.target(), test.matcher()) else { return Ok(None) };
+    if open.judge_tokens(&plan.filter, block, &plan.budget)? == Verdict::Never {
+        plan.budget.blocks_pruned.fetch_add(1, Relaxed);
+        return Ok(Some(0));
+    }
+    let column = open.source(&plan.budget).column(block.number, ColumnKey::Message)?;
+    let Column::Message(messages) = &*column else { return Err(mixed_up(block.number, ColumnKey::Message)) };
+    let count = messages.count(matcher).map_err(|error| Error::corrupt(format!("block {}: {error}", block.number)))?;
+    plan.budget.blocks_read.fetch_add(1, Relaxed);
+    plan.budget.rows_scanned.fetch_add(unit.rows as u64, Relaxed);
+    let count = if test.is_negated() { unit.rows.saturating_sub(count) } else { count };
+    Ok(Some(count as u64))
+}
+
+/// The one test that is left to ask in a block; `None` if there are more.
+fn only_test<'a>(node: &'a Node, open: &OpenSegment, block: &BlockMeta) -> Option<&'a CompiledTest> {
+    let unknown = |part: &&Node| {
+        let mut facts = |test: &CompiledTest| open.facts.judge(test, block, &mut |_, _| Verdict::Maybe);
+        (*part).judge(&mut facts)
+    };
+    match node {
+        Node::Test(test) => Some(test),
+        Node::All | Node::None => None,
+        Node::And(parts) | Node::Or(parts) => {
+            let mut left = parts.iter().filter(|part| unknown(part) == Verdict::Maybe);
+            match (left.next(), left.next()) {
+                (Some(part), None) => only_test(part, open, block),
+                _ => None,
+            }
+        }
+    }
+}
+
+/// The values of a name in a range, most records first: for listings.
+pub(crate) fn distinct(plan: &Plan, name: &str, groups_max: usize) -> Result<Vec<Group>, QueryError> {
+    let aggregation = Aggregation {
+        tenant: timberlog_types::Tenant::default(),
+        range: plan.range,
+        filter: Filter::All,
+        by: vec![name.to_owned()],
+        step: None,
+        groups_max,
+        limits: crate::request::QueryLimits::default(),
+    };
+    count(plan, &aggregation).map(|tally| tally.groups(false))
 }

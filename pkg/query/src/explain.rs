@@ -1,13 +1,23 @@
 //! What a query would read, what it would leave out, and why.
+
+use crate::budget::Budget;
+use crate::error::QueryError;
+use crate::plan::{Plan, Unit, lookup};
 use crate::request::Query;
+use crate::scan::range_left;
+use crate::source::OpenSegment;
 use serde::Serialize;
-use timberlog_storage::Snapshot;
-use timberlog_types::{Error, Result};
+use std::collections::BTreeSet;
+use timberlog_filter::Verdict;
+use timberlog_storage::{Segment, Snapshot};
+use timberlog_types::Result;
 
 /// One step of pruning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ExplainStep {
-    /// What decided: `time`, `level`, `service`, `index trace_id`, `streams`, `token filter`, …
+    /// What decided: `partitions`, `segments`, `blocks`; within a segment `index ts`,
+    /// `index level`, `index service`, `index` and the name of a user-defined one,
+    /// `block directory`, `token filters`.
     pub step: String,
     /// Why, for people.
     pub reason: String,
@@ -54,6 +64,116 @@ pub struct Explain {
 }
 
 /// Plans a query and tells the plan; reads indexes and token filters, but no column.
-pub fn explain(_snapshot: &Snapshot, _query: &Query) -> Result<Explain> {
-    Err(Error::internal("under construction"))
+///
+/// # Errors
+/// `Invalid` if the filter is, `Overloaded` if a limit ends it.
+pub fn explain(snapshot: &Snapshot, query: &Query) -> Result<Explain> {
+    let range = range_left(query.range, query.cursor.as_ref());
+    let plan = Plan::new(snapshot, &query.filter, range, Budget::new(query.limits))?;
+    let segments: Vec<ExplainSegment> =
+        snapshot.segments.iter().map(|segment| explain_segment(&plan, segment)).collect::<Result<_, QueryError>>()?;
+    let blocks: u64 = segments.iter().map(|segment| segment.blocks.len() as u64).sum();
+    let statistics = plan.statistics();
+    let batches = plan.units.iter().filter(|unit| plan.block(unit).is_none() && unit.verdict != Verdict::Never);
+    let buffered: (u64, u64) = batches.fold((0, 0), |(count, rows), unit| (count + 1, rows + unit.rows as u64));
+    let days = |segments: &mut dyn Iterator<Item = &ExplainSegment>| {
+        segments.map(|segment| segment.partition.as_str()).collect::<BTreeSet<_>>().len() as u64
+    };
+    let left = |segment: &&ExplainSegment| segment.pruned.is_none();
+    let step = |step: &str, reason: &str, before, after| ExplainStep {
+        step: step.to_owned(),
+        reason: reason.to_owned(),
+        before,
+        after,
+    };
+    let steps = vec![
+        step(
+            "partitions",
+            "days without a segment that can hold a match",
+            days(&mut segments.iter()),
+            days(&mut segments.iter().filter(left)),
+        ),
+        step(
+            "segments",
+            "time, levels and services of the manifest entry",
+            segments.len() as u64,
+            segments.iter().filter(left).count() as u64,
+        ),
+        step("blocks", "indexes, block directory and token filters", statistics.blocks, blocks),
+    ];
+    let rows = segments.iter().flat_map(|segment| block_rows(&plan, segment)).sum::<u64>() + buffered.1;
+    Ok(Explain {
+        filter: plan.filter.to_filter().to_json(),
+        steps,
+        segments,
+        batches: buffered.0,
+        blocks,
+        rows,
+        missing: plan.budget.missing(),
+    })
+}
+
+fn block_rows<'a>(plan: &'a Plan, segment: &'a ExplainSegment) -> impl Iterator<Item = u64> + 'a {
+    let open = plan.segments.iter().find(|open| open.segment.entry.id == segment.id);
+    segment.blocks.iter().filter_map(move |&number| open?.block(number).map(|block| u64::from(block.rows)))
+}
+
+fn explain_segment(plan: &Plan, segment: &Segment) -> Result<ExplainSegment, QueryError> {
+    let entry = &segment.entry;
+    let mut explained = ExplainSegment {
+        id: entry.id.clone(),
+        partition: segment.day.to_string(),
+        rows: entry.rows,
+        pruned: plan.judge_entry(entry).map(str::to_owned),
+        steps: Vec::new(),
+        blocks: Vec::new(),
+    };
+    if explained.pruned.is_some() {
+        return Ok(explained);
+    }
+    let Some(open) = plan.segments.iter().find(|open| open.segment.entry.id == entry.id) else {
+        explained.pruned = Some("it cannot be read".to_owned());
+        return Ok(explained);
+    };
+    let mut left = open.directory().blocks.len() as u64;
+    let looked_up = lookup::run(open, &plan.filter, plan.range, &mut |lookup| {
+        let step = ExplainStep { step: lookup.index, reason: lookup.reason, before: left, after: lookup.left };
+        left = step.after;
+        explained.steps.push(step);
+    });
+    if let Err(error) = looked_up {
+        let reason = format!("left out, the block directory answers: {error}");
+        left = open.directory().blocks.len() as u64;
+        explained.steps = vec![ExplainStep { step: "index".to_owned(), reason, before: left, after: left }];
+    }
+    let units: Vec<&Unit> =
+        plan.units.iter().filter(|unit| plan.block(unit).is_some_and(|(of, _)| std::ptr::eq(of, open))).collect();
+    let after = units.len() as u64;
+    explained.steps.push(ExplainStep {
+        step: "block directory".to_owned(),
+        reason: "time, streams, services, levels and fields of each block".to_owned(),
+        before: left,
+        after,
+    });
+    for unit in units {
+        plan.budget.check()?;
+        if may_match(plan, open, unit)? {
+            explained.blocks.extend(plan.block(unit).map(|(_, block)| block.number));
+        }
+    }
+    explained.steps.push(ExplainStep {
+        step: "token filters".to_owned(),
+        reason: "no such word in a message, no such value of a field".to_owned(),
+        before: after,
+        after: explained.blocks.len() as u64,
+    });
+    Ok(explained)
+}
+
+fn may_match(plan: &Plan, open: &OpenSegment, unit: &Unit) -> Result<bool, QueryError> {
+    let Some((_, block)) = plan.block(unit) else { return Ok(true) };
+    if unit.verdict == Verdict::Always {
+        return Ok(true);
+    }
+    Ok(open.judge_tokens(&plan.filter, block, &plan.budget)? != Verdict::Never)
 }

@@ -3,6 +3,8 @@
 //! A plan reads manifest entries, directories and indexes, never a column. Token filters are asked
 //! by the executor, block by block, since a limit may end it before most of them are needed.
 
+pub(crate) mod lookup;
+
 use crate::budget::Budget;
 use crate::error::QueryError;
 use crate::source::OpenSegment;
@@ -91,7 +93,7 @@ impl Plan {
     }
 
     fn open(&mut self, segments: &[&Arc<Segment>]) -> Result<(), QueryError> {
-        let open = |segment: &&Arc<Segment>| OpenSegment::open(segment, &self.filter, &self.budget);
+        let open = |segment: &&Arc<Segment>| OpenSegment::open(segment, &self.filter);
         let opened: Vec<Result<OpenSegment>> = match segments {
             // A few segments, most likely open already, are not worth waking other threads for.
             few if few.len() <= 8 => few.iter().map(open).collect(),
@@ -111,8 +113,10 @@ impl Plan {
         let blocks = &open.directory().blocks;
         self.statistics.blocks += blocks.len() as u64;
         let before = self.units.len();
+        let looked_up = lookup::candidates(open, &self.filter, self.range);
         for block in blocks {
-            if !self.range.overlaps(block.range) {
+            let is_out = looked_up.as_ref().is_some_and(|left| !left.contains(block.number));
+            if is_out || !self.range.overlaps(block.range) {
                 continue;
             }
             let verdict = open.judge(&self.filter, block);

@@ -10,7 +10,7 @@ use crate::plan::Plan;
 use crate::record::{self, Record};
 use crate::request::{Order, Query};
 use crate::statistics::Statistics;
-pub(crate) use key::Key;
+pub(crate) use key::{Key, range_left};
 use select::Selection;
 use std::collections::VecDeque;
 use timberlog_storage::Snapshot;

@@ -2,11 +2,12 @@
 //! columns, counted against the query's budget.
 
 use crate::budget::Budget;
+use roaring::RoaringBitmap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use timberlog_filter::{BlockColumns, ColumnSource, Compiled, CompiledTest, SegmentFacts, Verdict};
-use timberlog_index::TokenFilter;
+use timberlog_index::{SegmentIndex, TokenFilter};
 use timberlog_segment::{BlockMeta, Column, ColumnKey, Directory};
 use timberlog_storage::{Opened, Segment};
 use timberlog_types::{Error, Result};
@@ -17,17 +18,17 @@ pub(crate) struct OpenSegment {
     files: Arc<Opened>,
     pub facts: SegmentFacts,
     /// By test: the blocks that a user index names for it; `None` where no index answers.
-    indexed: Vec<Option<Vec<u32>>>,
+    indexed: Vec<Option<RoaringBitmap>>,
     /// Whether a column of it was read.
     pub is_read: AtomicBool,
 }
 
 impl OpenSegment {
     /// Opens the files; what is open already comes from the cache.
-    pub fn open(segment: &Arc<Segment>, filter: &Compiled, budget: &Budget) -> Result<Self> {
+    pub fn open(segment: &Arc<Segment>, filter: &Compiled) -> Result<Self> {
         let files = segment.open()?;
         let facts = SegmentFacts::new(filter, files.reader.directory());
-        let indexed = filter.tests().iter().map(|test| user_index(&files, test, budget)).collect();
+        let indexed = filter.tests().iter().map(|test| user_index(&files, test)).collect();
         Ok(Self { segment: Arc::clone(segment), files, facts, indexed, is_read: AtomicBool::new(false) })
     }
 
@@ -40,9 +41,14 @@ impl OpenSegment {
         self.directory().blocks.get(number as usize)
     }
 
-    /// The blocks that a user index names for a test, ascending.
-    pub fn indexed(&self, test: &CompiledTest) -> Option<&[u32]> {
-        self.indexed.get(test.id())?.as_deref()
+    /// The blocks whose fields may pass a test, by a user index.
+    pub fn indexed(&self, test: &CompiledTest) -> Option<&RoaringBitmap> {
+        self.indexed.get(test.id())?.as_ref()
+    }
+
+    /// The index, if the segment has one that is whole.
+    pub fn index(&self) -> Option<&SegmentIndex> {
+        self.files.index.as_ref()?.as_ref().ok()
     }
 
     /// What the directory and the user indexes know of a block.
@@ -79,7 +85,7 @@ impl OpenSegment {
 
     fn judge_indexed(&self, test: &CompiledTest, block: &BlockMeta) -> Verdict {
         match self.indexed(test) {
-            Some(blocks) if blocks.binary_search(&block.number).is_err() => Verdict::Never,
+            Some(blocks) if !blocks.contains(block.number) => Verdict::Never,
             _ => Verdict::Maybe,
         }
     }
@@ -136,7 +142,16 @@ pub(crate) fn mixed_up(block: u32, key: ColumnKey) -> Error {
     Error::corrupt(format!("block {block}: {key} is not of its kind"))
 }
 
-/// The blocks that a user index names for a test.
-fn user_index(_files: &Opened, _test: &CompiledTest, _budget: &Budget) -> Option<Vec<u32>> {
-    None
+/// The blocks that a user index names for a test; `None` if none answers. One that cannot be read
+/// costs only time.
+fn user_index(files: &Opened, test: &CompiledTest) -> Option<RoaringBitmap> {
+    let index = files.index.as_ref()?.as_ref().ok()?;
+    let hashes = test.value_hashes()?;
+    let name = test.target().name();
+    index.user_indexes().find(|index| *index == name)?;
+    let mut blocks = RoaringBitmap::new();
+    for hash in hashes {
+        blocks |= index.user(name, hash).ok()??;
+    }
+    Some(blocks)
 }
