@@ -5,7 +5,7 @@ mod values;
 
 pub use codes::Codes;
 pub use values::{Dictionary, ValueColumn};
-pub(crate) use values::{Presence, Texts, Values};
+pub(crate) use values::{Kinds, Presence, Texts, Values};
 
 use crate::message::MessageColumn;
 

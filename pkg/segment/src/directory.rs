@@ -4,6 +4,8 @@
 //! `.redb`. Ids (of fields, streams, services, level spellings) are indexes into its tables, in
 //! the order in which the writer first met them.
 
+pub(crate) mod codec;
+
 use std::fmt;
 use timberlog_types::{Level, StreamRef, TimeRange};
 

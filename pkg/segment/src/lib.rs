@@ -5,11 +5,16 @@
 //! column encoding; it knows nothing of indexes, queries or manifests, and never decides what
 //! exists.
 
+mod chunk;
 pub mod column;
 pub mod directory;
+mod encoding;
 pub mod error;
+mod layout;
 pub mod message;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use column::{Codes, Column, Dictionary, LevelColumn, StreamRuns, ValueColumn};

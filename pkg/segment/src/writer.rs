@@ -1,7 +1,16 @@
 //! Writes a segment's `.log` once, front to back: header, blocks, token filters, footer.
 
-use crate::directory::{BlockMeta, ColumnKey, Directory, RedbPages};
+mod block;
+mod distinct;
+mod field;
+mod gather;
+mod names;
+
+use crate::directory::{BlockMeta, ColumnKey, Directory, FilterPlace, RedbPages, codec};
+use crate::encoding::Compressor;
 use crate::error::SegmentError;
+use crate::layout::{self, FILTER_BYTES_MAX, FILTER_HEADER, Identity, Section, Trailer};
+use block::BlockEncoder;
 use std::sync::Arc;
 use timberlog_disk::File;
 use timberlog_types::{Batch, Tenant};
@@ -48,41 +57,131 @@ pub struct Finished {
     pub directory: Directory,
 }
 
-/// Writes a segment's `.log`.
+/// Filters are written out when so many bytes have gathered.
+const WRITE_BYTES: usize = 1 << 20;
+/// The footer is small and read often: worth more than level 1.
+const FOOTER_ZSTD_LEVEL_MIN: i32 = 3;
+
+/// Writes a segment's `.log`. A writer that gave an error once must not be finished.
 pub struct SegmentWriter {
+    file: Arc<dyn File>,
     directory: Directory,
+    encoder: BlockEncoder,
+    filters: Vec<PendingFilter>,
+    zstd_level: i32,
+    /// What is to be written next.
+    buffer: Vec<u8>,
+    /// What was written, buffer not included.
+    len: u64,
+    crc32c: u32,
+}
+
+/// A token filter that is not written yet.
+struct PendingFilter {
+    block: u32,
+    column: usize,
+    filter: Vec<u8>,
 }
 
 impl SegmentWriter {
     /// Starts a file, which must be empty, with its header.
     pub fn new(file: Arc<dyn File>, options: WriterOptions) -> Result<Self, SegmentError> {
-        let _ = (file, options);
-        Err(SegmentError::corrupt("not written yet"))
+        let WriterOptions { segment_id, tenant, zstd_level } = options;
+        let identity = Identity { segment_id, tenant: tenant.as_str().to_owned() };
+        let mut buffer = Vec::new();
+        layout::put_header(&identity, &mut buffer)?;
+        let Identity { segment_id, tenant } = identity;
+        let mut writer = Self {
+            file,
+            directory: Directory { segment_id, tenant, ..Directory::default() },
+            encoder: BlockEncoder::new(zstd_level),
+            filters: Vec::new(),
+            zstd_level,
+            buffer,
+            len: 0,
+            crc32c: 0,
+        };
+        writer.write_buffer()?;
+        Ok(writer)
     }
 
-    /// Writes a block of rows, which are in their final order.
+    /// Writes a block of rows, which are in their final order: 1 to 2²² rows.
     ///
     /// # Panics
     /// If a row is not in `batches`.
     pub fn write_block(&mut self, batches: &[Arc<Batch>], rows: &[RowRef]) -> Result<WrittenBlock, SegmentError> {
-        let _ = (batches, rows);
-        Err(SegmentError::corrupt("not written yet"))
+        let block = self.encoder.encode(batches, rows, self.len, &mut self.directory, &mut self.buffer);
+        let block = block.map_err(|error| error.in_segment(&self.directory.segment_id))?;
+        self.write_buffer()?;
+        self.directory.blocks.push(block.meta.clone());
+        Ok(block)
     }
 
-    /// Takes the token filter of a block's column; it is written behind the blocks. Takes no
-    /// filter of a column that the block has not.
+    /// Takes the token filter of a block's column; it is written behind the blocks. A filter of a
+    /// column that the block has not, or of more than 256 MiB, is not kept: filters only save work.
     pub fn add_filter(&mut self, block: u32, column: ColumnKey, filter: &[u8]) {
-        let _ = (block, column, filter);
+        let Some(meta) = self.directory.blocks.get(block as usize) else { return };
+        if let Ok(column) = meta.columns.binary_search_by_key(&column, |column| column.key)
+            && filter.len() <= FILTER_BYTES_MAX
+        {
+            self.filters.push(PendingFilter { block, column, filter: filter.to_vec() });
+        }
     }
 
-    /// What the segment holds so far.
+    /// What the segment holds so far. Filters are located by [`SegmentWriter::finish`] or
+    /// [`SegmentWriter::write_filters`].
     pub fn directory(&self) -> &Directory {
         &self.directory
     }
 
+    /// Writes the token filters taken so far, so that the directory locates them. No block can
+    /// be written afterwards without leaving the filters between blocks, which readers allow.
+    pub fn write_filters(&mut self) -> Result<(), SegmentError> {
+        for PendingFilter { block, column, filter } in std::mem::take(&mut self.filters) {
+            let column = &mut self.directory.blocks[block as usize].columns[column];
+            let offset = self.len + self.buffer.len() as u64;
+            // At most FILTER_BYTES_MAX and the header.
+            column.filter = Some(FilterPlace { offset, len: (FILTER_HEADER + filter.len()) as u32 });
+            layout::put_filter(block, column.key, &filter, &mut self.buffer);
+            if self.buffer.len() >= WRITE_BYTES {
+                self.write_buffer()?;
+            }
+        }
+        self.write_buffer()
+    }
+
     /// Writes the token filters and the footer. The caller syncs the file.
-    pub fn finish(self, redb: Option<RedbPages>) -> Result<Finished, SegmentError> {
-        let _ = redb;
-        Err(SegmentError::corrupt("not written yet"))
+    pub fn finish(mut self, redb: Option<RedbPages>) -> Result<Finished, SegmentError> {
+        self.write_filters()?;
+        let mut compressor = Compressor::new(self.zstd_level.max(FOOTER_ZSTD_LEVEL_MIN));
+        let mut content = Vec::new();
+        codec::encode(&self.directory, &mut content);
+        layout::put_section(Section::Directory, &content, &mut compressor, &mut self.buffer)?;
+        content.clear();
+        codec::encode_streams(&self.directory.streams, &mut content);
+        layout::put_section(Section::Streams, &content, &mut compressor, &mut self.buffer)?;
+        if let Some(pages) = redb {
+            content.clear();
+            codec::encode_pages(&pages, &mut content);
+            layout::put_section(Section::RedbPages, &content, &mut compressor, &mut self.buffer)?;
+        }
+        let trailer = Trailer {
+            footer_offset: self.len,
+            footer_len: self.buffer.len() as u64,
+            footer_crc: crc32c::crc32c(&self.buffer),
+        };
+        layout::put_trailer(trailer, &mut self.buffer)?;
+        self.write_buffer()?;
+        Ok(Finished { len: self.len, crc32c: self.crc32c, directory: self.directory })
+    }
+
+    fn write_buffer(&mut self) -> Result<(), SegmentError> {
+        self.file
+            .write_all_at(&self.buffer, self.len)
+            .map_err(|error| SegmentError::io("write", error).in_segment(&self.directory.segment_id))?;
+        self.crc32c = crc32c::crc32c_append(self.crc32c, &self.buffer);
+        self.len += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
     }
 }
