@@ -1,6 +1,10 @@
 //! The files of a WAL, looked at without opening a database: for `inspect` and `verify`.
 
+use super::files;
+use super::meta::{self, META_NAME};
+use super::replay::{self, Content, Event};
 use super::types::{Damage, TornTail};
+use super::writer;
 use std::path::Path;
 use timberlog_disk::Disk;
 use timberlog_types::{Result, Seq, Tenant};
@@ -66,21 +70,102 @@ pub struct Verification {
 }
 
 /// Tells what is in a WAL folder: reads only, and every checksum is checked. Frames up to
-/// `flushed_seq` may be missing, as truncation removes them (0 if unknown: then a first file with
-/// a later number is no damage either).
+/// `flushed_seq` may be gone, as truncation removes their files; `None` if the manifest is unknown.
 ///
 /// # Errors
-/// I/O errors, and what `found` answers. Damage is no error.
-pub fn inspect(disk: &dyn Disk, dir: &Path, flushed_seq: Seq, found: &mut dyn FnMut(Inspected) -> Result<()>) -> Result<()> {
-    let _ = (disk, dir, flushed_seq, found);
-    Ok(())
+/// I/O errors, `Invalid` for a newer format, and what `found` answers. Damage is no error.
+pub fn inspect(
+    disk: &dyn Disk,
+    dir: &Path,
+    flushed_seq: Option<Seq>,
+    found: &mut dyn FnMut(Inspected) -> Result<()>,
+) -> Result<()> {
+    walk(disk, dir, flushed_seq, &mut |seen| match seen {
+        Seen::Other(inspected) => found(inspected),
+        Seen::Frame(info, _) => found(Inspected::Frame(info)),
+    })
 }
 
 /// Checks every frame of a WAL folder, the layout of its records included.
 ///
 /// # Errors
-/// I/O errors. Damage is no error.
-pub fn verify(disk: &dyn Disk, dir: &Path, flushed_seq: Seq) -> Result<Verification> {
-    let _ = (disk, dir, flushed_seq);
-    Ok(Verification::default())
+/// I/O errors, and `Invalid` for a newer format. Damage is no error.
+pub fn verify(disk: &dyn Disk, dir: &Path, flushed_seq: Option<Seq>) -> Result<Verification> {
+    let mut verification = Verification::default();
+    walk(disk, dir, flushed_seq, &mut |seen| {
+        match seen {
+            Seen::Other(Inspected::File { .. }) => verification.files += 1,
+            Seen::Other(Inspected::Damage(damage)) => verification.damages.push(damage),
+            Seen::Other(Inspected::TornTail(tail)) => verification.torn_tail = Some(tail),
+            Seen::Other(Inspected::Frame(_)) => {}
+            Seen::Frame(info, content) => {
+                verification.bytes += info.bytes;
+                match writer::decode(content) {
+                    Ok(frame) => {
+                        verification.frames += 1;
+                        verification.rows += frame.batch.rows() as u64;
+                    }
+                    Err(what) => {
+                        let FrameInfo { file, offset, seq, .. } = info;
+                        verification.damages.push(Damage { file, offset, lost: Some((seq, seq)), what });
+                    }
+                }
+            }
+        }
+        Ok(())
+    })?;
+    Ok(verification)
+}
+
+enum Seen<'a> {
+    Frame(FrameInfo, Content<'a>),
+    Other(Inspected),
+}
+
+fn walk(
+    disk: &dyn Disk,
+    dir: &Path,
+    flushed_seq: Option<Seq>,
+    found: &mut dyn FnMut(Seen<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut damage = |damage| found(Seen::Other(Inspected::Damage(damage)));
+    if meta::read(disk, dir)? == meta::Read::Damaged {
+        let what = "checksum mismatch".to_owned();
+        damage(Damage { file: META_NAME.to_owned(), offset: 0, lost: None, what })?;
+    }
+    let listing = files::list(disk, dir)?;
+    for file in &listing.damaged {
+        let what = "an earlier start found damage and set the file aside".to_owned();
+        damage(Damage { file: file.clone(), offset: 0, lost: None, what })?;
+    }
+    let first_seq = listing.files.first().map_or(1, |(first_seq, _)| *first_seq);
+    let flushed_seq = flushed_seq.unwrap_or(first_seq.saturating_sub(1));
+    let plan = replay::plan(disk, dir, &listing, None, flushed_seq)?;
+    if let Some(missing) = replay::missing_before(&plan.files, flushed_seq) {
+        damage(missing)?;
+    }
+    for file in &plan.files {
+        let (name, first_seq) = (file.name.clone(), file.first_seq);
+        found(Seen::Other(Inspected::File { name, bytes: file.len, first_seq }))?;
+        replay::read(disk, dir, file, flushed_seq, &mut |event| match event {
+            Event::Damage(damage) => found(Seen::Other(Inspected::Damage(damage))),
+            Event::Frame(content) => found(Seen::Frame(info(&file.name, &content), content)),
+        })?;
+    }
+    plan.torn_tail.map_or(Ok(()), |tail| found(Seen::Other(Inspected::TornTail(tail))))
+}
+
+fn info(file: &str, content: &Content<'_>) -> FrameInfo {
+    let head = content.located.head;
+    FrameInfo {
+        file: file.to_owned(),
+        offset: content.located.offset,
+        bytes: head.frame_len(),
+        seq: head.seq,
+        commit_time: head.commit_time,
+        synced_seq: head.synced_seq,
+        tenant: content.tenant.clone(),
+        rows: head.rows,
+        producer: content.producer.as_ref().map(|batch| (batch.producer.clone(), batch.number)),
+    }
 }

@@ -118,9 +118,10 @@ impl WalWriter {
         let dir = &options.dir;
         disk.create_dir_all(dir).map_err(|error| Error::io(format_args!("create `{}`", dir.display()), &error))?;
         let mut report = ReplayReport::default();
-        check_meta(env, &options, database_id, &mut report)?;
+        let meta = meta::read(disk, dir)?;
         let listing = files::list(disk, dir)?;
         let plan = replay::plan(disk, dir, &listing, Some(database_id), flushed_seq)?;
+        renew_meta(env, &options, database_id, meta, &mut report)?;
         make_durable(env, &options, &plan)?;
         let mut commit_time = plan.commit_time;
         let closed = deliver(env, &options, &plan, flushed_seq, &mut report, progress, &mut |frame| {
@@ -386,12 +387,19 @@ fn parse_id(id: &str) -> Result<[u8; 16]> {
         .ok_or_else(|| Error::invalid(format!("database id `{id}`, expected 32 hexadecimal digits")))
 }
 
-fn check_meta(env: &Env, options: &WalOptions, database_id: [u8; 16], report: &mut ReplayReport) -> Result<()> {
-    match meta::read(&*env.disk, &options.dir)? {
+/// Checks `wal.meta`, and writes it where it is missing or damaged. Nothing depends on it: a full
+/// disk must not keep a database from opening.
+fn renew_meta(
+    env: &Env,
+    options: &WalOptions,
+    database_id: [u8; 16],
+    meta: meta::Read,
+    report: &mut ReplayReport,
+) -> Result<()> {
+    match meta {
         meta::Read::Whole(meta) if meta.database_id == database_id => return Ok(()),
         meta::Read::Whole(_) => {
-            let dir = options.dir.display();
-            return Err(Error::invalid(format!("the WAL in `{dir}` is of another database")));
+            return Err(Error::invalid(format!("the WAL in `{}` is of another database", options.dir.display())));
         }
         meta::Read::Missing => {}
         meta::Read::Damaged => report.damages.push(Damage {
@@ -401,7 +409,6 @@ fn check_meta(env: &Env, options: &WalOptions, database_id: [u8; 16], report: &m
             what: "checksum mismatch; it was written anew".to_owned(),
         }),
     }
-    // Nothing depends on it: a full disk must not keep a database from opening.
     if let Err(error) = (Meta { database_id, archived_seq: 0 }).write(&*env.disk, &options.dir) {
         tracing::warn!(%error, "`{META_NAME}` was not written");
     }
