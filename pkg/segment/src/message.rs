@@ -1,11 +1,16 @@
 //! The message column: templates and variables.
 
 mod column;
+mod condition;
 mod cut;
 mod encode;
+mod literal;
 mod rebuild;
+mod search;
 mod slots;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 pub use column::MessageColumn;

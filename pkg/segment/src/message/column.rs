@@ -1,9 +1,9 @@
 //! The column as it is read: rows rebuilt on demand from lazily decompressed streams.
 
+use super::MessageError;
 use super::rebuild::Rebuild;
-use super::slots::{SlotKind, Template, Templates};
+use super::slots::{SlotKind, Templates};
 use super::streams::{self, Bytes, Streams};
-use super::{MessageError, TextMatcher};
 use std::sync::OnceLock;
 use timberlog_types::RowSet;
 
@@ -49,7 +49,7 @@ impl MessageColumn {
         let mut next = wanted.next();
         let mut needed = 0;
         let mut seen = vec![false; templates.list.len() + 1];
-        self.walk(templates, &mut |row, id, _| {
+        self.walk(templates, |row, id, _| {
             if next == Some(row) {
                 next = wanted.next();
                 seen[id] = true;
@@ -64,7 +64,7 @@ impl MessageColumn {
         let mut wanted = rows.iter();
         let mut next = wanted.next();
         let mut result = Ok(());
-        self.walk(templates, &mut |row, id, ordinal| {
+        self.walk(templates, |row, id, ordinal| {
             if next != Some(row) || result.is_err() {
                 return;
             }
@@ -95,7 +95,7 @@ impl MessageColumn {
     pub(super) fn walk(
         &self,
         templates: &Templates,
-        f: &mut dyn FnMut(usize, usize, usize),
+        mut f: impl FnMut(usize, usize, usize),
     ) -> Result<(), MessageError> {
         if templates.list.is_empty() {
             (0..self.rows).for_each(|row| f(row, 0, row));
@@ -182,25 +182,4 @@ impl Rare<'_> {
         let end = self.ends.get(ordinal).copied().unwrap_or(start);
         self.text.get(start..end).unwrap_or_default()
     }
-}
-
-impl MessageColumn {
-    /// The rows of `within` whose text matches.
-    pub fn search(&self, matcher: &dyn TextMatcher, within: &RowSet) -> Result<RowSet, MessageError> {
-        let mut found = RowSet::none(self.rows());
-        self.read(within, &mut |row, text| {
-            if matcher.is_match(text) {
-                found.insert(row);
-            }
-        })?;
-        Ok(found)
-    }
-
-    /// How many rows of the block match.
-    pub fn count(&self, matcher: &dyn TextMatcher) -> Result<usize, MessageError> {
-        self.search(matcher, &RowSet::all(self.rows())).map(|rows| rows.count())
-    }
-
-    #[allow(unused)]
-    fn unused(&self, _: &Template) {}
 }

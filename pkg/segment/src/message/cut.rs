@@ -165,7 +165,9 @@ impl Cutter {
                 key_len += 1;
                 variables.push(measure(arena, variable, word.is_number));
             }
-            if word.end - word.start > SHORT_NUMBER || word.end - word.start > variable.1 - variable.0 || !word.is_number
+            if word.end - word.start > SHORT_NUMBER
+                || word.end - word.start > variable.1 - variable.0
+                || !word.is_number
             {
                 self.token(&arena.bytes[word.start..word.end], tokens);
             }
@@ -332,7 +334,7 @@ mod tests {
     #[test]
     fn every_byte_is_classified_at_every_place() {
         for first in 0..=255_u8 {
-            let bytes: [u8; 64] = std::array::from_fn(|index| first.wrapping_add(index as u8 * 17));
+            let bytes: [u8; 64] = std::array::from_fn(|index| first.wrapping_add((index as u8).wrapping_mul(17)));
             let masks = classify(&bytes);
             for (index, byte) in bytes.iter().enumerate() {
                 let is_beyond = byte.is_ascii_alphabetic() && !byte.is_ascii_hexdigit();
@@ -352,7 +354,10 @@ mod tests {
         let bytes = |at: usize, len: usize| String::from_utf8(arena.bytes()[at..at + len].to_vec()).unwrap();
         for variable in &variables {
             let text = bytes(variable.at as usize, variable.len.into());
-            assert_eq!(text.parse().ok().filter(|_| text.len() <= DIGITS_MAX), variable.is_number.then_some(variable.value));
+            assert_eq!(
+                text.parse().ok().filter(|_| text.len() <= DIGITS_MAX),
+                variable.is_number.then_some(variable.value)
+            );
         }
         Some((key, variables.iter().map(|variable| bytes(variable.at as usize, variable.len.into())).collect()))
     }

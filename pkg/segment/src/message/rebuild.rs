@@ -30,9 +30,8 @@ impl<'a> Rebuild<'a> {
         for slot in self.templates.slots_of(template) {
             len = copy(line, len, &self.templates.statics, slot.before.start, slot.before.len());
             if slot.kind.is_number() {
-                let width = self.width(slot, template.rows, ordinal);
                 let value = self.number(slot, template.rows, ordinal);
-                len = put_digits(line, len, value, width.unwrap_or_else(|| decimal_len(value)));
+                len = put_digits(line, len, value, self.digits(slot, ordinal, value));
             } else {
                 let (at, bytes) = self.string_at(slot, ordinal);
                 len = copy(line, len, self.streams[streams::STRINGS], at, bytes);
@@ -61,7 +60,7 @@ impl<'a> Rebuild<'a> {
 
     /// How many digits a number is written with; `None` for as many as it needs.
     #[inline]
-    pub(super) fn width(&self, slot: &Slot, _rows: usize, ordinal: usize) -> Option<usize> {
+    pub(super) fn width(&self, slot: &Slot, ordinal: usize) -> Option<usize> {
         match slot.kind {
             SlotKind::Digits => Some(slot.width.into()),
             SlotKind::MixedDigits => {
@@ -70,6 +69,12 @@ impl<'a> Rebuild<'a> {
             }
             _ => None,
         }
+    }
+
+    /// The same, once the number is known.
+    #[inline]
+    pub(super) fn digits(&self, slot: &Slot, ordinal: usize, number: u64) -> usize {
+        self.width(slot, ordinal).unwrap_or_else(|| decimal_len(number))
     }
 
     /// Where a string begins in the stream of strings, and its length.
@@ -92,8 +97,7 @@ impl<'a> Rebuild<'a> {
     {
         if slot.kind.is_number() {
             let value = self.number(slot, rows, ordinal);
-            let width = self.width(slot, rows, ordinal).unwrap_or_else(|| decimal_len(value));
-            let len = put_digits(line, 0, value, width);
+            let len = put_digits(line, 0, value, self.digits(slot, ordinal, value));
             line.get(..len).unwrap_or_default()
         } else {
             let (at, len) = self.string_at(slot, ordinal);
@@ -177,7 +181,9 @@ mod tests {
     fn numbers_are_written_at_every_width() {
         let mut line = [0; 64];
         for width in 1..=DIGITS_MAX {
-            for value in [0, 1, 9, 10, 99, 1234, 9_999_999, 12_345_678, 99_999_999, 100_000_000, 1_234_567_890_123_456_789] {
+            for value in
+                [0, 1, 9, 10, 99, 1234, 9_999_999, 12_345_678, 99_999_999, 100_000_000, 1_234_567_890_123_456_789]
+            {
                 let value = value % 10_u64.pow(width as u32);
                 let len = put_digits(&mut line, 3, value, width);
                 assert_eq!(line[3..len], *format!("{value:0width$}").as_bytes());

@@ -111,7 +111,8 @@ impl Templates {
     pub(super) fn read(streams: &Streams, rows: usize) -> Result<Self, MessageError> {
         let descriptors = streams.get(streams::TEMPLATES)?;
         let texts = streams.get(streams::STATICS)?;
-        let mut reader = Reader { bytes: Bytes(descriptors), ends: [0; streams::COUNT], slots: Vec::new(), line_max: 0 };
+        let mut reader =
+            Reader { bytes: Bytes(descriptors), ends: [0; streams::COUNT], slots: Vec::new(), line_max: 0 };
         let count = reader.bytes.length(TEMPLATES_MAX)?;
         let mut list = Vec::with_capacity(count.min(descriptors.len()));
         let (mut text_at, mut rare_rows) = (0, rows);
@@ -145,15 +146,13 @@ impl Templates {
     pub(super) fn memory_bytes(streams: &Streams) -> usize {
         // A template takes 3 bytes at least, a slot 2.
         let descriptors = streams.len(streams::TEMPLATES);
-        streams.len(streams::STATICS) + descriptors / 2 * size_of::<Slot>() + TEMPLATES_MAX.min(descriptors / 3) * size_of::<Template>()
+        streams.len(streams::STATICS)
+            + descriptors / 2 * size_of::<Slot>()
+            + TEMPLATES_MAX.min(descriptors / 3) * size_of::<Template>()
     }
 
     pub(super) fn slots_of(&self, template: &Template) -> &[Slot] {
         self.slots.get(template.slots.clone()).unwrap_or_default()
-    }
-
-    pub(super) fn text(&self, range: &Range<usize>) -> &[u8] {
-        self.statics.get(range.clone()).unwrap_or_default()
     }
 }
 
@@ -188,7 +187,13 @@ impl Reader<'_> {
             self.slots.push(slot);
         }
         self.line_max = self.line_max.max(line);
-        Ok(Template { rows, text: start..start + len, slots: first..self.slots.len(), tail: before..start + len, streams: used })
+        Ok(Template {
+            rows,
+            text: start..start + len,
+            slots: first..self.slots.len(),
+            tail: before..start + len,
+            streams: used,
+        })
     }
 
     fn slot(&mut self, rows: usize, before: Range<usize>) -> Result<Slot, MessageError> {

@@ -204,12 +204,6 @@ impl<'a> Bytes<'a> {
         Ok(first)
     }
 
-    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], MessageError> {
-        let (taken, rest) = self.0.split_at_checked(len).ok_or(SHORT)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
     pub(super) fn varint(&mut self) -> Result<u64, MessageError> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
