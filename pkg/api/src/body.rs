@@ -17,6 +17,11 @@ use std::time::Duration;
 const KEPT_BYTES_MAX: usize = 4 << 20;
 /// The most that is reserved on the word of a `Content-Length`.
 const RESERVE_BYTES_MAX: usize = 1 << 20;
+/// So much of a refused body is read and thrown away, so that its sender gets to read the answer: a
+/// connection that is closed with bytes unread is reset.
+const DRAIN_BYTES_MAX: usize = 16 << 20;
+/// For so long at most.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// The largest window of a zstd frame (`zstd -19` uses 8 MiB), as a power of two.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
@@ -77,6 +82,19 @@ impl Bodies {
 
     /// Collects a body as it comes over the wire.
     pub async fn collect(self: &Arc<Self>, headers: &HeaderMap, mut body: Body, max: usize) -> ApiResult<Collected> {
+        let collected = self.collect_within(headers, &mut body, max).await;
+        if collected.as_ref().is_err_and(|error| error.status() != StatusCode::REQUEST_TIMEOUT) {
+            drain(body).await;
+        }
+        collected
+    }
+
+    async fn collect_within(
+        self: &Arc<Self>,
+        headers: &HeaderMap,
+        body: &mut Body,
+        max: usize,
+    ) -> ApiResult<Collected> {
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > max as u64) {
             return Err(too_large(max));
@@ -141,6 +159,19 @@ impl Bodies {
         let bytes = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         Collected { bytes, counted: 0, bodies: Arc::clone(self) }
     }
+}
+
+async fn drain(mut body: Body) {
+    let reading = async {
+        let mut left = DRAIN_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let len = frame.data_ref().map_or(0, Bytes::len);
+            let Some(less) = left.checked_sub(len) else { return };
+            left = less;
+        }
+    };
+    // Whoever sends more or more slowly may miss the answer.
+    let _ = tokio::time::timeout(DRAIN_MAX, reading).await;
 }
 
 impl Collected {
@@ -242,13 +273,6 @@ impl MediaType {
                 format!("{message}; the body came as application/x-www-form-urlencoded: {JSON_HINT}")
             }),
         }
-    }
-}
-
-/// A body as frozen bytes, for readers that keep it.
-impl From<Collected> for Bytes {
-    fn from(collected: Collected) -> Self {
-        Self::copy_from_slice(collected.as_ref())
     }
 }
 

@@ -66,7 +66,11 @@ pub async fn json<T: DeserializeOwned>(state: &Arc<State>, headers: &HeaderMap, 
     let max = state.options.query_body_bytes_max;
     let body = state.bodies.collect(headers, body, max).await?;
     let body = state.bodies.decompress(encoding, body, max)?;
-    serde_json::from_slice(body.as_ref())
+    let bytes = body.as_ref().trim_ascii_start();
+    if !bytes.starts_with(b"{") {
+        return Err(media.explain(ApiError::invalid("the body is not a JSON object")));
+    }
+    serde_json::from_slice(bytes)
         .map_err(|error| media.explain(ApiError::invalid(format!("the body is not what this endpoint reads: {error}"))))
 }
 
