@@ -296,7 +296,9 @@ mod tests {
             walk(key, value, blocks, &mut |hash, block| walked.push((hash, block))).unwrap();
         }
         assert_eq!(walked, entries);
-        let neighbours = entries.iter().flat_map(|&(hash, _)| [hash, hash.wrapping_add(1), hash.wrapping_sub(1)]);
+        let mut walked = walked;
+        walked.dedup_by_key(|entry| entry.0);
+        let neighbours = walked.iter().flat_map(|&(hash, _)| [hash, hash.wrapping_add(1), hash.wrapping_sub(1)]);
         for hash in neighbours.chain([0, u64::MAX]) {
             let mut found = RoaringBitmap::new();
             if let Some((&key, value)) = table.range(..=hash).next_back() {
@@ -316,8 +318,8 @@ mod tests {
         check(Vec::new());
         check(vec![(0, 0)]);
         check(vec![(0, u32::MAX - 1), (u64::MAX, 0)]);
-        for len in [1, 2, 31, 32, 33, 34, 1000] {
-            check((0..50).flat_map(|hash| (0..len).map(move |block| (hash << 50, block * 7))).collect());
+        for len in [1, 2, 31, 32, 33, 34, 300] {
+            check((0..20).flat_map(|hash| (0..len).map(move |block| (hash << 50, block * 7))).collect());
         }
         check((0..3000_u64).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15), n as u32 % 280)).collect());
         check((0..3000).map(|n| (n, 0)).collect());

@@ -9,7 +9,7 @@ use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use timberlog_disk::File;
-use timberlog_segment::{Directory, RedbPages};
+use timberlog_segment::{BlockMeta, Directory, RedbPages};
 use timberlog_types::Level;
 
 /// The numbers of the pages of a `.redb` that do not match their checksums, whether a lookup would
@@ -53,6 +53,8 @@ impl SegmentIndex {
             let Some(indexed) = self.block(number)? else {
                 return Err(IndexError::Corrupt(format!("block {number} is missing")));
             };
+            let places = |block: &BlockMeta| block.columns.iter().map(|column| column.filter).collect::<Vec<_>>();
+            same(&format!("token filters of block {number}"), &places(&indexed.meta), &places(block))?;
             same(&format!("block {number}"), &indexed.meta, block)?;
             let spelt = |id: u32| directory.levels.get(id as usize).map(|spelling| spelling.level);
             let expected: Option<Vec<Level>> = block.levels.iter().map(|&(id, _)| spelt(id)).collect();
@@ -122,7 +124,7 @@ impl SegmentIndex {
     }
 }
 
-fn blocks_where(directory: &Directory, has: impl Fn(&timberlog_segment::BlockMeta) -> bool) -> RoaringBitmap {
+fn blocks_where(directory: &Directory, has: impl Fn(&BlockMeta) -> bool) -> RoaringBitmap {
     directory.blocks.iter().filter(|block| has(block)).map(|block| block.number).collect()
 }
 

@@ -1,3 +1,5 @@
+mod golden;
+
 use super::*;
 use crate::{BuiltIndex, UserIndexInput, build};
 use proptest::prelude::*;
