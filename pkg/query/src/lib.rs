@@ -21,6 +21,8 @@ mod request;
 mod scan;
 mod source;
 mod statistics;
+#[cfg(test)]
+mod tests;
 
 pub use aggregate::{Group, Groups, aggregate};
 pub use cursor::Cursor;
