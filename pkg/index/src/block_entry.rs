@@ -149,3 +149,52 @@ fn fold(number: i64) -> u64 {
 fn unfold(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn extremes_come_back_and_damage_never_panics() {
+        let filter = |offset| Some(FilterPlace { offset, len: u32::MAX });
+        let column = |key, offset, filter| ColumnMeta { key, offset, len: u32::MAX, filter };
+        let meta = BlockMeta {
+            number: 7,
+            offset: u64::MAX,
+            len: u32::MAX,
+            rows: 0,
+            raw_bytes: u64::MAX,
+            range: TimeRange { start: i64::MIN, end: i64::MAX },
+            columns: vec![
+                column(ColumnKey::Timestamp, u32::MAX, None),
+                column(ColumnKey::Message, 0, filter(u64::MAX)),
+                column(ColumnKey::Field(0), 5, filter(0)),
+                column(ColumnKey::Field(u32::MAX), u32::MAX, filter(1 << 63)),
+            ],
+            services: vec![(u32::MAX, u32::MAX), (0, 0)],
+            levels: vec![(1, u32::MAX), (0, 1)],
+            streams: vec![(u32::MAX, u32::MAX), (0, u32::MAX)],
+            streams_exact: true,
+        };
+        let levels = [Level::Fatal, Level::Trace].map(|level| LevelSpelling { level, spelling: None });
+        let mut bytes = Vec::new();
+        encode(&meta, &levels, &mut bytes).unwrap();
+        assert_eq!(decode(7, &bytes), Some(IndexedBlock { meta, normalised: vec![Level::Trace, Level::Fatal] }));
+        for at in 0..bytes.len() {
+            assert_eq!(decode(7, &bytes[..at]), None);
+            for flip in 1..=255 {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= flip;
+                decode(7, &damaged);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_an_entry_or_malformed(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            decode(0, &bytes);
+        }
+    }
+}

@@ -296,7 +296,6 @@ mod tests {
             walk(key, value, blocks, &mut |hash, block| walked.push((hash, block))).unwrap();
         }
         assert_eq!(walked, entries);
-        let mut walked = walked;
         walked.dedup_by_key(|entry| entry.0);
         let neighbours = walked.iter().flat_map(|&(hash, _)| [hash, hash.wrapping_add(1), hash.wrapping_sub(1)]);
         for hash in neighbours.chain([0, u64::MAX]) {
