@@ -18,6 +18,7 @@ use crate::stats::{Progress, Stats};
 use crate::streams::Streams;
 use crate::view::{Opener, View};
 use crate::wal::{self, Wal};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -232,13 +233,7 @@ impl Core {
         let dir = &options.data_dir;
         let at = |what: &str| format!("{what} `{}`", dir.display());
         env.disk.create_dir_all(dir).map_err(|error| Error::io(at("create the data directory"), &error))?;
-        let lock = env.disk.lock(&dir.join("LOCK")).map_err(|error| match error.kind() {
-            std::io::ErrorKind::WouldBlock => Error::new(
-                ErrorKind::Conflict,
-                format!("the data directory `{}` is in use by another process", dir.display()),
-            ),
-            _ => Error::io(at("lock the data directory"), &error),
-        })?;
+        let lock = lock_directory(&env, dir)?;
         let (manifest, report) = Manifest::open(&env, dir, ManifestOptions { history: options.manifest_history })?;
         let state = manifest.state();
         let producers = match &state.producers {
@@ -631,6 +626,17 @@ impl wal::Publish for Publisher {
     }
 
     fn synced(&self, _: Seq) {}
+}
+
+/// Takes the lock of a data directory, until the returned value goes.
+pub(crate) fn lock_directory(env: &Env, dir: &Path) -> Result<Box<dyn Send + Sync>> {
+    env.disk.lock(&dir.join("LOCK")).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => {
+            let message = format!("the data directory `{}` is in use by another process", dir.display());
+            Error::new(ErrorKind::Conflict, message)
+        }
+        _ => Error::io(format!("lock the data directory `{}`", dir.display()), &error),
+    })
 }
 
 fn read_producers(env: &Env, options: &Options, file: &FileRef) -> Result<Producers<Done>> {

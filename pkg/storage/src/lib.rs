@@ -5,6 +5,7 @@
 //! threads, and reaches files, clock and randomness through [`timberlog_disk::Env`] alone.
 
 mod buffer;
+mod build;
 pub mod cache;
 mod engine;
 mod flush;
@@ -16,11 +17,14 @@ pub mod stats;
 pub mod manifest;
 pub mod options;
 pub mod producers;
+mod repair;
 pub mod segment;
 pub mod snapshot;
+pub mod verify;
 pub mod wal;
 
 pub use engine::{Appended, Done, Storage, Subscriber};
+pub use repair::Repaired;
 pub use options::{Durability, Options};
 pub use segment::{Opened, Segment};
 pub use stats::{Progress, Stats};

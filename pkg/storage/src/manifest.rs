@@ -123,6 +123,17 @@ struct Writer {
     reclaim: Reclaim,
 }
 
+/// Reads the manifest of a data directory and changes nothing.
+///
+/// # Errors
+/// `NotFound` if there is no database.
+pub fn read(env: &Env, data_dir: &Path) -> Result<State> {
+    match load::load(env, data_dir)? {
+        Some(Loaded { state, .. }) => Ok(state),
+        None => Err(Error::new(ErrorKind::NotFound, format!("no database in `{}`", data_dir.display()))),
+    }
+}
+
 impl Manifest {
     /// Opens the manifest of a data directory, whose lock the caller holds; creates a new
     /// database if the directory has none. Removes what a crash left behind, unless something is

@@ -1,0 +1,122 @@
+//! Repair: accepts the loss of what is damaged, so that the rest is whole again. Never silent:
+//! everything that is given up is in the report.
+
+use crate::build::{IndexedFields, SegmentBuild};
+use crate::engine::{Storage, Subscriber};
+use crate::manifest::{Edit, Manifest, ManifestOptions, SegmentEntry};
+use crate::options::Options;
+use crate::snapshot::BufferedBatch;
+use crate::stats::Progress;
+use crate::verify;
+use serde::Serialize;
+use std::sync::Arc;
+use timberlog_disk::{Env, Open};
+use timberlog_segment::{RowRef, SegmentReader};
+use timberlog_types::{Day, Error, Result, Tenant};
+
+/// What a repair did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Repaired {
+    /// Records that are lost, as far as the manifest knew of them.
+    pub records_lost: u64,
+    /// What was given up or rebuilt, for people.
+    pub actions: Vec<String>,
+}
+
+struct Nobody;
+
+impl Subscriber for Nobody {
+    fn published(&self, _: &Tenant, _: &Arc<BufferedBatch>) {}
+}
+
+impl Storage {
+    /// Repairs a data directory that no process has open: drops manifest parts that cannot be
+    /// read, rewrites segments without their damaged blocks, rebuilds damaged indexes, flushes
+    /// what the WAL still holds.
+    ///
+    /// # Errors
+    /// As [`Storage::open`].
+    pub fn repair(options: &Options, env: &Env) -> Result<Repaired> {
+        let mut repaired = Repaired::default();
+        {
+            let _lock = crate::engine::lock_directory(env, &options.data_dir)?;
+            let (manifest, _) =
+                Manifest::open(env, &options.data_dir, ManifestOptions { history: options.manifest_history })?;
+            let found = manifest.repair()?;
+            repaired.actions.extend(found.recovered.iter().map(|what| format!("read again: {what}")));
+            repaired.actions.extend(found.months_lost.iter().map(|what| format!("given up: {what}")));
+            repaired.actions.extend(found.roots_lost.iter().map(|what| format!("given up: old root {what}")));
+            if found.history_cut {
+                repaired.actions.push("the chain of old roots was cut behind a damaged one".into());
+            }
+            let state = manifest.state();
+            for (tenant, day, entry) in state.segments() {
+                repair_segment(options, env, &manifest, (tenant, day, entry), &mut repaired)?;
+            }
+        }
+        let storage = Self::open(options.clone(), env.clone(), Arc::new(Nobody), &Progress::default())?;
+        repaired.actions.extend(storage.stats().damage.into_iter().map(|what| format!("given up: {what}")));
+        storage.close()?;
+        Ok(repaired)
+    }
+}
+
+fn repair_segment(
+    options: &Options,
+    env: &Env,
+    manifest: &Manifest,
+    (tenant, day, entry): (&Tenant, Day, &SegmentEntry),
+    repaired: &mut Repaired,
+) -> Result<()> {
+    let health = verify::segment(env, &options.data_dir, entry);
+    if health.damage.is_empty() {
+        return Ok(());
+    }
+    let lost = entry.rows.saturating_sub(health.records_whole);
+    let whole = rewrite(options, env, tenant, day, entry, &health)?;
+    let edit = Edit {
+        add: whole.into_iter().map(|entry| (tenant.clone(), day, entry)).collect(),
+        remove: vec![(tenant.clone(), day, entry.id.clone())],
+        ..Edit::default()
+    };
+    manifest.commit(edit)?;
+    repaired.records_lost += lost;
+    repaired.actions.push(format!(
+        "segment `{}` was rewritten: {lost} of {} records are lost with {} of {} blocks",
+        entry.id,
+        entry.rows,
+        health.damaged_blocks.len(),
+        health.blocks
+    ));
+    repaired.actions.extend(health.damage);
+    Ok(())
+}
+
+/// A segment of the whole blocks; `None` if there is none.
+fn rewrite(
+    options: &Options,
+    env: &Env,
+    tenant: &Tenant,
+    day: Day,
+    entry: &SegmentEntry,
+    health: &verify::SegmentHealth,
+) -> Result<Option<SegmentEntry>> {
+    if health.records_whole == 0 {
+        return Ok(None);
+    }
+    let path = timberlog_disk::join(&options.data_dir, &entry.log.path)
+        .ok_or_else(|| Error::corrupt(format!("the path `{}` leaves the data directory", entry.log.path)))?;
+    let file =
+        env.disk.open(&path, Open::Read).map_err(|error| Error::io(format!("open `{}`", path.display()), &error))?;
+    let reader = SegmentReader::open(file)?;
+    let mut build = SegmentBuild::new(env, options, tenant, day)?;
+    for number in 0..health.blocks {
+        if health.damaged_blocks.binary_search(&number).is_ok() {
+            continue;
+        }
+        let batches = [Arc::new(reader.read_block_as_batch(number)?)];
+        let rows: Vec<RowRef> = (0..batches[0].rows() as u32).map(|row| RowRef { batch: 0, row }).collect();
+        build.block(&batches, &rows, &IndexedFields::new(&options.user_indexes, &batches))?;
+    }
+    build.finish((entry.seq_min, entry.seq_max)).map(Some)
+}
