@@ -49,7 +49,7 @@ impl<'a> Text<'a> {
         }
         let first = self.damage.partition_point(|&at| at < span.start);
         let at = self.damage.get(first).filter(|&&at| at < span.end)?;
-        Some(format!("byte `{at}` of the body is not UTF-8, which JSON must be"))
+        Some(format!("byte `{at}` of the body is not UTF-8"))
     }
 }
 

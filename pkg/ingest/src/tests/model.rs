@@ -215,7 +215,7 @@ fn flatten<'a>(path: String, value: &'a Json, leaf: &mut dyn FnMut(String, &'a J
 const LABELS: [&[&str]; 4] = [&["service"], &[], &["env", "host", "level", "service"], &["a.b", "app", "msg"]];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn a_record_is_what_the_rules_say(members in object(), labels in prop::sample::select(LABELS.to_vec())) {
