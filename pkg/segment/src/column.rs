@@ -10,6 +10,7 @@ pub(crate) use values::{Kinds, Presence, Texts, Values};
 use crate::message::MessageColumn;
 
 /// A column of a block.
+#[expect(clippy::large_enum_variant, reason = "columns live one by one behind an `Arc`, never in a list")]
 pub enum Column {
     /// The timestamps in ns, one a row.
     Timestamps(Vec<i64>),

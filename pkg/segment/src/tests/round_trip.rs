@@ -5,7 +5,7 @@ use crate::{Column, ColumnKey};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use timberlog_types::RowSet;
+use timberlog_types::{RowSet, Value};
 
 fn check(batches: &[Arc<Batch>], block_rows: usize) {
     let rows = sorted_rows(batches);
@@ -51,7 +51,7 @@ fn check_columns(reader: &SegmentReader, block: u32, expected: &[Record]) {
 
 /// Selecting and counting agree with looking at each row.
 fn check_answers(column: &crate::ValueColumn, rows: usize) {
-    let test = |value: Value<'_>| value.text.len() % 2 == 0 && value.kind != ValueKind::Null;
+    let test = |value: Value<'_>| value.text.len().is_multiple_of(2) && value.kind != ValueKind::Null;
     for missing in [false, true] {
         let expected = RowSet::from_fn(rows, |row| column.get(row).map_or(missing, test));
         assert_eq!(column.select(missing, test), expected);
@@ -66,8 +66,6 @@ fn check_answers(column: &crate::ValueColumn, rows: usize) {
         assert_eq!(counts, expected);
     }
 }
-
-use timberlog_types::Value;
 
 fn kind() -> impl Strategy<Value = ValueKind> {
     (0_u8..5).prop_map(|number| ValueKind::from_u8(number).unwrap())
@@ -100,7 +98,7 @@ fn record() -> impl Strategy<Value = Record> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
     fn random_batches_come_back(
         batches in vec(vec(record(), 1..30), 1..6),
@@ -124,7 +122,7 @@ fn a_large_block_comes_back() {
             let mut record = Record::new(1_700_000_000_000_000_000 + n * 86_400_123, "web", &format!("message {n}"))
                 .field("constant", ValueKind::String, "x")
                 .field("host", ValueKind::String, format!("node-{:02}", random(50)))
-                .field("trace_id", ValueKind::String, format!("{:016x}", (n / 20).wrapping_mul(0x9e37_79b9_7f4a_7c1)))
+                .field("trace_id", ValueKind::String, format!("{:016x}", (n / 20).wrapping_mul(0x09e3_779b_97f4_a7c1)))
                 .field("unique", ValueKind::String, format!("{:016x}{n:016x}", random(1 << 31)))
                 .field("status", ValueKind::Number, [200, 404, 500][random(3) as usize])
                 .field("latency", ValueKind::Number, random(100_000))
@@ -144,7 +142,7 @@ fn a_large_block_comes_back() {
     let whole = [batch(&made)];
     check(&whole, 6000);
     let small: Vec<_> = made.chunks(7).map(batch).collect();
-    check(&small, 2500);
+    check(&small, 4000);
     let (bytes, finished) = write(&whole, &sorted_rows(&whole), 6000);
     let meta = &finished.directory.blocks[0];
     let len = |name: &str| meta.column(ColumnKey::Field(finished.directory.field(name).unwrap())).unwrap().len;
@@ -161,7 +159,7 @@ fn a_large_block_comes_back() {
 
 #[test]
 fn ten_thousand_field_names_come_back() {
-    let made: Vec<Record> = (0..3000_i64)
+    let made: Vec<Record> = (0..2600_i64)
         .map(|n| {
             let mut record = Record::new(n, "web", "m").field("all", ValueKind::Number, n % 3);
             for k in 0..4 {
@@ -171,7 +169,7 @@ fn ten_thousand_field_names_come_back() {
         })
         .collect();
     let batches: Vec<_> = made.chunks(500).map(batch).collect();
-    check(&batches, 3000);
+    check(&batches, 2600);
     // One record a batch: every field is dense in its batch, and still rare in the block.
     let single: Vec<_> = made[..600].iter().map(|record| batch(std::slice::from_ref(record))).collect();
     check(&single, 600);
