@@ -210,14 +210,11 @@ impl<'a> Search<'a> {
         loop {
             let row = rare.ends.partition_point(|&end| end <= hit);
             let Some(&end) = rare.ends.get(row) else { break };
-            let from = if hit + finder.needle().len() <= end {
+            if hit + finder.needle().len() <= end {
                 set.insert(row);
-                end
-            } else {
-                hit + 1
-            };
-            match finder.find(text.get(from..).unwrap_or_default()) {
-                Some(next) => hit = from + next,
+            }
+            match finder.find(text.get(end..).unwrap_or_default()) {
+                Some(next) => hit = end + next,
                 None => break,
             }
         }
@@ -340,14 +337,11 @@ impl<'a> Search<'a> {
             if ordinal >= template.rows {
                 return Ok(());
             }
-            let from = if hit + finder.needle().len() <= end {
+            if hit + finder.needle().len() <= end {
                 set.insert(ordinal);
-                end
-            } else {
-                hit + 1
-            };
-            match finder.find(strings.get(from..).unwrap_or_default()) {
-                Some(next) => hit = from + next,
+            }
+            match finder.find(strings.get(end..).unwrap_or_default()) {
+                Some(next) => hit = end + next,
                 None => return Ok(()),
             }
         }
