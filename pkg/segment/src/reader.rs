@@ -71,7 +71,7 @@ impl SegmentReader {
         self.decode(meta, key, chunk)
     }
 
-    fn decode(&self, meta: &BlockMeta, key: ColumnKey, chunk: Vec<u8>) -> Result<Column, SegmentError> {
+    pub(crate) fn decode(&self, meta: &BlockMeta, key: ColumnKey, chunk: Vec<u8>) -> Result<Column, SegmentError> {
         let encoding = chunk::check(meta.number, key, &chunk)?;
         decode::column(key, encoding, chunk, CHUNK_HEADER, meta.rows as usize, &self.directory)
     }
