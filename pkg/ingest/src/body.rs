@@ -13,44 +13,38 @@ use timberlog_types::Batch;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A body as text. Bytes that are not UTF-8 read as `?`, and are remembered: no such byte is one
-/// that JSON is built of, so records begin and end where they did.
+/// A body as text. Bytes that are not UTF-8 read as `?`: none of them is one that JSON is built of,
+/// so records begin and end where they did.
 pub(crate) struct Text<'a> {
     pub text: Cow<'a, str>,
-    /// Where the bytes that are not UTF-8 are, ascending.
-    damage: Vec<usize>,
+    body: &'a [u8],
 }
 
 impl<'a> Text<'a> {
     pub fn new(body: &'a [u8]) -> Self {
-        match std::str::from_utf8(body) {
-            Ok(text) => Self { text: Cow::Borrowed(text), damage: Vec::new() },
-            Err(_) => Self::repair(body),
-        }
-    }
-
-    fn repair(body: &[u8]) -> Self {
-        let mut text = String::with_capacity(body.len());
-        let mut damage = Vec::new();
-        for chunk in body.utf8_chunks() {
-            text.push_str(chunk.valid());
-            for _ in chunk.invalid() {
-                damage.push(text.len());
-                text.push('?');
-            }
-        }
-        Self { text: Cow::Owned(text), damage }
+        let text = std::str::from_utf8(body).map_or_else(|_| Cow::Owned(repair(body)), Cow::Borrowed);
+        Self { text, body }
     }
 
     /// Why a record that covers these bytes is refused, if one of them is not UTF-8.
     pub fn damage_in(&self, span: Span) -> Option<String> {
-        if self.damage.is_empty() {
-            return None;
+        match self.text {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(_) => {
+                let error = std::str::from_utf8(self.body.get(span.start..span.end)?).err()?;
+                Some(format!("byte `{}` of the body is not UTF-8", span.start + error.valid_up_to()))
+            }
         }
-        let first = self.damage.partition_point(|&at| at < span.start);
-        let at = self.damage.get(first).filter(|&&at| at < span.end)?;
-        Some(format!("byte `{at}` of the body is not UTF-8"))
     }
+}
+
+fn repair(body: &[u8]) -> String {
+    let mut text = String::with_capacity(body.len());
+    for chunk in body.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '?'));
+    }
+    text
 }
 
 pub(crate) fn decode(decoder: &mut Decoder, body: &[u8], options: &DecodeOptions<'_>) -> Result<Decoded, IngestError> {

@@ -10,9 +10,11 @@ use crate::roles::{KEYS, LEVELS, MERGED, MESSAGES, RESERVED, Role, SERVICE_NAME,
 use crate::scan::{Raw, Scanner, Shape, Span, Syntax};
 use crate::streams::StreamTable;
 use crate::unescape::unescape;
+use hashbrown::HashTable;
 use std::ops::Range;
 use timberlog_types::time::{self, SECOND_NS, TimeError};
 use timberlog_types::{BatchBuilder, ValueKind};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Objects are flattened by recursion, so no configuration may go deeper than this.
 const DEPTH_MAX: usize = 512;
@@ -33,27 +35,32 @@ pub(crate) struct State {
     level: String,
 }
 
-/// A list of names in one allocation.
+/// A set of names in one allocation.
 #[derive(Default)]
 struct Names {
     text: String,
-    ends: Vec<usize>,
+    spans: HashTable<(usize, usize)>,
 }
 
 impl Names {
     fn clear(&mut self) {
         self.text.clear();
-        self.ends.clear();
+        self.spans.clear();
     }
 
-    fn push(&mut self, name: &str) {
-        self.text.push_str(name);
-        self.ends.push(self.text.len());
+    fn insert(&mut self, name: &str) {
+        if !self.contains(name) {
+            let start = self.text.len();
+            self.text.push_str(name);
+            let Self { text, spans } = self;
+            let hash = |&(start, end): &(usize, usize)| xxh3_64(text.as_bytes().get(start..end).unwrap_or_default());
+            spans.insert_unique(xxh3_64(name.as_bytes()), (start, text.len()), hash);
+        }
     }
 
     fn contains(&self, name: &str) -> bool {
-        let mut start = 0;
-        self.ends.iter().any(|&end| self.text.get(std::mem::replace(&mut start, end)..end) == Some(name))
+        let is_name = |&(start, end): &(usize, usize)| self.text.get(start..end) == Some(name);
+        !self.spans.is_empty() && self.spans.find(xxh3_64(name.as_bytes()), is_name).is_some()
     }
 }
 
@@ -288,6 +295,10 @@ impl<'r, 'a> RecordReader<'r, 'a> {
     }
 
     fn leaf(&mut self, path: &str, raw: Raw, leaf: Leaf) {
+        // First of all: a path of many bytes must not be hashed for each of many members.
+        if !self.check_name(path) {
+            return;
+        }
         match leaf {
             Leaf::Field if path == KEYS[SERVICE_NAME] && self.schema == Schema::Any => {
                 self.fill(SERVICE_NAME, raw);
@@ -296,7 +307,7 @@ impl<'r, 'a> RecordReader<'r, 'a> {
             Leaf::NoteClash => {
                 let labelled = self.plan.place(path).is_some_and(|place| self.state.labels.has(place));
                 if labelled || is_reserved(path) || self.builder.has_field(path) {
-                    self.state.clashes.push(path);
+                    self.state.clashes.insert(path);
                 }
             }
             Leaf::Merge(slot) if self.state.clashes.contains(path) => {
@@ -312,10 +323,20 @@ impl<'r, 'a> RecordReader<'r, 'a> {
         }
     }
 
+    /// Whether the record is good so far, and this may be the name of a field.
+    #[inline]
+    fn check_name(&mut self, name: &str) -> bool {
+        let (found, max) = (name.len(), self.options.limits.field_name_bytes_max);
+        if found > max {
+            self.fail(|| format!("`{}`: the name has `{found}` bytes, at most `{max}` are allowed", excerpt(name)));
+        }
+        self.failure.is_none()
+    }
+
     /// Gives the open row a field, or a label if the options say so.
     #[inline]
     fn emit(&mut self, name: &str, raw: Raw) {
-        if self.failure.is_some() {
+        if !self.check_name(name) {
             return;
         }
         if self.plan.takes_fields()
@@ -344,10 +365,7 @@ impl<'r, 'a> RecordReader<'r, 'a> {
             Shape::Object => (ValueKind::Json, "{}"),
         };
         let limits = self.options.limits;
-        if name.len() > limits.field_name_bytes_max {
-            let (found, max) = (name.len(), limits.field_name_bytes_max);
-            self.fail(|| format!("`{}`: the name has `{found}` bytes, at most `{max}` are allowed", excerpt(name)));
-        } else if self.builder.open_fields() >= limits.fields_max && !self.builder.has_field(name) {
+        if self.builder.open_fields() >= limits.fields_max && !self.builder.has_field(name) {
             let max = limits.fields_max;
             self.fail(|| format!("the record has more than `{max}` fields, which is the most allowed"));
         } else if let Err(error) = self.builder.field(name, kind, text.as_bytes()) {

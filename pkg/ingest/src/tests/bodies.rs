@@ -137,7 +137,10 @@ fn an_array_or_concatenation_ends_at_what_is_broken() {
 #[test]
 fn the_complete_records_of_a_truncated_body_are_kept() {
     let a = "0 -=unknown \"\" \"a\" {}";
-    check("{\"msg\":\"a\"}\n{\"msg\":\"b", &[a, "#1 `msg`: the body is cut short, expected `\"`, the end of the string"]);
+    check(
+        "{\"msg\":\"a\"}\n{\"msg\":\"b",
+        &[a, "#1 `msg`: the body is cut short, expected `\"`, the end of the string"],
+    );
     check("{\"msg\":\"a\"}{\"msg\":\"b\"", &[a, "#1 `msg`: the body is cut short, expected `,` or `}`"]);
     check("[{\"msg\":\"a\"}", &[a, "#1 the body is cut short, expected `,` or `]`"]);
     check("[{\"msg\":\"a\"},", &[a, "#1 the body is cut short, expected a value"]);
@@ -199,6 +202,19 @@ fn reading_again_is_bounded() {
         assert_eq!(decoded.accepted, 1, "{line}");
         assert_eq!(decoded.refused_total, lines, "{line}");
         assert_eq!(decoded.refused.len(), REFUSALS_LISTED_MAX);
+    }
+}
+
+/// Nor must an object that is merged, however long its names are and however often they clash.
+#[test]
+fn merging_is_linear() {
+    let long = "k".repeat(1 << 20);
+    let members = (0..100_000).map(|n| format!("\"{n}\":1")).collect::<Vec<_>>().join(",");
+    let nested = format!("{{\"metadata\":{{\"{long}\":{{{members}}}}}}}");
+    let top = (0..900).map(|n| format!("\"{n}\":1")).collect::<Vec<_>>().join(",");
+    let again = vec![top.as_str(); 100].join(",");
+    for body in [nested, format!("{{{top},\"metadata\":{{{again}}}}}")] {
+        assert_eq!(decode(body.as_bytes()).unwrap().refused_total, 1);
     }
 }
 
