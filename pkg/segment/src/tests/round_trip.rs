@@ -31,7 +31,9 @@ fn check(batches: &[Arc<Batch>], block_rows: usize) {
 
 fn check_columns(reader: &SegmentReader, block: u32, expected: &[Record]) {
     let directory = reader.directory();
-    for (id, name) in directory.field_names.iter().enumerate() {
+    // Of thousands of fields, some; the batch that is read back has them all.
+    let step = directory.field_names.len().div_ceil(60).max(1);
+    for (id, name) in directory.field_names.iter().enumerate().step_by(step) {
         let key = ColumnKey::Field(id as u32);
         let value = |record: &Record| record.fields.iter().find(|field| field.0 == *name).cloned();
         if directory.blocks[block as usize].column(key).is_none() {
