@@ -190,3 +190,25 @@ fn keys_are_checked() {
         assert_eq!(ProducerBatch::parse(key).unwrap_err().kind, ErrorKind::Invalid, "{key:?}");
     }
 }
+
+/// Written once and read by every later version; never regenerated in place.
+#[test]
+fn the_golden_producers_file_of_version_1_is_read_as_it_was_written() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/producers-v1/67.producers");
+    let bytes = std::fs::read(path).unwrap();
+    let read = Producers::<u32>::decode(&bytes).unwrap();
+    assert_eq!((read.len(), read.newest_seq()), (2, 67));
+    match begin(&read, "p", 6, 1) {
+        Begin::Done(Stored { seq: 3, commit_time: 1_767_225_600_000_000_003, accepted: 2, refused }, 1) => {
+            assert_eq!(refused, b"");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(begin(&read, "p", 4, 1), Begin::Refused(..)));
+    let team = Tenant::new("team-1_(x)").unwrap();
+    match read.begin(&team, &batch("agent/7", 41), 1) {
+        Begin::Done(stored, 1) => assert_eq!((stored.seq, stored.refused.as_slice()), (67, &b"1: too old"[..])),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(read.encode(67), bytes);
+}
