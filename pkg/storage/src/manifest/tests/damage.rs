@@ -1,7 +1,7 @@
 //! Damaged files: what is whole answers, what is not is named, nothing is cleaned before a repair.
 
 use super::*;
-use crate::manifest::format::{FORMAT, Pointer};
+use crate::manifest::format::{FORMAT, Pointer, RootFile};
 use crate::manifest::{Depth, POINTER_FILE, Unreachable, verify};
 use timberlog_disk::sim::{Fault, Op};
 use timberlog_disk::{Disk, Open};
@@ -211,6 +211,70 @@ fn a_lost_pointer_is_replaced_by_the_newest_whole_root() {
     manifest.repair().unwrap();
     drop(manifest);
     assert_eq!(ids(&open_whole(&env).state()), ids(&truth));
+}
+
+#[test]
+fn the_newest_whole_root_is_used_however_many_are_damaged() {
+    let sim = prepared();
+    let truth = state_of(&sim);
+    let root = |version: u64| {
+        let start = format!("manifest/root-{version:020}");
+        files(&sim).into_iter().find(|path| path.starts_with(&start)).unwrap()
+    };
+    assert!(sim.disk.flip_bit(&dir().join(root(4)), 900));
+    // Only the commit time, so that what it says is still consistent.
+    let third = String::from_utf8(read(&sim.disk, &root(3))).unwrap();
+    let rotten = third.replacen("\"commit_time\":1", "\"commit_time\":3", 1);
+    assert_ne!(third, rotten);
+    overwrite(&sim.disk, &root(3), rotten.as_bytes());
+    let names = files(&sim);
+    let (manifest, report) = open(&sim.env(), 3).unwrap();
+    assert_eq!(report.fallback.unwrap().version_used, 2);
+    assert_eq!(ids(&manifest.state()), [id(1)]);
+    assert_eq!(files(&sim), names);
+    assert_eq!(ids(&truth).len(), 3);
+}
+
+/// Writes a root under the name that it would have.
+fn write_root(sim: &Sim, root: &RootFile) -> FileRef {
+    let bytes = crate::manifest::format::encode(root).unwrap();
+    let crc32c = crc32c::crc32c(&bytes);
+    let path = format!("manifest/root-{:020}-{crc32c:08x}.json", root.version);
+    overwrite(&sim.disk, &path, &bytes);
+    FileRef { path, len: bytes.len() as u64, crc32c }
+}
+
+#[test]
+fn a_root_that_was_never_committed_replaces_no_damaged_one() {
+    let sim = prepared();
+    let truth = state_of(&sim);
+    let mut root = RootFile::decode(&read(&sim.disk, &truth.root.path)).unwrap();
+    root.version += 1;
+    root.flushed_seq += 1;
+    write_root(&sim, &root);
+    assert!(sim.disk.flip_bit(&dir().join(&truth.root.path), 900));
+    let (_, report) = open(&sim.env(), 3).unwrap();
+    assert_eq!(report.fallback.unwrap().version_used, 3);
+}
+
+#[test]
+fn a_pointer_and_a_chain_that_lead_to_the_wrong_version_are_damaged() {
+    let sim = prepared();
+    let truth = state_of(&sim);
+    let whole = Pointer::decode(&read(&sim.disk, POINTER_FILE)).unwrap();
+    for pointer in [Pointer { version: 9, ..whole.clone() }, Pointer { flushed_seq: 9, ..whole.clone() }] {
+        overwrite(&sim.disk, POINTER_FILE, &pointer.encode().unwrap());
+        let (_, report) = open(&sim.env(), 3).unwrap();
+        assert_eq!(report.fallback.unwrap().flushed_seq_lost, Some(pointer.flushed_seq));
+    }
+    let mut root = RootFile::decode(&read(&sim.disk, &truth.root.path)).unwrap();
+    let previous = RootFile::decode(&read(&sim.disk, &root.previous.unwrap().path)).unwrap();
+    root.previous = previous.previous;
+    let pointer = Pointer { root: write_root(&sim, &root), ..whole };
+    overwrite(&sim.disk, POINTER_FILE, &pointer.encode().unwrap());
+    let (_, report) = open(&sim.env(), 3).unwrap();
+    assert_eq!(report.history_damage.len(), 1);
+    assert!(report.history_damage[0].reason.contains("is version 2, expected 3"), "{report:?}");
 }
 
 #[test]
