@@ -88,7 +88,7 @@ fn count(plan: &Plan, aggregation: &Aggregation) -> Result<Tally, QueryError> {
         Ok::<_, QueryError>((tally, scratch))
     };
     let read = match unread.as_slice() {
-        few if few.len() <= 1 => few.iter().try_fold(start(), |state, unit| add(state, unit))?.0,
+        few if few.len() <= 1 => few.iter().try_fold(start(), add)?.0,
         many => many
             .par_iter()
             .try_fold(start, add)
@@ -193,6 +193,17 @@ impl Question {
             tally::encode(&mut scratch.key, 0, std::iter::empty());
             tally.add(&scratch.key, rows.count() as u64);
             return Ok(());
+        }
+        if let (None, [dimension], Some((open, block))) = (self.step, self.dimensions.as_slice(), plan.block(unit)) {
+            let each = &mut |value: Option<&[u8]>, rows: u64| {
+                tally::encode(&mut scratch.key, 0, std::iter::once(value));
+                tally.add(&scratch.key, rows);
+            };
+            match dimension::count_by_dictionary(dimension, plan, open, block, &rows, each) {
+                Ok(Some(())) => return Ok(()),
+                Ok(None) => {}
+                Err(error) => return plan.miss(unit, &error),
+            }
         }
         let codes = match &unit.place {
             Place::Batch(batch) => UnitCodes::of_batch(&self.dimensions, self.step, &batch.batch, &rows),

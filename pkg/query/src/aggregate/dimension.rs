@@ -341,37 +341,48 @@ impl UnitCodes {
         if combinations == u64::MAX {
             // More combinations than numbers: every row by itself.
             for row in rows.iter() {
-                let start = self.bucket(row).and_then(|bucket| self.starts.get(bucket)).copied();
+                let start = self.starts.get(self.bucket(row)).copied();
                 let values = self.dimensions.iter().map(|d| d.value(u64::from(d.code(row))));
                 tally::encode(key, start.unwrap_or_default(), values);
                 tally.add(key, 1);
             }
             return;
         }
-        let combine = |row: usize| {
-            let bucket = self.bucket(row).unwrap_or_default() as u64;
-            self.dimensions.iter().fold(bucket, |code, d| code * (d.values.len() as u64 + 1) + u64::from(d.code(row)))
-        };
+        codes.clear();
+        match self.buckets.as_slice() {
+            [] => codes.resize(rows.rows(), 0),
+            buckets => codes.extend(buckets.iter().map(|&bucket| u64::from(bucket))),
+        }
+        for dimension in &self.dimensions {
+            let size = dimension.values.len() as u64 + 1;
+            match dimension.rows.as_slice() {
+                [] => codes.iter_mut().for_each(|code| *code = *code * size + u64::from(dimension.constant)),
+                values => {
+                    codes.iter_mut().zip(values).for_each(|(code, &value)| *code = *code * size + u64::from(value));
+                }
+            }
+        }
         match usize::try_from(combinations) {
             Ok(combinations) if combinations <= 4 * rows.rows() + 1024 => {
                 counts.clear();
                 counts.resize(combinations, 0);
-                for row in rows.iter() {
-                    if let Some(count) = usize::try_from(combine(row)).ok().and_then(|code| counts.get_mut(code)) {
+                let mut add = |code: u64| {
+                    if let Some(count) = counts.get_mut(code as usize) {
                         *count += 1;
                     }
+                };
+                if rows.is_full() {
+                    codes.iter().for_each(|&code| add(code));
+                } else {
+                    rows.iter().for_each(|row| add(codes.get(row).copied().unwrap_or_default()));
                 }
-                counts
-                    .iter()
-                    .enumerate()
-                    .filter(|&(_, &rows)| rows > 0)
-                    .for_each(|(code, &rows)| report(code as u64, rows));
+                let counted = counts.iter().enumerate().filter(|&(_, &rows)| rows > 0);
+                counted.for_each(|(code, &rows)| report(code as u64, rows));
             }
             _ => {
-                codes.clear();
-                codes.extend(rows.iter().map(combine));
-                codes.sort_unstable();
-                codes.chunk_by(|a, b| a == b).for_each(|same| {
+                let mut present: Vec<u64> = rows.iter().filter_map(|row| codes.get(row).copied()).collect();
+                present.sort_unstable();
+                present.chunk_by(|a, b| a == b).for_each(|same| {
                     if let Some(&code) = same.first() {
                         report(code, same.len() as u64);
                     }
@@ -380,7 +391,42 @@ impl UnitCodes {
         }
     }
 
-    fn bucket(&self, row: usize) -> Option<usize> {
-        if self.buckets.is_empty() { Some(0) } else { self.buckets.get(row).map(|&bucket| bucket as usize) }
+    fn bucket(&self, row: usize) -> usize {
+        self.buckets.get(row).map_or(0, |&bucket| bucket as usize)
     }
+}
+
+/// Counts the rows of a block by one field of which the block has a dictionary, by its codes;
+/// `None` if something else has a say.
+pub(crate) fn count_by_dictionary(
+    dimension: &Dimension,
+    plan: &Plan,
+    open: &OpenSegment,
+    block: &BlockMeta,
+    within: &RowSet,
+    each: &mut dyn FnMut(Option<&[u8]>, u64),
+) -> Result<Option<()>> {
+    let Target::Name(name) = &dimension.target else { return Ok(None) };
+    let directory = open.directory();
+    let Some(key) = directory.field(name).map(ColumnKey::Field).filter(|&key| block.column(key).is_some()) else {
+        return Ok(None);
+    };
+    let mut streams = block.streams.iter().flat_map(|&(first, last)| first..=last);
+    if streams.any(|id| directory.streams.get(id).is_none_or(|stream| stream.label(name).is_some())) {
+        return Ok(None);
+    }
+    let column = open.source(&plan.budget).column(block.number, key)?;
+    let Column::Field(values) = &*column else { return Err(mixed_up(block.number, key)) };
+    let within = (!within.is_full()).then_some(within);
+    let (Some(entries), Some(counts)) = (values.dictionary(), values.count_by_code(within)) else { return Ok(None) };
+    let mut missing = counts.last().copied().unwrap_or_default();
+    for (value, &rows) in entries.iter().zip(&counts) {
+        match value.kind {
+            ValueKind::Null => missing += rows,
+            _ if rows > 0 => each(Some(value.text), rows),
+            _ => {}
+        }
+    }
+    each(None, missing);
+    Ok(Some(()))
 }
