@@ -22,6 +22,8 @@ pub struct ServerOptions {
     pub ingest: timberlog_ingest::Limits,
     /// The longest body of an ingestion request, before and after decompression.
     pub body_bytes_max: usize,
+    /// The longest gRPC message; each open call may hold one in memory.
+    pub grpc_message_bytes_max: usize,
     /// The longest body of a query.
     pub query_body_bytes_max: usize,
     /// Bytes of ingestion bodies in memory at one time; beyond, requests are refused with 429.
@@ -55,6 +57,7 @@ impl Default for ServerOptions {
             stream_labels: vec!["service".to_owned()],
             ingest: timberlog_ingest::Limits::default(),
             body_bytes_max: 64 << 20,
+            grpc_message_bytes_max: 16 << 20,
             query_body_bytes_max: 1 << 20,
             bodies_bytes_max: 128 << 20,
             connections_max: 4096,

@@ -108,9 +108,10 @@ fn decode(
         producer => Some(ProducerBatch::new(producer, request.number)?),
     };
     let bytes = convert::records_bytes(&request.records);
-    let inputs = convert::Inputs::new(&request.records);
-    let mut decoded =
-        store::decode(state, database, incoming, bytes, |decoder, options| decoder.records(inputs.iter(), options))?;
+    let mut decoded = store::in_place(bytes, || {
+        let inputs = convert::Inputs::new(&request.records);
+        store::decode(state, database, incoming, bytes, |decoder, options| decoder.records(inputs.iter(), options))
+    })?;
     store::count(state, Protocol::Append, &decoded, bytes);
     response.refused = decoded
         .refused

@@ -49,8 +49,10 @@ impl Ingestor {
         };
         let incoming = Incoming { tenant, stream_labels: None, strict: true };
         let bytes = convert::entries_bytes(entries);
-        let decoded = store::decode(state, &database, &incoming, bytes, |decoder, options| {
-            decoder.log_entries(entries.iter().map(convert::log_entry), options)
+        let decoded = store::in_place(bytes, || {
+            store::decode(state, &database, &incoming, bytes, |decoder, options| {
+                decoder.log_entries(entries.iter().map(convert::log_entry), options)
+            })
         });
         let mut decoded = decoded.map_err(|error| error::status(Error::from(error)))?;
         store::count(state, Protocol::LogIngestor, &decoded, bytes);

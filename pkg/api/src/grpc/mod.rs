@@ -17,7 +17,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 /// Streams that one connection may have open.
-const STREAMS_PER_CONNECTION_MAX: u32 = 256;
+const STREAMS_PER_CONNECTION_MAX: u32 = 64;
 /// How often health looks at whether the database is open.
 const HEALTH_TICK: std::time::Duration = std::time::Duration::from_millis(100);
 
@@ -25,7 +25,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Serves until the server is told to stop and every call has ended.
 pub async fn serve(state: Arc<State>, listener: TcpListener) -> Result<(), BoxError> {
-    let max = state.options.body_bytes_max;
+    let max = state.options.grpc_message_bytes_max;
     let ingestor = LogIngestorServer::new(log_ingestor::Ingestor { state: Arc::clone(&state) })
         .max_decoding_message_size(max)
         .accept_compressed(CompressionEncoding::Gzip)

@@ -18,9 +18,6 @@ use std::sync::Arc;
 use timberlog_db::{Appended, Database};
 use timberlog_ingest::{Decoded, IngestError, Refused};
 
-/// Longer bodies, and compressed ones, are decoded on a thread that may block.
-const INLINE_BYTES_MAX: usize = 1 << 20;
-
 /// The query string of `POST /ingest`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,7 +63,8 @@ async fn decode(
     body: Collected,
     incoming: Incoming,
 ) -> ApiResult<(Result<Decoded, IngestError>, Incoming)> {
-    if encoding == Encoding::Identity && body.as_ref().len() <= INLINE_BYTES_MAX {
+    // Longer bodies, and compressed ones, are decoded on a thread that may block.
+    if encoding == Encoding::Identity && body.as_ref().len() <= store::INLINE_BYTES_MAX {
         return Ok((run(state, database, &body, &incoming), incoming));
     }
     let (state, database) = (Arc::clone(state), database.clone());

@@ -165,6 +165,19 @@ fn a_query_streams_what_its_filter_lets_through() {
 }
 
 #[test]
+fn a_long_message_is_decoded_and_a_longer_one_refused() {
+    let server = start();
+    on(&server, |channel| async move {
+        let mut client = LogIngestorClient::new(channel);
+        let entries = (0..8).map(|_| entry(&"x".repeat(1 << 20), 0)).collect();
+        assert!(client.upload_logs(LogBatch { entries }).await.unwrap().into_inner().success);
+        let entries = (0..17).map(|_| entry(&"x".repeat(1 << 20), 0)).collect();
+        assert_eq!(client.upload_logs(LogBatch { entries }).await.unwrap_err().code(), Code::OutOfRange);
+    });
+    assert_eq!(server.get("/logs/recent").ok()["count"], 8);
+}
+
+#[test]
 fn a_tail_follows_new_records() {
     let server = start();
     on(&server, |channel| async move {
