@@ -7,6 +7,7 @@
 
 mod body;
 mod decoded;
+pub mod demo;
 mod entry;
 mod labels;
 mod options;
