@@ -11,6 +11,7 @@ mod format;
 mod inspect;
 mod meta;
 mod queue;
+mod recover;
 mod replay;
 mod scan;
 #[cfg(test)]

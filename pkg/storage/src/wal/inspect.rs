@@ -2,9 +2,9 @@
 
 use super::files;
 use super::meta::{self, META_NAME};
+use super::recover;
 use super::replay::{self, Content, Event};
 use super::types::{Damage, TornTail};
-use super::writer;
 use std::path::Path;
 use timberlog_disk::Disk;
 use timberlog_types::{Result, Seq, Tenant};
@@ -100,7 +100,7 @@ pub fn verify(disk: &dyn Disk, dir: &Path, flushed_seq: Option<Seq>) -> Result<V
             Seen::Other(Inspected::Frame(_)) => {}
             Seen::Frame(info, content) => {
                 verification.bytes += info.bytes;
-                match writer::decode(content) {
+                match recover::decode(content) {
                     Ok(frame) => {
                         verification.frames += 1;
                         verification.rows += frame.batch.rows() as u64;

@@ -29,17 +29,13 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// # Errors
-    /// `Invalid` if the producer's name or answer is too long.
-    pub(super) fn new(append: Append) -> Result<Self, (Error, Append)> {
-        if let Some(Err(error)) = append.producer.as_ref().map(ProducerBatch::check) {
-            return Err((error, append));
-        }
+    /// The producer's name and answer must have been checked.
+    pub(super) fn new(append: Append) -> Self {
         let Append { tenant, batch, producer, done } = append;
         let payload = batch.as_bytes();
         let frame_len = format::frame_len(&tenant, producer.as_ref(), payload.len());
         let payload_crc = format::payload_crc(&tenant, producer.as_ref(), payload);
-        Ok(Self { tenant, batch, producer, frame_len, payload_crc, answer: Answer(Some(done)), _room: Room(None) })
+        Self { tenant, batch, producer, frame_len, payload_crc, answer: Answer(Some(done)), _room: Room(None) }
     }
 
     pub(super) fn finish(mut self, result: Result<Seq>) {
@@ -121,12 +117,10 @@ impl Queue {
     }
 
     pub(super) fn push(&self, append: Append) -> Result<()> {
-        let mut room = self.take_room(append.batch.as_bytes().len())?;
-        let mut pending = Pending::new(append).map_err(|(error, append)| {
-            drop(append);
-            error
-        })?;
-        std::mem::swap(&mut pending._room, &mut room);
+        append.producer.as_ref().map_or(Ok(()), ProducerBatch::check)?;
+        let room = self.take_room(append.batch.as_bytes().len())?;
+        let mut pending = Pending::new(append);
+        pending._room = room;
         self.sender.send(Message::Append(pending)).map_err(|message| {
             // The caller is told by this error, not by `done`.
             if let Message::Append(mut pending) = message.0 {

@@ -3,18 +3,20 @@
 //! Where `async` durability is chosen, the sync comes later and everything else stays. Nothing of
 //! a group whose fsync failed is published, and nothing is written after it.
 
-use super::files::{self, ActiveFile, ClosedFile, DAMAGED, Files, KeepNewest, NoFile};
+use super::files::{self, ActiveFile, Files, KeepNewest, NoFile};
 use super::format::{self, FileHeader, FrameHead};
-use super::meta::{self, META_NAME, Meta};
+use super::meta;
 use super::queue::Pending;
-use super::replay::{self, Content, Event, Plan, Planned};
-use super::types::{Append, Damage, Frame, Publish, ReplayReport, WalOptions};
+use super::recover;
+use super::replay;
+use super::types::{Append, Frame, Publish, ReplayReport, WalOptions};
 use crate::options::Durability;
+use crate::producers::ProducerBatch;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use timberlog_disk::{Env, Open};
-use timberlog_types::{Batch, Error, ErrorKind, Result, Seq};
+use timberlog_disk::Env;
+use timberlog_types::{Error, ErrorKind, Result, Seq};
 
 /// Payloads of at least this length are written as they are, shorter ones are gathered first: the
 /// copy is cheaper than the system call.
@@ -121,10 +123,10 @@ impl WalWriter {
         let meta = meta::read(disk, dir)?;
         let listing = files::list(disk, dir)?;
         let plan = replay::plan(disk, dir, &listing, Some(database_id), flushed_seq)?;
-        renew_meta(env, &options, database_id, meta, &mut report)?;
-        make_durable(env, &options, &plan)?;
+        recover::renew_meta(env, &options, database_id, meta, &mut report)?;
+        recover::make_durable(env, &options, &plan)?;
         let mut commit_time = plan.commit_time;
-        let closed = deliver(env, &options, &plan, flushed_seq, &mut report, progress, &mut |frame| {
+        let closed = recover::deliver(env, &options, &plan, flushed_seq, &mut report, progress, &mut |frame| {
             commit_time = commit_time.max(frame.commit_time);
             on_frame(frame)
         })?;
@@ -164,9 +166,9 @@ impl WalWriter {
     pub fn commit_group(&mut self, appends: Vec<Append>) {
         let mut group = Vec::with_capacity(appends.len());
         for append in appends {
-            match Pending::new(append) {
-                Ok(pending) => group.push(pending),
-                Err((error, append)) => (append.done)(Err(error)),
+            match append.producer.as_ref().map_or(Ok(()), ProducerBatch::check) {
+                Ok(()) => group.push(Pending::new(append)),
+                Err(error) => (append.done)(Err(error)),
             }
         }
         self.commit(group);
@@ -385,129 +387,4 @@ fn parse_id(id: &str) -> Result<[u8; 16]> {
     number
         .map(u128::to_be_bytes)
         .ok_or_else(|| Error::invalid(format!("database id `{id}`, expected 32 hexadecimal digits")))
-}
-
-/// Checks `wal.meta`, and writes it where it is missing or damaged. Nothing depends on it: a full
-/// disk must not keep a database from opening.
-fn renew_meta(
-    env: &Env,
-    options: &WalOptions,
-    database_id: [u8; 16],
-    meta: meta::Read,
-    report: &mut ReplayReport,
-) -> Result<()> {
-    match meta {
-        meta::Read::Whole(meta) if meta.database_id == database_id => return Ok(()),
-        meta::Read::Whole(_) => {
-            return Err(Error::invalid(format!("the WAL in `{}` is of another database", options.dir.display())));
-        }
-        meta::Read::Missing => {}
-        meta::Read::Damaged => report.damages.push(Damage {
-            file: META_NAME.to_owned(),
-            offset: 0,
-            lost: None,
-            what: "checksum mismatch; it was written anew".to_owned(),
-        }),
-    }
-    if let Err(error) = (Meta { database_id, archived_seq: 0 }).write(&*env.disk, &options.dir) {
-        tracing::warn!(%error, "`{META_NAME}` was not written");
-    }
-    Ok(())
-}
-
-/// Makes sure that what replay is about to deliver is on disk. Pages that an earlier process wrote
-/// and failed to sync count as clean: only writing them again makes an fsync reach them.
-fn make_durable(env: &Env, options: &WalOptions, plan: &Plan) -> Result<()> {
-    let (Some(range), Some(newest)) = (plan.unproven.clone(), plan.files.last()) else { return Ok(()) };
-    let doing = |error: &std::io::Error| Error::io(format_args!("make WAL file `{}` durable", newest.name), error);
-    let file = env.disk.open(&options.dir.join(&newest.name), Open::Write).map_err(|error| doing(&error))?;
-    let mut bytes = vec![0; usize::try_from((range.end - range.start).min(1 << 20)).unwrap_or(1 << 20)];
-    let mut at = range.start;
-    while at < range.end {
-        let len = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(bytes.len());
-        let chunk = &mut bytes[..len];
-        file.read_exact_at(chunk, at).map_err(|error| doing(&error))?;
-        file.write_all_at(chunk, at).map_err(|error| doing(&error))?;
-        at += len as u64;
-    }
-    file.sync_data().map_err(|error| doing(&error))
-}
-
-/// Gives every frame behind `flushed_seq` to `on_frame`; returns the files.
-fn deliver(
-    env: &Env,
-    options: &WalOptions,
-    plan: &Plan,
-    flushed_seq: Seq,
-    report: &mut ReplayReport,
-    progress: &dyn Fn(u64, u64),
-    on_frame: &mut dyn FnMut(Frame) -> Result<()>,
-) -> Result<Vec<ClosedFile>> {
-    let is_needed = |file: &Planned| file.end_seq > flushed_seq.saturating_add(1) || file.header.is_none();
-    let total = plan.files.iter().filter(|file| is_needed(file)).map(|file| file.len).sum();
-    let mut done = 0;
-    progress(0, total);
-    report.damages.extend(replay::missing_before(&plan.files, flushed_seq));
-    let mut closed = Vec::with_capacity(plan.files.len());
-    for (index, file) in plan.files.iter().enumerate() {
-        let damages_before = report.damages.len();
-        if is_needed(file) {
-            report.files += 1;
-            replay::read(&*env.disk, &options.dir, file, flushed_seq, &mut |event| match event {
-                Event::Damage(damage) => {
-                    tracing::error!(%damage, "the WAL is damaged");
-                    report.damages.push(damage);
-                    Ok(())
-                }
-                Event::Frame(content) if content.located.head.seq <= flushed_seq => Ok(()),
-                Event::Frame(content) => {
-                    let located = content.located;
-                    progress(done + located.offset, total);
-                    match decode(content) {
-                        Ok(frame) => {
-                            report.frames += 1;
-                            report.rows += frame.batch.rows() as u64;
-                            report.bytes += located.head.frame_len();
-                            on_frame(frame)
-                        }
-                        Err(what) => {
-                            let seq = located.head.seq;
-                            report.damages.push(file.damage(located.offset, Some((seq, seq)), what));
-                            Ok(())
-                        }
-                    }
-                }
-            })?;
-            done += file.len;
-            progress(done, total);
-        }
-        let is_damaged = report.damages.len() > damages_before;
-        let is_newest = index + 1 == plan.files.len();
-        if file.header.is_none() && is_newest {
-            // The next file may get the same name.
-            let path = options.dir.join(&file.name);
-            let aside = options.dir.join(format!("{}{DAMAGED}", file.name));
-            let renamed = env.disk.rename(&path, &aside).and_then(|()| env.disk.sync_dir(&options.dir));
-            renamed.map_err(|error| Error::io(format_args!("set WAL file `{}` aside", file.name), &error))?;
-            continue;
-        }
-        closed.push(ClosedFile {
-            name: file.name.clone(),
-            first_seq: file.first_seq,
-            last_seq: file.end_seq - 1,
-            len: file.len,
-            is_damaged,
-        });
-    }
-    Ok(closed)
-}
-
-pub(super) fn decode(content: Content<'_>) -> Result<Frame, String> {
-    let Content { located, tenant, producer, payload } = content;
-    let batch = Batch::decode(Box::from(payload)).map_err(|error| error.to_string())?;
-    if batch.rows() != located.head.rows as usize {
-        return Err(format!("batch has {} records, its frame says {}", batch.rows(), located.head.rows));
-    }
-    let batch = Arc::new(batch);
-    Ok(Frame { seq: located.head.seq, commit_time: located.head.commit_time, tenant, producer, batch })
 }

@@ -17,7 +17,7 @@ struct Truth {
 /// Appends groups, flushes and truncates, until the disk fails or all is done.
 fn work(opened: &Opened, truth: &mut Truth, round: usize) {
     for step in 0..6 {
-        let long = "x".repeat(if step == 3 { 9000 } else { 900 });
+        let long = "x".repeat(if step == 1 { 9000 } else { 900 });
         let texts: Vec<String> = (0..=step % 3).map(|index| format!("{round}-{step}-{index}-{long}")).collect();
         opened.log.take();
         for text in &texts {
