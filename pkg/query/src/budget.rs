@@ -8,12 +8,14 @@ use crate::request::QueryLimits;
 use crate::statistics::Statistics;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Limits, counters, and what could not be read.
 pub(crate) struct Budget {
     limits: QueryLimits,
     start: Instant,
+    /// Time in which the caller had other things to do, in ns.
+    idle: AtomicU64,
     memory: AtomicU64,
     exceeded: AtomicBool,
     pub bytes_read: AtomicU64,
@@ -35,6 +37,7 @@ impl Budget {
         Self {
             limits,
             start: Instant::now(),
+            idle: AtomicU64::new(0),
             memory: AtomicU64::new(0),
             exceeded: AtomicBool::new(false),
             bytes_read: AtomicU64::new(0),
@@ -51,7 +54,7 @@ impl Budget {
 
     /// Ends the query if it has used up its time or bytes.
     pub fn check(&self) -> Result<(), QueryError> {
-        if self.start.elapsed() > self.limits.time {
+        if self.spent() > self.limits.time {
             return Err(self.ended(QueryError::Time { limit: self.limits.time }));
         }
         if self.bytes_read.load(Relaxed) > self.limits.bytes {
@@ -107,13 +110,26 @@ impl Budget {
             rows_scanned: self.rows_scanned.load(Relaxed),
             rows_matched: self.rows_matched.load(Relaxed),
             bytes_read: self.bytes_read.load(Relaxed),
-            elapsed_ns: u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            elapsed_ns: nanoseconds(self.spent()),
             ..plan.clone()
         }
+    }
+
+    /// Does not count the time since then: the caller was busy with what it was given.
+    pub fn was_idle_since(&self, then: Instant) {
+        self.idle.fetch_add(nanoseconds(then.elapsed()), Relaxed);
+    }
+
+    fn spent(&self) -> Duration {
+        self.start.elapsed().saturating_sub(Duration::from_nanos(self.idle.load(Relaxed)))
     }
 
     fn ended(&self, error: QueryError) -> QueryError {
         self.exceeded.store(true, Relaxed);
         error
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

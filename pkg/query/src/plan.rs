@@ -134,7 +134,8 @@ impl Plan {
     }
 
     fn add_batches(&mut self, snapshot: &Snapshot) {
-        for batch in snapshot.batches.iter().filter(|batch| self.range.overlaps(batch.range)) {
+        let is_in = |range: TimeRange| !self.range.is_empty() && self.range.overlaps(range);
+        for batch in snapshot.batches.iter().filter(|batch| is_in(batch.range)) {
             self.units.push(Unit {
                 place: Place::Batch(Arc::clone(batch)),
                 range: batch.range,
@@ -223,7 +224,7 @@ impl Plan {
 
 /// Why a segment cannot hold a record of the answer, by its manifest entry.
 fn judge_entry(filter: &Compiled, range: TimeRange, entry: &SegmentEntry) -> Option<&'static str> {
-    if !range.overlaps(entry.range) {
+    if range.is_empty() || !range.overlaps(entry.range) {
         return Some("time: no record in the range");
     }
     let mut decided_by = "filter: no record can match";

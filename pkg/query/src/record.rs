@@ -113,7 +113,8 @@ fn block_records(
     block: &BlockMeta,
     wanted: &[Wanted],
 ) -> timberlog_types::Result<Vec<(usize, Record)>> {
-    let (directory, source, number) = (open.directory(), open.source(&plan.budget), block.number);
+    let (directory, source, number) =
+        (open.directory(), open.source_of_part(&plan.budget, wanted.len(), block.rows as usize), block.number);
     let column = source.column(number, ColumnKey::Stream)?;
     let Column::Streams(runs) = &*column else { return Err(mixed_up(number, ColumnKey::Stream)) };
     let column = source.column(number, ColumnKey::Level)?;

@@ -13,6 +13,7 @@ use crate::statistics::Statistics;
 pub(crate) use key::{Key, range_left};
 use select::Selection;
 use std::collections::VecDeque;
+use std::time::Instant;
 use timberlog_storage::Snapshot;
 use timberlog_types::Result;
 
@@ -93,6 +94,8 @@ pub struct Export {
     keys: VecDeque<Key>,
     /// How many records to give next.
     step: usize,
+    /// When the caller was given something: its own time does not count.
+    pub(crate) given: Instant,
 }
 
 enum State {
@@ -127,6 +130,7 @@ impl Export {
     fn advance(&mut self) -> Result<Option<Vec<Record>>, QueryError> {
         let State::Planned(running) = &mut self.state else { return Ok(None) };
         let (plan, selection) = &mut **running;
+        plan.budget.was_idle_since(self.given);
         loop {
             if self.keys.is_empty() {
                 self.keys = selection.next_keys(plan, KEYS_AT_ONCE)?.into();
@@ -158,7 +162,9 @@ impl Iterator for Export {
             let State::Failed(error) = std::mem::replace(&mut self.state, done) else { return None };
             return Some(Err(error.into()));
         }
-        match self.advance() {
+        let advanced = self.advance();
+        self.given = Instant::now();
+        match advanced {
             Ok(Some(records)) => Some(Ok(records)),
             Ok(None) => {
                 self.finish();
@@ -179,5 +185,5 @@ pub fn export(snapshot: Snapshot, query: Query) -> Export {
         Ok(running) => State::Planned(Box::new(running)),
         Err(error) => State::Failed(error),
     };
-    Export { state, query, keys: VecDeque::new(), step: 64 }
+    Export { state, query, keys: VecDeque::new(), step: 64, given: Instant::now() }
 }

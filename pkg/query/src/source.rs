@@ -108,7 +108,13 @@ impl OpenSegment {
 
     /// The source of columns, counted against a budget.
     pub fn source<'a>(&'a self, budget: &'a Budget) -> Columns<'a> {
-        Columns { segment: self, budget }
+        Columns { segment: self, budget, part: 1, whole: 1 }
+    }
+
+    /// The source of columns for some of a block's rows: who comes back to a block for other rows
+    /// does not count it whole each time.
+    pub fn source_of_part<'a>(&'a self, budget: &'a Budget, part: usize, whole: usize) -> Columns<'a> {
+        Columns { segment: self, budget, part: part as u64, whole: whole.max(1) as u64 }
     }
 }
 
@@ -116,13 +122,17 @@ impl OpenSegment {
 pub(crate) struct Columns<'a> {
     segment: &'a OpenSegment,
     budget: &'a Budget,
+    /// How much of a column's bytes is counted: `part / whole`.
+    part: u64,
+    whole: u64,
 }
 
 impl ColumnSource for Columns<'_> {
     fn column(&self, block: u32, key: ColumnKey) -> Result<Arc<Column>> {
         let column = self.segment.segment.column(&self.segment.files, block, key)?;
         self.segment.is_read.store(true, Relaxed);
-        self.budget.bytes_read.fetch_add(column.memory_bytes() as u64, Relaxed);
+        let bytes = (column.memory_bytes() as u64).saturating_mul(self.part) / self.whole;
+        self.budget.bytes_read.fetch_add(bytes, Relaxed);
         self.budget.check()?;
         Ok(column)
     }
