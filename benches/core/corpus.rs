@@ -31,7 +31,9 @@ impl Corpus {
                 let records = std::env::var("TIMBERLOG_BENCH_RECORDS").ok().and_then(|text| text.parse().ok());
                 let mut text = Vec::new();
                 let start = timberlog_types::time::parse(b"2026-01-01T00:00:00Z").expect("a time");
-                timberlog_ingest::demo::reference(1, start, records.unwrap_or(1_000_000), &mut text);
+                let records = records.unwrap_or(1_000_000);
+                let step = timberlog_types::time::DAY_NS / records.max(1) as i64;
+                timberlog_ingest::demo::Traffic::new(1).records(records, start, step, &mut text);
                 let path = folder.join("corpus.jsonl");
                 std::fs::write(&path, &text).expect("room for the corpus");
                 (path, text)

@@ -6,7 +6,7 @@
 //! checked and documented in one place.
 
 use anyhow::{Context, Result, anyhow};
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;

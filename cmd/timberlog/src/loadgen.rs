@@ -186,7 +186,7 @@ fn text(arguments: &Arguments) -> Result<Vec<u8>> {
 fn made_up(seed: u64, records: usize) -> Result<Vec<u8>> {
     let now_ns = timberlog_disk::Env::real().clock.now_ns();
     let mut text = Vec::with_capacity(records * 300);
-    timberlog_ingest::demo::reference(seed, now_ns, records, &mut text);
+    timberlog_ingest::demo::Traffic::new(seed).records(records, now_ns, 1_000_000, &mut text);
     Ok(text)
 }
 

@@ -186,7 +186,7 @@ fn groups(arguments: &Arguments, answer: &Value) -> Result<()> {
         Output::Jsonl => data.iter().for_each(|group| println!("{group}")),
         Output::Table => {
             let mut table = comfy_table::Table::new();
-            table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+            table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
             let time = arguments.step.map(|_| "time".to_owned());
             table.set_header(time.into_iter().chain(arguments.by.iter().cloned()).chain(["count".to_owned()]));
             for group in data {

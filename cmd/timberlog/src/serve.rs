@@ -155,7 +155,7 @@ impl Arguments {
             grpc_addr: self.grpc_addr,
             stream_labels: self.stream_labels.iter().filter(|name| !name.is_empty()).cloned().collect(),
             ingest: timberlog_ingest::Limits {
-                max_future: *self.max_future,
+                max_future_ns: i64::try_from(self.max_future.as_nanos()).unwrap_or(i64::MAX),
                 record_bytes_max: bytes(self.record_bytes_max),
                 fields_max: self.fields_max,
                 ..defaults.ingest

@@ -28,7 +28,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         Output::Jsonl => println!("{stats}"),
         Output::Table => {
             let mut table = comfy_table::Table::new();
-            table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+            table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
             for (name, value) in stats.as_object().into_iter().flatten() {
                 let text = match value {
                     Value::String(text) => text.clone(),

@@ -64,6 +64,8 @@ impl<'a> SegmentBuild<'a> {
 
     /// Writes index and footer, and makes both files durable.
     pub(crate) fn finish(mut self, seqs: (Seq, Seq)) -> Result<SegmentEntry> {
+        // The index names the places of the token filters.
+        self.writer.write_filters()?;
         let directory = self.writer.directory();
         let built = if directory.raw_bytes() >= INDEX_RAW_BYTES_MIN || !self.indexes.is_empty() {
             Some(timberlog_index::build(directory, &mut self.indexes)?)

@@ -34,7 +34,8 @@ pub struct Segment {
 impl Opened {
     /// Bytes of memory held, about.
     pub fn memory_bytes(&self) -> usize {
-        self.reader.memory_bytes() + 4096
+        let index = self.index.as_ref().and_then(|index| index.as_ref().ok());
+        self.reader.memory_bytes() + index.map_or(0, SegmentIndex::memory_bytes) + 1024
     }
 }
 
