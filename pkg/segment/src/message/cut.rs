@@ -6,6 +6,7 @@
 //! are found by counting bits.
 
 use super::tokens::{SHORT_NUMBER, word_hash};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// The most bytes of a message that is cut; longer ones are stored as they are.
 pub(super) const ROW_BYTES_MAX: usize = 32 << 10;
@@ -17,31 +18,76 @@ pub(super) const VARIABLE_BYTES_MAX: usize = 255;
 pub(super) const DIGITS_MAX: usize = 19;
 /// Bytes in front of the first and behind the last message, so that 16 can be read at any place.
 const MARGIN: usize = 64;
+/// Bytes that are copied at a time.
+pub(super) const COPY: usize = 32;
 /// Hashes of tokens that were seen lately, to give each fewer times.
-const RECENT: usize = 4096;
+const RECENT: usize = 1024;
 
 /// A variable of a message.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Variable {
     /// The number, if these are digits.
     pub(super) value: u64,
-    /// Where it stands in the arena.
-    pub(super) at: u32,
-    /// Its length.
-    pub(super) len: u8,
+    pub(super) place: Place,
+}
+
+/// Where in the arena a variable stands and what it is made of: 32 bits of the former, 8 of its
+/// length, 2 flags.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place(u64);
+
+impl Place {
+    const NUMBER: u64 = 1 << 40;
+    const CANONICAL: u64 = 1 << 41;
+    /// What all places are part of: the start of [`Place::common`].
+    pub(super) const ALL: Self = Self(u64::MAX);
+
+    #[inline]
+    fn new(at: usize, len: usize, flags: u64) -> Self {
+        // Both were held against their limits by the caller.
+        Self(u64::from(at as u32) | u64::from(len as u8) << 32 | flags)
+    }
+
+    #[inline]
+    pub(super) fn at(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    #[inline]
+    pub(super) fn len(self) -> u8 {
+        (self.0 >> 32) as u8
+    }
+
+    /// The flags that both have.
+    #[inline]
+    pub(super) fn common(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether it is at most [`DIGITS_MAX`] digits and nothing else.
-    pub(super) is_number: bool,
+    pub(super) fn is_number(self) -> bool {
+        self.0 & Self::NUMBER != 0
+    }
+
     /// Whether it is a number without zeros in front.
-    pub(super) is_canonical: bool,
+    pub(super) fn is_canonical(self) -> bool {
+        self.0 & Self::CANONICAL != 0
+    }
+}
+
+/// Which of 64 bytes are digits, belong to words, are letters beyond `f`.
+#[derive(Clone, Copy, Default)]
+struct Masks {
+    digits: u64,
+    words: u64,
+    beyond: u64,
 }
 
 /// The messages of a block, one behind the other, and the classes of their bytes.
 #[derive(Default)]
 pub(super) struct Arena {
     bytes: Vec<u8>,
-    digits: Vec<u64>,
-    words: Vec<u64>,
-    beyond: Vec<u64>,
+    masks: Vec<Masks>,
     /// Where each message begins; one more for the end of the last.
     starts: Vec<usize>,
 }
@@ -58,28 +104,17 @@ impl Arena {
             self.starts.push(self.bytes.len());
         }
         self.bytes.resize((self.bytes.len() + MARGIN).next_multiple_of(64), 0);
-        self.digits.clear();
-        self.words.clear();
-        self.beyond.clear();
-        for chunk in self.bytes.as_chunks::<64>().0 {
-            let [digits, words, beyond] = classify(chunk);
-            self.digits.push(digits);
-            self.words.push(words);
-            self.beyond.push(beyond);
-        }
-        self.words.push(0);
-        self.digits.push(0);
-        self.beyond.push(0);
+        self.masks.clear();
+        self.masks.extend(self.bytes.as_chunks::<64>().0.iter().map(classify));
+        self.masks.push(Masks::default());
     }
 
     /// Gives memory back that an unusually large block has taken.
     pub(super) fn shrink(&mut self, bytes_max: usize) {
         self.bytes.clear();
         self.bytes.shrink_to(bytes_max);
-        for masks in [&mut self.digits, &mut self.words, &mut self.beyond] {
-            masks.clear();
-            masks.shrink_to(bytes_max / 64);
-        }
+        self.masks.clear();
+        self.masks.shrink_to(bytes_max / 64);
         self.starts.clear();
         self.starts.shrink_to(bytes_max / 64);
     }
@@ -92,28 +127,39 @@ impl Arena {
         &self.bytes
     }
 
+    /// The length of all messages together.
+    pub(super) fn text_len(&self) -> usize {
+        self.starts.last().map_or(0, |end| end - MARGIN - self.rows())
+    }
+
     pub(super) fn row(&self, row: usize) -> &[u8] {
         &self.bytes[self.starts[row]..self.starts[row + 1] - 1]
     }
 
-    /// 64 bits of a mask from any place on.
+    /// 64 bits of the masks from any place on.
     #[inline]
-    fn window(masks: &[u64], at: usize) -> u64 {
+    fn window(&self, at: usize) -> Masks {
         let (index, shift) = (at / 64, at % 64);
-        masks[index] >> shift | (masks[index + 1] << 1) << (63 - shift)
+        let [low, high] = &self.masks[index..index + 2] else { return Masks::default() };
+        let join = |low: u64, high: u64| low >> shift | (high << 1) << (63 - shift);
+        Masks {
+            digits: join(low.digits, high.digits),
+            words: join(low.words, high.words),
+            beyond: join(low.beyond, high.beyond),
+        }
     }
 
     /// The first digit at or behind `at`, or `end` if none is before it.
     #[inline]
     fn next_digit(&self, at: usize, end: usize) -> usize {
         let mut index = at / 64;
-        let mut mask = self.digits[index] >> (at % 64) << (at % 64);
+        let mut mask = self.masks[index].digits >> (at % 64) << (at % 64);
         while mask == 0 {
             index += 1;
             if index * 64 >= end {
                 return end;
             }
-            mask = self.digits[index];
+            mask = self.masks[index].digits;
         }
         (index * 64 + mask.trailing_zeros() as usize).min(end)
     }
@@ -123,12 +169,17 @@ impl Arena {
 pub(super) struct Cutter {
     /// The template of the last message, and more bytes behind it.
     key: Vec<u8>,
-    recent: Vec<u64>,
+    variables: Box<[Variable; VARIABLES_MAX]>,
+    recent: Box<[u64; RECENT]>,
 }
 
 impl Cutter {
     pub(super) fn new() -> Self {
-        Self { key: vec![0; ROW_BYTES_MAX + VARIABLES_MAX + 2 * MARGIN], recent: vec![0; RECENT] }
+        Self {
+            key: vec![0; ROW_BYTES_MAX + VARIABLES_MAX + 2 * MARGIN],
+            variables: Box::new([Variable::default(); VARIABLES_MAX]),
+            recent: Box::new([0; RECENT]),
+        }
     }
 
     /// Forgets which tokens were given: a new block begins.
@@ -136,63 +187,73 @@ impl Cutter {
         self.recent.fill(0);
     }
 
-    /// Cuts a message: its template, with its variables appended to `variables`. `None` if it is
-    /// one that is not cut. Its tokens are given in either case.
-    pub(super) fn cut(
-        &mut self,
-        arena: &Arena,
-        row: usize,
-        variables: &mut Vec<Variable>,
-        tokens: &mut Vec<u64>,
-    ) -> Option<&[u8]> {
+    /// Cuts a message: its template and its variables. `None` if it is one that
+    /// is not cut. Its tokens are given in either case.
+    pub(super) fn cut(&mut self, arena: &Arena, row: usize, tokens: &mut Vec<u64>) -> Option<(&[u8], &[Variable])> {
         let (start, end) = (arena.starts[row], arena.starts[row + 1] - 1);
         if end - start > ROW_BYTES_MAX || u32::try_from(end).is_err() {
             super::token_hashes(arena.row(row), &mut |hash| tokens.push(hash));
             return None;
         }
-        let first = variables.len();
+        let variables = &mut self.variables;
+        let mut count = 0;
         let mut is_cut = memchr::memchr(0, &arena.bytes[start..end]).is_none();
         let (mut copied, mut key_len) = (start, 0);
         let mut at = arena.next_digit(start, end);
         while at < end {
-            let word = find_word(arena, at, start, end);
-            let variable = word.variable;
-            if variable.1 - variable.0 > VARIABLE_BYTES_MAX || variables.len() - first == VARIABLES_MAX {
-                is_cut = false;
+            // The byte in front of the digit is in the window, too.
+            let window = arena.window(at - 1);
+            let (digits, words) = (window.digits >> 1, window.words >> 1);
+            let len = words.trailing_ones() as usize;
+            let is_plain_number = window.words & 1 == 0 && len == digits.trailing_ones() as usize && len <= DIGITS_MAX;
+            let (word, variable);
+            if is_plain_number {
+                word = (at, at + len);
+                variable = measure_number(&arena.bytes, at, at + len);
+                if len > SHORT_NUMBER {
+                    token(&mut self.recent, xxh3_64(&arena.bytes[at..at + len]), tokens);
+                }
             } else {
-                key_len = copy_static(&mut self.key, key_len, &arena.bytes, copied, variable.0);
+                let found = find_word(arena, at, start, end);
+                word = (found.start, found.end);
+                variable = found.variable(&arena.bytes);
+                if let Some(hash) = word_hash(&arena.bytes[word.0..word.1]) {
+                    token(&mut self.recent, hash, tokens);
+                }
+            }
+            let (variable_at, variable_len) = (variable.place.at(), usize::from(variable.place.len()));
+            if let Some(next) = variables.get_mut(count).filter(|_| variable_len > 0) {
+                *next = variable;
+                count += 1;
+                key_len = copy(&mut self.key, key_len, &arena.bytes, copied, variable_at);
                 self.key[key_len] = 0;
                 key_len += 1;
-                variables.push(measure(arena, variable, word.is_number));
+                copied = variable_at + variable_len;
+            } else {
+                is_cut = false;
             }
-            if word.end - word.start > SHORT_NUMBER
-                || word.end - word.start > variable.1 - variable.0
-                || !word.is_number
-            {
-                self.token(&arena.bytes[word.start..word.end], tokens);
-            }
-            copied = variable.1;
-            at = arena.next_digit(word.end, end);
+            let rest = digits.checked_shr((word.1 - at) as u32).unwrap_or_default();
+            at = if rest != 0 { word.1 + rest.trailing_zeros() as usize } else { arena.next_digit(word.1, end) };
         }
         if !is_cut {
-            variables.truncate(first);
             return None;
         }
-        key_len = copy_static(&mut self.key, key_len, &arena.bytes, copied, end);
-        Some(&self.key[..key_len])
-    }
-
-    #[inline]
-    fn token(&mut self, word: &[u8], tokens: &mut Vec<u64>) {
-        let Some(hash) = word_hash(word) else { return };
-        let recent = &mut self.recent[hash as usize % RECENT];
-        if *recent != hash {
-            *recent = hash;
-            tokens.push(hash);
-        }
+        key_len = copy(&mut self.key, key_len, &arena.bytes, copied, end);
+        Some((&self.key[..key_len], &self.variables[..count]))
     }
 }
 
+/// Gives a token, unless it was given lately.
+#[inline]
+fn token(recent: &mut [u64; RECENT], hash: u64, tokens: &mut Vec<u64>) {
+    let recent = &mut recent[hash as usize % RECENT];
+    if *recent != hash {
+        *recent = hash;
+        tokens.push(hash);
+    }
+}
+
+/// A word with a digit, and which part of it is the variable.
 struct Word {
     start: usize,
     end: usize,
@@ -200,29 +261,35 @@ struct Word {
     is_number: bool,
 }
 
-/// The word around the digit at `at`, which is its first.
-#[inline]
-fn find_word(arena: &Arena, at: usize, row_start: usize, row_end: usize) -> Word {
-    let digits = Arena::window(&arena.digits, at);
-    let words = Arena::window(&arena.words, at);
-    // MARGIN bytes are in front of the first message.
-    let before = Arena::window(&arena.words, at - 64).leading_ones() as usize;
-    let digits_len = digits.trailing_ones() as usize;
-    let len = words.trailing_ones() as usize;
-    if before == 0 && len == digits_len && len < 64 {
-        return Word { start: at, end: at + len, variable: (at, at + len), is_number: len <= DIGITS_MAX };
+impl Word {
+    /// The variable; of length 0 if it is too long for one.
+    #[inline(never)]
+    fn variable(&self, bytes: &[u8]) -> Variable {
+        let (start, end) = self.variable;
+        if self.is_number {
+            return measure_number(bytes, start, end);
+        }
+        let len = if end - start > VARIABLE_BYTES_MAX { 0 } else { end - start };
+        Variable { value: 0, place: Place::new(start, len, 0) }
     }
+}
+
+/// The word around the digit at `at`, which is its first.
+fn find_word(arena: &Arena, at: usize, row_start: usize, row_end: usize) -> Word {
+    let Masks { digits, words, .. } = arena.window(at);
+    // MARGIN bytes are in front of the first message.
+    let before = arena.window(at - 64).words.leading_ones() as usize;
+    let len = words.trailing_ones() as usize;
     if before + len >= 64 {
         return find_long_word(arena, at, row_start, row_end);
     }
+    let digits_len = digits.trailing_ones() as usize;
     let (start, end) = (at - before, at + len);
-    let beyond = Arena::window(&arena.beyond, start) & ((1 << (before + len)) - 1);
-    let contiguous = (digits & ((1 << len) - 1)) >> digits_len == 0;
-    if beyond != 0 && contiguous {
-        Word { start, end, variable: (at, at + digits_len), is_number: digits_len <= DIGITS_MAX }
-    } else {
-        Word { start, end, variable: (start, end), is_number: false }
-    }
+    let beyond = arena.window(start).beyond & ((1 << (before + len)) - 1);
+    let is_contiguous = (digits & ((1 << len) - 1)) >> digits_len == 0;
+    let only_digits = is_contiguous && (beyond != 0 || before + len == digits_len);
+    let variable = if only_digits { (at, at + digits_len) } else { (start, end) };
+    Word { start, end, variable, is_number: only_digits && digits_len <= DIGITS_MAX }
 }
 
 /// The same for a word that masks of 64 bits do not hold.
@@ -239,25 +306,16 @@ fn find_long_word(arena: &Arena, at: usize, row_start: usize, row_end: usize) ->
     Word { start, end, variable, is_number }
 }
 
-#[inline]
-fn measure(arena: &Arena, (start, end): (usize, usize), is_number: bool) -> Variable {
-    let mut variable = Variable {
-        value: 0,
-        // Both were held against their limits by the caller.
-        at: start as u32,
-        len: (end - start) as u8,
-        is_number,
-        is_canonical: false,
-    };
-    if is_number {
-        variable.value = parse(&arena.bytes, start, end);
-        variable.is_canonical = end - start == 1 || arena.bytes[start] != b'0';
-    }
-    variable
+/// The variable that at most [`DIGITS_MAX`] digits are.
+#[inline(always)]
+fn measure_number(bytes: &[u8], start: usize, end: usize) -> Variable {
+    let is_canonical = end - start == 1 || bytes[start] != b'0';
+    let flags = Place::NUMBER | if is_canonical { Place::CANONICAL } else { 0 };
+    Variable { value: parse(bytes, start, end), place: Place::new(start, end - start, flags) }
 }
 
 /// The number that at most [`DIGITS_MAX`] digits say.
-#[inline]
+#[inline(always)]
 fn parse(bytes: &[u8], start: usize, end: usize) -> u64 {
     let len = end - start;
     if len <= 8 {
@@ -288,27 +346,26 @@ fn parse_8(bytes: u64, len: usize) -> u64 {
     low.wrapping_add(high) >> 32
 }
 
-/// Copies static bytes behind the key, 16 at a time; returns the key's new length. Both buffers
-/// have that many bytes to spare.
+/// Copies bytes behind the first `len` of `to`, 32 at a time; returns the new length. Both
+/// buffers must have that many bytes to spare.
 #[inline]
-fn copy_static(key: &mut [u8], key_len: usize, bytes: &[u8], start: usize, end: usize) -> usize {
-    let (mut from, mut to) = (start, key_len);
-    while from < end {
-        key[to..to + 16].copy_from_slice(&bytes[from..from + 16]);
-        from += 16;
-        to += 16;
+pub(super) fn copy(to: &mut [u8], len: usize, bytes: &[u8], start: usize, end: usize) -> usize {
+    let mut done = 0;
+    while start + done < end {
+        let (from, at) = (start + done, len + done);
+        to[at..at + COPY].copy_from_slice(&bytes[from..from + COPY]);
+        done += COPY;
     }
-    key_len + (end - start)
+    len + (end - start)
 }
 
-/// Which of 64 bytes are digits, belong to words, are letters beyond `f`.
 #[inline]
-fn classify(bytes: &[u8; 64]) -> [u64; 3] {
-    [
-        gather(bytes, |byte| byte.wrapping_sub(b'0') < 10),
-        gather(bytes, |byte| (byte | 0x20).wrapping_sub(b'a') < 26 || byte.wrapping_sub(b'0') < 10),
-        gather(bytes, |byte| (byte | 0x20).wrapping_sub(b'g') < 20),
-    ]
+fn classify(bytes: &[u8; 64]) -> Masks {
+    Masks {
+        digits: gather(bytes, |byte| byte.wrapping_sub(b'0') < 10),
+        words: gather(bytes, |byte| (byte | 0x20).wrapping_sub(b'a') < 26 || byte.wrapping_sub(b'0') < 10),
+        beyond: gather(bytes, |byte| (byte | 0x20).wrapping_sub(b'g') < 20),
+    }
 }
 
 /// One bit for each byte. The compiler makes vector instructions of the first loop; the second
@@ -339,7 +396,8 @@ mod tests {
             for (index, byte) in bytes.iter().enumerate() {
                 let is_beyond = byte.is_ascii_alphabetic() && !byte.is_ascii_hexdigit();
                 let expected = [byte.is_ascii_digit(), byte.is_ascii_alphanumeric(), is_beyond];
-                assert_eq!(masks.map(|mask| mask >> index & 1 == 1), expected, "{byte}");
+                let found = [masks.digits, masks.words, masks.beyond].map(|mask| mask >> index & 1 == 1);
+                assert_eq!(found, expected, "{byte}");
             }
         }
     }
@@ -347,19 +405,18 @@ mod tests {
     fn cut(text: &str) -> Option<(String, Vec<String>)> {
         let mut arena = Arena::default();
         arena.fill([b"9x".as_slice(), text.as_bytes(), b"7"].into_iter());
-        let mut variables = Vec::new();
         let mut cutter = Cutter::new();
-        let key = cutter.cut(&arena, 1, &mut variables, &mut Vec::new())?;
+        let mut tokens = Vec::new();
+        let (key, variables) = cutter.cut(&arena, 1, &mut tokens)?;
         let key = String::from_utf8(key.to_vec()).unwrap().replace('\0', "*");
-        let bytes = |at: usize, len: usize| String::from_utf8(arena.bytes()[at..at + len].to_vec()).unwrap();
-        for variable in &variables {
-            let text = bytes(variable.at as usize, variable.len.into());
-            assert_eq!(
-                text.parse().ok().filter(|_| text.len() <= DIGITS_MAX),
-                variable.is_number.then_some(variable.value)
-            );
-        }
-        Some((key, variables.iter().map(|variable| bytes(variable.at as usize, variable.len.into())).collect()))
+        let texts = variables.iter().map(|&Variable { value, place }| {
+            let text = String::from_utf8(arena.bytes()[place.at()..][..place.len().into()].to_vec()).unwrap();
+            let number: Option<u64> = text.parse().ok().filter(|_| text.len() <= DIGITS_MAX);
+            assert_eq!(number, place.is_number().then_some(value));
+            assert_eq!(place.is_canonical(), number.is_some_and(|number| number.to_string() == text));
+            text
+        });
+        Some((key, texts.collect()))
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Nothing is allocated per row: every buffer is kept from block to block, and given back only
 //! after a block far above the usual size.
 
-use super::cut::{Arena, Cutter, Variable};
+use super::cut::{Arena, COPY, Cutter, Place, Variable, copy};
 use super::slots::{SlotKind, bit_len};
 use super::streams::{self, StreamWriter, put_varint};
 use xxhash_rust::xxh3::xxh3_64;
@@ -13,9 +13,11 @@ pub(super) const TEMPLATES_MAX: usize = 4096;
 /// A template with fewer rows is not kept: its rows are rare.
 const ROWS_MIN: u32 = 8;
 /// Scratch beyond this is given back.
-const SCRATCH_MAX: usize = 16 << 20;
-const TABLE: usize = 4 * TEMPLATES_MAX;
+const SCRATCH_MAX: usize = if cfg!(test) { 1 << 20 } else { 16 << 20 };
+const TABLE: usize = 2 * TEMPLATES_MAX;
 const NONE: u32 = u32::MAX;
+/// So much of a block is compressed as it is, to learn whether templates pay.
+const SAMPLE: usize = 64 << 10;
 
 /// Encodes the messages of blocks, one block after the other; keeps its scratch memory.
 pub struct MessageEncoder {
@@ -23,13 +25,12 @@ pub struct MessageEncoder {
     cutter: Cutter,
     writer: StreamWriter,
     streams: [Vec<u8>; streams::COUNT],
-    variables: Vec<Variable>,
-    /// For each row its candidate and its first variable.
-    rows: Vec<(u32, u32)>,
+    /// Each row's candidate.
+    rows: Vec<u32>,
     candidates: Candidates,
-    grouped: Vec<u32>,
-    column: Vec<u64>,
-    slots: Vec<SlotStatistics>,
+    /// The variables of one template by slot: numbers, and places.
+    values: Vec<u64>,
+    places: Vec<Place>,
 }
 
 impl MessageEncoder {
@@ -40,12 +41,10 @@ impl MessageEncoder {
             cutter: Cutter::new(),
             writer: StreamWriter::new(zstd_level),
             streams: Default::default(),
-            variables: Vec::new(),
             rows: Vec::new(),
             candidates: Candidates::default(),
-            grouped: Vec::new(),
-            column: Vec::new(),
-            slots: Vec::new(),
+            values: Vec::new(),
+            places: Vec::new(),
         }
     }
 
@@ -57,36 +56,57 @@ impl MessageEncoder {
     {
         self.arena.fill(rows);
         self.cut(tokens);
-        self.candidates.choose(ROWS_MIN);
+        self.candidates.choose(self.arena.text_len());
         self.encode_templates();
+        let start = out.len();
         self.writer.write(&self.streams, out);
+        if self.seems_too_long(out.len() - start) {
+            self.candidates.keep_none();
+            self.encode_templates();
+            let templated = out.len();
+            self.writer.write(&self.streams, out);
+            if out.len() - templated < templated - start {
+                out.drain(start..templated);
+            } else {
+                out.truncate(templated);
+            }
+        }
         self.shrink();
+    }
+
+    /// Whether the text itself, judged by a sample, would compress to less than `len`. What counts
+    /// is what the sample's second half adds: its first half pays for lines that are new.
+    fn seems_too_long(&mut self, len: usize) -> bool {
+        let text = self.arena.bytes();
+        if self.candidates.kept.is_empty() || text.is_empty() {
+            return false;
+        }
+        let start = text.len().saturating_sub(SAMPLE) / 2;
+        let sample = &text[start..text.len().min(start + SAMPLE)];
+        let (half, rest) = sample.split_at(sample.len() / 2);
+        let added = self.writer.compressed_len(sample).saturating_sub(self.writer.compressed_len(half));
+        added.saturating_mul(text.len()) / rest.len() < len
     }
 
     fn cut(&mut self, tokens: &mut Vec<u64>) {
         self.cutter.reset();
-        self.variables.clear();
         self.rows.clear();
         self.candidates.clear();
         for row in 0..self.arena.rows() {
-            let first = self.variables.len();
-            let key = self.cutter.cut(&self.arena, row, &mut self.variables, tokens);
-            let slots = self.variables.len() - first;
-            let candidate = key.and_then(|key| self.candidates.add(key, slots));
-            if candidate.is_none() {
-                self.variables.truncate(first);
-            }
-            self.rows.push((candidate.unwrap_or(NONE), first as u32));
+            let cut = self.cutter.cut(&self.arena, row, tokens);
+            let candidate =
+                cut.and_then(|(key, variables)| self.candidates.add(self.arena.row(row).len(), key, variables));
+            self.rows.push(candidate.unwrap_or(NONE));
         }
     }
 
     fn encode_templates(&mut self) {
         self.streams.iter_mut().for_each(Vec::clear);
-        self.group();
+        self.encode_rows();
         put_varint(&mut self.streams[streams::TEMPLATES], self.candidates.kept.len() as u64);
-        let mut start = 0;
         for index in 0..self.candidates.kept.len() {
-            let candidate = &self.candidates.list[self.candidates.kept[index] as usize];
+            let kept = self.candidates.kept[index] as usize;
+            let candidate = &self.candidates.list[kept];
             let (rows, slots) = (candidate.rows as usize, candidate.slots as usize);
             let key = &self.candidates.keys[candidate.key.0 as usize..candidate.key.1 as usize];
             let templates = &mut self.streams[streams::TEMPLATES];
@@ -94,27 +114,21 @@ impl MessageEncoder {
             put_varint(templates, key.len() as u64);
             self.streams[streams::STATICS].extend_from_slice(key);
             self.streams[streams::STATICS].push(0);
-            self.measure_slots(start..start + rows, slots);
-            for slot in 0..slots {
-                self.encode_slot(start..start + rows, slot, rows);
+            if slots == 0 {
+                continue;
             }
-            start += rows;
+            transpose(&self.candidates.variables[kept], slots, &mut self.values, &mut self.places);
+            for (values, places) in self.values.chunks_exact_mut(rows).zip(self.places.chunks_exact(rows)) {
+                encode_slot(&mut self.streams, self.arena.bytes(), values, places);
+            }
         }
     }
 
-    /// Writes the ids and the rare rows, and groups the other rows by template.
-    fn group(&mut self) {
-        let mut next = Vec::new();
-        let mut total = 0;
-        for &kept in &self.candidates.kept {
-            next.push(total);
-            total += self.candidates.list[kept as usize].rows as usize;
-        }
-        self.grouped.clear();
-        self.grouped.resize(total, 0);
+    /// Writes the ids, and the rows that have no template.
+    fn encode_rows(&mut self) {
         let has_templates = !self.candidates.kept.is_empty();
         let has_high_ids = self.candidates.kept.len() > 255;
-        for (row, &(candidate, first)) in self.rows.iter().enumerate() {
+        for (row, &candidate) in self.rows.iter().enumerate() {
             let id = self.candidates.list.get(candidate as usize).map_or(0, |candidate| candidate.id);
             if has_templates {
                 self.streams[streams::IDS].push(id as u8);
@@ -122,85 +136,12 @@ impl MessageEncoder {
             if has_high_ids {
                 self.streams[streams::HIGH_IDS].push((id >> 8) as u8);
             }
-            match next.get_mut((id as usize).wrapping_sub(1)) {
-                Some(next) => {
-                    self.grouped[*next] = first;
-                    *next += 1;
-                }
-                None => {
-                    let text = self.arena.row(row);
-                    put_varint(&mut self.streams[streams::RARE_LENGTHS], text.len() as u64);
-                    self.streams[streams::RARE].extend_from_slice(text);
-                }
+            if id == 0 {
+                let text = self.arena.row(row);
+                put_varint(&mut self.streams[streams::RARE_LENGTHS], text.len() as u64);
+                self.streams[streams::RARE].extend_from_slice(text);
             }
         }
-    }
-
-    /// Lays the numbers of a template's rows out by slot, and learns what each slot holds.
-    fn measure_slots(&mut self, grouped: std::ops::Range<usize>, slots: usize) {
-        let rows = grouped.len();
-        self.slots.clear();
-        self.slots.resize(slots, SlotStatistics::default());
-        self.column.clear();
-        self.column.resize(slots * rows, 0);
-        for (ordinal, &first) in self.grouped[grouped].iter().enumerate() {
-            let variables = &self.variables[first as usize..first as usize + slots];
-            for (slot, (variable, statistics)) in variables.iter().zip(&mut self.slots).enumerate() {
-                statistics.add(variable);
-                self.column[slot * rows + ordinal] = variable.value;
-            }
-        }
-    }
-
-    fn encode_slot(&mut self, grouped: std::ops::Range<usize>, slot: usize, rows: usize) {
-        let SlotStatistics { all_numbers, all_canonical, len_min, len_max, value_min, value_max } = self.slots[slot];
-        let kind = match (all_numbers, len_min == len_max, all_canonical) {
-            (true, true, _) => SlotKind::Digits,
-            (true, false, true) => SlotKind::Integer,
-            (true, false, false) => SlotKind::MixedDigits,
-            (false, true, _) => SlotKind::FixedString,
-            (false, false, _) => SlotKind::String,
-        };
-        self.streams[streams::TEMPLATES].push(kind as u8);
-        if kind.has_lengths() {
-            let lengths = &mut self.streams[streams::LENGTHS];
-            let variables = self.grouped[grouped.clone()].iter();
-            lengths.extend(variables.map(|&first| self.variables[first as usize + slot].len));
-        }
-        if kind.is_number() {
-            self.encode_numbers(kind, len_max, value_min, value_max - value_min, slot * rows..(slot + 1) * rows);
-        } else {
-            self.encode_strings(kind, len_max, grouped, slot);
-        }
-    }
-
-    fn encode_numbers(&mut self, kind: SlotKind, width: u8, min: u64, range: u64, column: std::ops::Range<usize>) {
-        let templates = &mut self.streams[streams::TEMPLATES];
-        if kind == SlotKind::Digits {
-            templates.push(width);
-        }
-        put_varint(templates, min);
-        put_varint(templates, range);
-        let column = &mut self.column[column];
-        column.iter_mut().for_each(|value| *value -= min);
-        let mut bits = bit_len(range);
-        for plane in 0..bits.div_ceil(8) {
-            let stream = &mut self.streams[streams::PLANES + bits.min(8) as usize - 1];
-            stream.extend(column.iter().map(|value| (value >> (8 * plane)) as u8));
-            bits = bits.saturating_sub(8);
-        }
-    }
-
-    fn encode_strings(&mut self, kind: SlotKind, len: u8, grouped: std::ops::Range<usize>, slot: usize) {
-        let strings = &mut self.streams[streams::STRINGS];
-        let start = strings.len();
-        for &first in &self.grouped[grouped] {
-            let Variable { at, len, .. } = self.variables[first as usize + slot];
-            strings.extend_from_slice(&self.arena.bytes()[at as usize..at as usize + len as usize]);
-        }
-        let bytes = (strings.len() - start) as u64;
-        let templates = &mut self.streams[streams::TEMPLATES];
-        put_varint(templates, if kind == SlotKind::FixedString { len.into() } else { bytes });
     }
 
     fn shrink(&mut self) {
@@ -212,37 +153,82 @@ impl MessageEncoder {
                 stream.shrink_to(SCRATCH_MAX);
             }
         }
+        self.candidates.shrink();
     }
 }
 
-/// What the variables of one slot have in common.
-#[derive(Clone, Copy)]
-struct SlotStatistics {
-    all_numbers: bool,
-    all_canonical: bool,
-    len_min: u8,
-    len_max: u8,
-    value_min: u64,
-    value_max: u64,
-}
-
-impl Default for SlotStatistics {
-    fn default() -> Self {
-        let (all_numbers, all_canonical) = (true, true);
-        Self { all_numbers, all_canonical, len_min: u8::MAX, len_max: 0, value_min: u64::MAX, value_max: 0 }
+/// Brings variables that stand row by row into the order of their slots.
+fn transpose(variables: &[Variable], slots: usize, values: &mut Vec<u64>, places: &mut Vec<Place>) {
+    let rows = variables.len() / slots;
+    values.resize(variables.len(), 0);
+    places.resize(variables.len(), Place::default());
+    for (row, variables) in variables.chunks_exact(slots).enumerate() {
+        let to = values[row..].iter_mut().step_by(rows).zip(places[row..].iter_mut().step_by(rows));
+        for (variable, (value, place)) in variables.iter().zip(to) {
+            *value = variable.value;
+            *place = variable.place;
+        }
     }
 }
 
-impl SlotStatistics {
-    #[inline]
-    fn add(&mut self, variable: &Variable) {
-        self.all_numbers &= variable.is_number;
-        self.all_canonical &= variable.is_canonical;
-        self.len_min = self.len_min.min(variable.len);
-        self.len_max = self.len_max.max(variable.len);
-        self.value_min = self.value_min.min(variable.value);
-        self.value_max = self.value_max.max(variable.value);
+/// Writes the descriptor and the variables of a slot.
+fn encode_slot(streams: &mut [Vec<u8>; streams::COUNT], arena: &[u8], values: &mut [u64], places: &[Place]) {
+    let (mut common, mut len_min, mut len_max, mut bytes) = (Place::ALL, u8::MAX, 0, 0);
+    for place in places {
+        common = common.common(*place);
+        len_min = len_min.min(place.len());
+        len_max = len_max.max(place.len());
+        bytes += usize::from(place.len());
     }
+    let kind = match (common.is_number(), len_min == len_max, common.is_canonical()) {
+        (true, true, _) => SlotKind::Digits,
+        (true, false, true) => SlotKind::Integer,
+        (true, false, false) => SlotKind::MixedDigits,
+        (false, true, _) => SlotKind::FixedString,
+        (false, false, _) => SlotKind::String,
+    };
+    streams[streams::TEMPLATES].push(kind as u8);
+    if kind.has_lengths() {
+        streams[streams::LENGTHS].extend(places.iter().map(|place| place.len()));
+    }
+    if !kind.is_number() {
+        put_varint(
+            &mut streams[streams::TEMPLATES],
+            if kind == SlotKind::String { bytes as u64 } else { len_max.into() },
+        );
+        encode_strings(&mut streams[streams::STRINGS], arena, bytes, places);
+        return;
+    }
+    if kind == SlotKind::Digits {
+        streams[streams::TEMPLATES].push(len_max);
+    }
+    let (mut min, mut max) = (u64::MAX, 0);
+    for &value in values.iter() {
+        min = min.min(value);
+        max = max.max(value);
+    }
+    put_varint(&mut streams[streams::TEMPLATES], min);
+    put_varint(&mut streams[streams::TEMPLATES], max - min);
+    values.iter_mut().for_each(|value| *value -= min);
+    let mut bits = bit_len(max - min);
+    for plane in 0..bits.div_ceil(8) {
+        let stream = &mut streams[streams::PLANES + bits.min(8) as usize - 1];
+        let start = stream.len();
+        stream.resize(start + values.len(), 0);
+        for (byte, value) in stream[start..].iter_mut().zip(values.iter()) {
+            *byte = (value >> (8 * plane)) as u8;
+        }
+        bits = bits.saturating_sub(8);
+    }
+}
+
+fn encode_strings(strings: &mut Vec<u8>, arena: &[u8], bytes: usize, places: &[Place]) {
+    let mut end = strings.len();
+    strings.resize(end + bytes + COPY, 0);
+    for place in places {
+        end = copy(strings, end, arena, place.at(), place.at() + usize::from(place.len()));
+    }
+    strings.truncate(end);
 }
 
 /// The templates seen in a block, found by hash and confirmed byte by byte.
@@ -251,6 +237,8 @@ struct Candidates {
     table: Vec<u32>,
     list: Vec<Candidate>,
     keys: Vec<u8>,
+    /// Each candidate's variables, row by row.
+    variables: Vec<Vec<Variable>>,
     /// The chosen ones, in the order of their ids.
     kept: Vec<u32>,
 }
@@ -260,6 +248,8 @@ struct Candidate {
     key: (u32, u32),
     rows: u32,
     slots: u32,
+    /// The length of its rows together.
+    text_len: usize,
     /// 0 if it is not kept.
     id: u32,
 }
@@ -273,9 +263,16 @@ impl Candidates {
         self.kept.clear();
     }
 
-    /// Counts a row of a template; `None` if there are too many templates.
+    fn shrink(&mut self) {
+        let capacity: usize = self.variables.iter().map(Vec::capacity).sum();
+        if capacity * size_of::<Variable>() > SCRATCH_MAX {
+            self.variables = Vec::new();
+        }
+    }
+
+    /// Adds a row to its template; `None` if there are too many templates.
     #[inline]
-    fn add(&mut self, key: &[u8], slots: usize) -> Option<u32> {
+    fn add(&mut self, text_len: usize, key: &[u8], variables: &[Variable]) -> Option<u32> {
         let hash = xxh3_64(key);
         let mut place = hash as usize % TABLE;
         loop {
@@ -283,6 +280,8 @@ impl Candidates {
             let Some(candidate) = self.list.get_mut(index as usize) else { break };
             if candidate.hash == hash && self.keys[candidate.key.0 as usize..candidate.key.1 as usize] == *key {
                 candidate.rows += 1;
+                candidate.text_len += text_len;
+                self.variables[index as usize].extend_from_slice(variables);
                 return Some(index);
             }
             place = (place + 1) % TABLE;
@@ -294,18 +293,38 @@ impl Candidates {
         let start = self.keys.len() as u32;
         self.keys.extend_from_slice(key);
         let key = (start, self.keys.len() as u32);
-        self.list.push(Candidate { hash, key, rows: 1, slots: slots as u32, id: 0 });
+        self.list.push(Candidate { hash, key, rows: 1, slots: variables.len() as u32, text_len, id: 0 });
+        match self.variables.get_mut(index as usize) {
+            Some(kept) => {
+                kept.clear();
+                kept.extend_from_slice(variables);
+            }
+            None => self.variables.push(variables.to_vec()),
+        }
         self.table[place] = index;
         Some(index)
     }
 
-    /// Keeps the templates with so many rows.
-    fn choose(&mut self, rows_min: u32) {
+    /// Keeps the templates that have enough rows; none if most of the text would be in rare rows
+    /// anyhow, and little in variables.
+    fn choose(&mut self, text_len: usize) {
+        let (mut kept_len, mut variables_len) = (0, 0);
         for (index, candidate) in self.list.iter_mut().enumerate() {
-            if candidate.rows >= rows_min {
+            if candidate.rows >= ROWS_MIN {
                 self.kept.push(index as u32);
                 candidate.id = self.kept.len() as u32;
+                let statics = (candidate.key.1 - candidate.key.0 - candidate.slots) as usize * candidate.rows as usize;
+                variables_len += candidate.text_len.saturating_sub(statics);
+                kept_len += candidate.text_len;
             }
         }
+        if kept_len < text_len / 2 && variables_len < text_len / 8 {
+            self.keep_none();
+        }
+    }
+
+    fn keep_none(&mut self) {
+        self.kept.clear();
+        self.list.iter_mut().for_each(|candidate| candidate.id = 0);
     }
 }

@@ -233,6 +233,20 @@ fn every_piece_of_a_text_finds_what_the_naive_scan_finds() {
 }
 
 #[test]
+fn a_block_where_templates_do_not_pay_is_stored_as_text() {
+    // The same few lines over and over: whole lines repeat, and zstd alone sees that.
+    let lines: Vec<_> = sample().into_iter().take(37).collect();
+    let rows: Vec<_> = (0..4000).map(|row| lines[row * row % 37].clone()).collect();
+    let column = open(&rows);
+    assert!(column.templates().unwrap().list.is_empty());
+    assert!(encode(&rows).0.len() < 4000);
+    // Most of the text fits no template.
+    let mut rows: Vec<_> = (0..12).map(|row| format!("a{row}").into_bytes()).collect();
+    rows.extend((0..100).map(|row: u32| "some words of no template".repeat(1 + row as usize % 90).into_bytes()));
+    assert!(open(&rows).templates().unwrap().list.is_empty());
+}
+
+#[test]
 fn a_matcher_without_literals_is_asked_for_every_row() {
     struct Ends;
     impl TextMatcher for Ends {
@@ -264,11 +278,11 @@ fn many_templates_take_two_bytes_each() {
 #[test]
 fn one_encoder_serves_many_blocks() {
     let mut encoder = MessageEncoder::new(1);
-    let blocks = [sample(), Vec::new(), vec![vec![b'x'; 40 << 20]], sample(), vec![Vec::new(); 100]];
+    let blocks = [sample(), Vec::new(), vec![vec![b'x'; 2 << 20]], sample(), vec![Vec::new(); 100]];
     for rows in &blocks {
         let (mut payload, mut tokens) = (Vec::new(), Vec::new());
         encoder.encode(rows.iter().map(Vec::as_slice), &mut payload, &mut tokens);
-        assert_eq!((&payload, &tokens), (&encode(rows).0, &encode(rows).1));
+        assert_eq!((payload.clone(), tokens), encode(rows));
         let column = MessageColumn::open(payload, rows.len()).unwrap();
         let texts = read(&column, &RowSet::all(rows.len())).unwrap();
         assert!(texts.iter().map(|(_, text)| text).eq(rows));
@@ -279,7 +293,7 @@ fn one_encoder_serves_many_blocks() {
 fn damage_is_an_error_or_another_text() {
     let rows = sample();
     let (payload, _) = encode(&rows);
-    let matchers = ["7 ms", "node0", "5", "rare", "z"].map(|literal| Matcher {
+    let matchers = ["7 ms", "node0", "rare"].map(|literal| Matcher {
         literals: vec![literal.as_bytes().to_vec()],
         ignores_case: false,
         is_plain: true,
@@ -295,7 +309,7 @@ fn damage_is_an_error_or_another_text() {
     };
     for at in 0..payload.len() {
         ask(payload[..at].to_vec(), rows.len());
-        for value in [0, 1, 0x7f, 0x80, 0xff, payload[at].wrapping_add(1), payload[at] ^ 0x40] {
+        for value in [0, 0xff, payload[at].wrapping_add(1), payload[at] ^ 0x40] {
             let mut damaged = payload.clone();
             damaged[at] = value;
             ask(damaged, rows.len());
