@@ -42,6 +42,8 @@
 //! stand in stream 10, the last in that of its 1–8 bits; a range of 0 takes none. Each stream holds
 //! the bytes of its slots in the order template, slot, plane, row. Varints are LEB128.
 
+mod arena;
+mod candidates;
 mod column;
 mod condition;
 mod cut;

@@ -2,9 +2,9 @@
 //!
 //! A word is a run of `[0-9A-Za-z]`. A word with a digit is a variable; if it also has a letter
 //! beyond `f` and its digits stand together (`node01`), only the digits are. All messages of a
-//! block are laid into one arena, and its bytes are classified 64 at a time into bit masks; words
-//! are found by counting bits.
+//! block are laid into an [`Arena`], and words are found by counting bits of its masks.
 
+use super::arena::{Arena, MARGIN, Masks};
 use super::tokens::{SHORT_NUMBER, word_hash};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -16,8 +16,6 @@ pub(super) const VARIABLES_MAX: usize = 250;
 pub(super) const VARIABLE_BYTES_MAX: usize = 255;
 /// The most digits that surely fit 64 bits.
 pub(super) const DIGITS_MAX: usize = 19;
-/// Bytes in front of the first and behind the last message, so that 16 can be read at any place.
-const MARGIN: usize = 64;
 /// Bytes that are copied at a time.
 pub(super) const COPY: usize = 32;
 /// Hashes of tokens that were seen lately, to give each fewer times.
@@ -75,96 +73,6 @@ impl Place {
     }
 }
 
-/// Which of 64 bytes are digits, belong to words, are letters beyond `f`.
-#[derive(Clone, Copy, Default)]
-struct Masks {
-    digits: u64,
-    words: u64,
-    beyond: u64,
-}
-
-/// The messages of a block, one behind the other, and the classes of their bytes.
-#[derive(Default)]
-pub(super) struct Arena {
-    bytes: Vec<u8>,
-    masks: Vec<Masks>,
-    /// Where each message begins; one more for the end of the last.
-    starts: Vec<usize>,
-}
-
-impl Arena {
-    pub(super) fn fill<'a>(&mut self, rows: impl ExactSizeIterator<Item = &'a [u8]>) {
-        self.bytes.clear();
-        self.bytes.resize(MARGIN, 0);
-        self.starts.clear();
-        self.starts.push(MARGIN);
-        for row in rows {
-            self.bytes.extend_from_slice(row);
-            self.bytes.push(0);
-            self.starts.push(self.bytes.len());
-        }
-        self.bytes.resize((self.bytes.len() + MARGIN).next_multiple_of(64), 0);
-        self.masks.clear();
-        self.masks.extend(self.bytes.as_chunks::<64>().0.iter().map(classify));
-        self.masks.push(Masks::default());
-    }
-
-    /// Gives memory back that an unusually large block has taken.
-    pub(super) fn shrink(&mut self, bytes_max: usize) {
-        self.bytes.clear();
-        self.bytes.shrink_to(bytes_max);
-        self.masks.clear();
-        self.masks.shrink_to(bytes_max / 64);
-        self.starts.clear();
-        self.starts.shrink_to(bytes_max / 64);
-    }
-
-    pub(super) fn rows(&self) -> usize {
-        self.starts.len().saturating_sub(1)
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The length of all messages together.
-    pub(super) fn text_len(&self) -> usize {
-        self.starts.last().map_or(0, |end| end - MARGIN - self.rows())
-    }
-
-    pub(super) fn row(&self, row: usize) -> &[u8] {
-        &self.bytes[self.starts[row]..self.starts[row + 1] - 1]
-    }
-
-    /// 64 bits of the masks from any place on.
-    #[inline]
-    fn window(&self, at: usize) -> Masks {
-        let (index, shift) = (at / 64, at % 64);
-        let [low, high] = &self.masks[index..index + 2] else { return Masks::default() };
-        let join = |low: u64, high: u64| low >> shift | (high << 1) << (63 - shift);
-        Masks {
-            digits: join(low.digits, high.digits),
-            words: join(low.words, high.words),
-            beyond: join(low.beyond, high.beyond),
-        }
-    }
-
-    /// The first digit at or behind `at`, or `end` if none is before it.
-    #[inline]
-    fn next_digit(&self, at: usize, end: usize) -> usize {
-        let mut index = at / 64;
-        let mut mask = self.masks[index].digits >> (at % 64) << (at % 64);
-        while mask == 0 {
-            index += 1;
-            if index * 64 >= end {
-                return end;
-            }
-            mask = self.masks[index].digits;
-        }
-        (index * 64 + mask.trailing_zeros() as usize).min(end)
-    }
-}
-
 /// Cuts messages; holds the outcome of the last one.
 pub(super) struct Cutter {
     /// The template of the last message, and more bytes behind it.
@@ -190,14 +98,14 @@ impl Cutter {
     /// Cuts a message: its template and its variables. `None` if it is one that
     /// is not cut. Its tokens are given in either case.
     pub(super) fn cut(&mut self, arena: &Arena, row: usize, tokens: &mut Vec<u64>) -> Option<(&[u8], &[Variable])> {
-        let (start, end) = (arena.starts[row], arena.starts[row + 1] - 1);
+        let (start, end) = arena.bounds(row);
         if end - start > ROW_BYTES_MAX || u32::try_from(end).is_err() {
             super::token_hashes(arena.row(row), &mut |hash| tokens.push(hash));
             return None;
         }
         let variables = &mut self.variables;
         let mut count = 0;
-        let mut is_cut = memchr::memchr(0, &arena.bytes[start..end]).is_none();
+        let mut is_cut = memchr::memchr(0, &arena.bytes()[start..end]).is_none();
         let (mut copied, mut key_len) = (start, 0);
         let mut at = arena.next_digit(start, end);
         while at < end {
@@ -209,15 +117,15 @@ impl Cutter {
             let (word, variable);
             if is_plain_number {
                 word = (at, at + len);
-                variable = measure_number(&arena.bytes, at, at + len);
+                variable = measure_number(arena.bytes(), at, at + len);
                 if len > SHORT_NUMBER {
-                    token(&mut self.recent, xxh3_64(&arena.bytes[at..at + len]), tokens);
+                    token(&mut self.recent, xxh3_64(&arena.bytes()[at..at + len]), tokens);
                 }
             } else {
                 let found = find_word(arena, at, start, end);
                 word = (found.start, found.end);
-                variable = found.variable(&arena.bytes);
-                if let Some(hash) = word_hash(&arena.bytes[word.0..word.1]) {
+                variable = found.variable(arena.bytes());
+                if let Some(hash) = word_hash(&arena.bytes()[word.0..word.1]) {
                     token(&mut self.recent, hash, tokens);
                 }
             }
@@ -225,7 +133,7 @@ impl Cutter {
             if let Some(next) = variables.get_mut(count).filter(|_| variable_len > 0) {
                 *next = variable;
                 count += 1;
-                key_len = copy(&mut self.key, key_len, &arena.bytes, copied, variable_at);
+                key_len = copy(&mut self.key, key_len, arena.bytes(), copied, variable_at);
                 self.key[key_len] = 0;
                 key_len += 1;
                 copied = variable_at + variable_len;
@@ -238,7 +146,7 @@ impl Cutter {
         if !is_cut {
             return None;
         }
-        key_len = copy(&mut self.key, key_len, &arena.bytes, copied, end);
+        key_len = copy(&mut self.key, key_len, arena.bytes(), copied, end);
         Some((&self.key[..key_len], &self.variables[..count]))
     }
 }
@@ -295,7 +203,7 @@ fn find_word(arena: &Arena, at: usize, row_start: usize, row_end: usize) -> Word
 /// The same for a word that masks of 64 bits do not hold.
 #[cold]
 fn find_long_word(arena: &Arena, at: usize, row_start: usize, row_end: usize) -> Word {
-    let bytes = &arena.bytes;
+    let bytes = arena.bytes();
     let start = (row_start..at).rev().take_while(|&at| bytes[at].is_ascii_alphanumeric()).last().unwrap_or(at);
     let end = (at..row_end).find(|&at| !bytes[at].is_ascii_alphanumeric()).unwrap_or(row_end);
     let digits_end = (at..end).find(|&at| !bytes[at].is_ascii_digit()).unwrap_or(end);
@@ -359,48 +267,9 @@ pub(super) fn copy(to: &mut [u8], len: usize, bytes: &[u8], start: usize, end: u
     len + (end - start)
 }
 
-#[inline]
-fn classify(bytes: &[u8; 64]) -> Masks {
-    Masks {
-        digits: gather(bytes, |byte| byte.wrapping_sub(b'0') < 10),
-        words: gather(bytes, |byte| (byte | 0x20).wrapping_sub(b'a') < 26 || byte.wrapping_sub(b'0') < 10),
-        beyond: gather(bytes, |byte| (byte | 0x20).wrapping_sub(b'g') < 20),
-    }
-}
-
-/// One bit for each byte. The compiler makes vector instructions of the first loop; the second
-/// brings the lowest bits of 8 bytes together by a multiplication.
-#[inline]
-fn gather(bytes: &[u8; 64], test: impl Fn(u8) -> bool) -> u64 {
-    let mut flags = [0; 64];
-    for (flag, &byte) in flags.iter_mut().zip(bytes) {
-        *flag = u8::from(test(byte));
-    }
-    let mut mask = 0;
-    for (index, &chunk) in flags.as_chunks::<8>().0.iter().enumerate() {
-        let bits = u64::from_le_bytes(chunk).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        mask |= bits << (index * 8);
-    }
-    mask
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_byte_is_classified_at_every_place() {
-        for first in 0..=255_u8 {
-            let bytes: [u8; 64] = std::array::from_fn(|index| first.wrapping_add((index as u8).wrapping_mul(17)));
-            let masks = classify(&bytes);
-            for (index, byte) in bytes.iter().enumerate() {
-                let is_beyond = byte.is_ascii_alphabetic() && !byte.is_ascii_hexdigit();
-                let expected = [byte.is_ascii_digit(), byte.is_ascii_alphanumeric(), is_beyond];
-                let found = [masks.digits, masks.words, masks.beyond].map(|mask| mask >> index & 1 == 1);
-                assert_eq!(found, expected, "{byte}");
-            }
-        }
-    }
 
     fn cut(text: &str) -> Option<(String, Vec<String>)> {
         let mut arena = Arena::default();

@@ -3,19 +3,14 @@
 //! Nothing is allocated per row: every buffer is kept from block to block, and given back only
 //! after a block far above the usual size.
 
-use super::cut::{Arena, COPY, Cutter, Place, Variable, copy};
+use super::arena::Arena;
+use super::candidates::Candidates;
+use super::cut::{COPY, Cutter, Place, Variable, copy};
 use super::slots::{SlotKind, bit_len};
 use super::streams::{self, StreamWriter, put_varint};
-use xxhash_rust::xxh3::xxh3_64;
 
-/// The most templates that a block keeps.
-pub(super) const TEMPLATES_MAX: usize = 4096;
-/// A template with fewer rows is not kept: its rows are rare.
-const ROWS_MIN: u32 = 8;
 /// Scratch beyond this is given back.
-const SCRATCH_MAX: usize = if cfg!(test) { 1 << 20 } else { 16 << 20 };
-const TABLE: usize = 2 * TEMPLATES_MAX;
-const NONE: u32 = u32::MAX;
+pub(super) const SCRATCH_MAX: usize = if cfg!(test) { 1 << 20 } else { 16 << 20 };
 /// So much of a block is compressed as it is, to learn whether templates pay.
 const SAMPLE: usize = 64 << 10;
 
@@ -25,7 +20,7 @@ pub struct MessageEncoder {
     cutter: Cutter,
     writer: StreamWriter,
     streams: [Vec<u8>; streams::COUNT],
-    /// Each row's candidate.
+    /// Each row's candidate; a number that is none's for a row without.
     rows: Vec<u32>,
     candidates: Candidates,
     /// The variables of one template by slot: numbers, and places.
@@ -96,7 +91,7 @@ impl MessageEncoder {
             let cut = self.cutter.cut(&self.arena, row, tokens);
             let candidate =
                 cut.and_then(|(key, variables)| self.candidates.add(self.arena.row(row).len(), key, variables));
-            self.rows.push(candidate.unwrap_or(NONE));
+            self.rows.push(candidate.unwrap_or(u32::MAX));
         }
     }
 
@@ -229,102 +224,4 @@ fn encode_strings(strings: &mut Vec<u8>, arena: &[u8], bytes: usize, places: &[P
         end = copy(strings, end, arena, place.at(), place.at() + usize::from(place.len()));
     }
     strings.truncate(end);
-}
-
-/// The templates seen in a block, found by hash and confirmed byte by byte.
-#[derive(Default)]
-struct Candidates {
-    table: Vec<u32>,
-    list: Vec<Candidate>,
-    keys: Vec<u8>,
-    /// Each candidate's variables, row by row.
-    variables: Vec<Vec<Variable>>,
-    /// The chosen ones, in the order of their ids.
-    kept: Vec<u32>,
-}
-
-struct Candidate {
-    hash: u64,
-    key: (u32, u32),
-    rows: u32,
-    slots: u32,
-    /// The length of its rows together.
-    text_len: usize,
-    /// 0 if it is not kept.
-    id: u32,
-}
-
-impl Candidates {
-    fn clear(&mut self) {
-        self.table.clear();
-        self.table.resize(TABLE, NONE);
-        self.list.clear();
-        self.keys.clear();
-        self.kept.clear();
-    }
-
-    fn shrink(&mut self) {
-        let capacity: usize = self.variables.iter().map(Vec::capacity).sum();
-        if capacity * size_of::<Variable>() > SCRATCH_MAX {
-            self.variables = Vec::new();
-        }
-    }
-
-    /// Adds a row to its template; `None` if there are too many templates.
-    #[inline]
-    fn add(&mut self, text_len: usize, key: &[u8], variables: &[Variable]) -> Option<u32> {
-        let hash = xxh3_64(key);
-        let mut place = hash as usize % TABLE;
-        loop {
-            let index = self.table[place];
-            let Some(candidate) = self.list.get_mut(index as usize) else { break };
-            if candidate.hash == hash && self.keys[candidate.key.0 as usize..candidate.key.1 as usize] == *key {
-                candidate.rows += 1;
-                candidate.text_len += text_len;
-                self.variables[index as usize].extend_from_slice(variables);
-                return Some(index);
-            }
-            place = (place + 1) % TABLE;
-        }
-        if self.list.len() == TEMPLATES_MAX {
-            return None;
-        }
-        let index = self.list.len() as u32;
-        let start = self.keys.len() as u32;
-        self.keys.extend_from_slice(key);
-        let key = (start, self.keys.len() as u32);
-        self.list.push(Candidate { hash, key, rows: 1, slots: variables.len() as u32, text_len, id: 0 });
-        match self.variables.get_mut(index as usize) {
-            Some(kept) => {
-                kept.clear();
-                kept.extend_from_slice(variables);
-            }
-            None => self.variables.push(variables.to_vec()),
-        }
-        self.table[place] = index;
-        Some(index)
-    }
-
-    /// Keeps the templates that have enough rows; none if most of the text would be in rare rows
-    /// anyhow, and little in variables.
-    fn choose(&mut self, text_len: usize) {
-        let (mut kept_len, mut variables_len) = (0, 0);
-        for (index, candidate) in self.list.iter_mut().enumerate() {
-            if candidate.rows >= ROWS_MIN {
-                self.kept.push(index as u32);
-                candidate.id = self.kept.len() as u32;
-                let statics = (candidate.key.1 - candidate.key.0 - candidate.slots) as usize * candidate.rows as usize;
-                variables_len += candidate.text_len.saturating_sub(statics);
-                kept_len += candidate.text_len;
-            }
-        }
-        if kept_len < text_len / 2 && variables_len < text_len / 8 {
-            self.keep_none();
-        }
-    }
-
-    fn keep_none(&mut self) {
-        self.kept.clear();
-        self.list.iter_mut().for_each(|candidate| candidate.id = 0);
-    }
 }

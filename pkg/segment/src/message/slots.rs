@@ -4,8 +4,8 @@
 //! descriptors say, so whoever reads a slot at a row below its template's count stays inside.
 
 use super::MessageError;
+use super::candidates::TEMPLATES_MAX;
 use super::cut::{DIGITS_MAX, ROW_BYTES_MAX, VARIABLE_BYTES_MAX, VARIABLES_MAX};
-use super::encode::TEMPLATES_MAX;
 use super::streams::{self, Bytes, Streams};
 use std::ops::Range;
 
