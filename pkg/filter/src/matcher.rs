@@ -163,9 +163,9 @@ impl TextMatcher for Matcher {
     }
 }
 
-/// A text as a number. `inf`, `nan` and the like, which Rust would take, are none.
+/// A text as a number, without spaces around it. `inf`, `nan` and the like, which Rust would take,
+/// are none.
 fn parse_number(text: &[u8]) -> Option<f64> {
-    let text = text.trim_ascii();
     if !text.iter().any(u8::is_ascii_digit) {
         return None;
     }

@@ -4,6 +4,7 @@
 //! and nothing is asked that they do not know; else the columns of the dimensions, by code, and
 //! the columns of the filter. Records are never built.
 
+mod codes;
 mod dimension;
 mod tally;
 
@@ -12,7 +13,8 @@ use crate::error::QueryError;
 use crate::plan::{Place, Plan, Unit};
 use crate::request::Aggregation;
 use crate::statistics::Statistics;
-use dimension::{Dimension, UnitCodes};
+use codes::UnitCodes;
+use dimension::Dimension;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::sync::atomic::Ordering::Relaxed;

@@ -1,6 +1,7 @@
 //! A record as it leaves the database.
 
 use crate::error::QueryError;
+use crate::matching;
 use crate::plan::{Place, Plan, Unit};
 use crate::request::Order;
 use crate::scan::Key;
@@ -8,7 +9,7 @@ use crate::source::{OpenSegment, mixed_up};
 use rayon::prelude::*;
 use timberlog_filter::ColumnSource;
 use timberlog_segment::{BlockMeta, Column, ColumnKey};
-use timberlog_types::{Batch, Error, Level, RowSet, StreamRef, ValueKind};
+use timberlog_types::{Error, Level, RowSet, StreamRef, ValueKind};
 
 /// A record of an answer. Texts are UTF-8; bytes that are not are replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,26 +85,14 @@ struct Wanted {
 
 fn unit_records(plan: &Plan, unit: &Unit, wanted: &[Wanted]) -> timberlog_types::Result<Vec<(usize, Record)>> {
     if let Place::Batch(batch) = &unit.place {
-        return Ok(wanted.iter().map(|wanted| (wanted.slot, batch_record(&batch.batch, wanted))).collect());
+        return Ok(wanted
+            .iter()
+            .map(|wanted| (wanted.slot, matching::record(&batch.batch, wanted.row as usize)))
+            .collect());
     }
     match plan.block(unit) {
         Some((open, block)) => block_records(plan, open, block, wanted),
         None => Ok(Vec::new()),
-    }
-}
-
-fn batch_record(batch: &Batch, wanted: &Wanted) -> Record {
-    let row = wanted.row as usize;
-    let level = batch.level(batch.level_id(row));
-    let fields = batch
-        .fields()
-        .filter_map(|field| field.get(row).map(|value| (field.name().to_owned(), value.kind, text(value.text))));
-    Record {
-        level: level.level,
-        level_spelling: level.spelling.map(str::to_owned),
-        message: text(batch.message(row)),
-        fields: fields.collect(),
-        ..of_stream(batch.stream(batch.stream_id(row)), wanted.timestamp)
     }
 }
 

@@ -1,0 +1,319 @@
+//! The dimensions of a unit as small numbers, one a row, and the counting of their combinations.
+
+use super::dimension::Dimension;
+use super::tally::{self, Tally};
+use super::{BY_MAX, Scratch};
+use crate::plan::Plan;
+use crate::source::{OpenSegment, mixed_up};
+use std::collections::HashMap;
+use timberlog_filter::{ColumnSource, Target};
+use timberlog_segment::{BlockMeta, Column, ColumnKey};
+use timberlog_types::{Batch, Error, Result, RowSet, Value, ValueKind};
+
+/// The values of one dimension for the rows of a unit. Code 0 means that a row has none.
+struct Codes {
+    values: Vec<Box<[u8]>>,
+    /// By row; empty if all rows have code `constant`.
+    rows: Vec<u32>,
+    constant: u32,
+}
+
+/// All dimensions of a unit.
+pub(crate) struct UnitCodes {
+    dimensions: Vec<Codes>,
+    /// By row: the place of its bucket in `starts`; empty if there is one bucket at most.
+    buckets: Vec<u32>,
+    /// Where the buckets begin.
+    starts: Vec<i64>,
+}
+
+/// Numbers values as they come.
+#[derive(Default)]
+struct Interner {
+    known: HashMap<Box<[u8]>, u32>,
+    values: Vec<Box<[u8]>>,
+}
+
+impl Interner {
+    /// A `null` counts as missing, as it does for `exists`.
+    fn code_of(&mut self, value: Value<'_>) -> u32 {
+        if value.kind == ValueKind::Null { 0 } else { self.code(value.text) }
+    }
+
+    fn code(&mut self, value: &[u8]) -> u32 {
+        if let Some(&code) = self.known.get(value) {
+            return code;
+        }
+        self.values.push(value.into());
+        // There are at most as many as rows of a unit.
+        let code = self.values.len() as u32;
+        self.known.insert(value.into(), code);
+        code
+    }
+}
+
+impl Codes {
+    fn constant(value: Option<&[u8]>) -> Self {
+        Self {
+            values: value.into_iter().map(Box::from).collect(),
+            rows: Vec::new(),
+            constant: u32::from(value.is_some()),
+        }
+    }
+
+    fn varying(interner: Interner, rows: Vec<u32>) -> Self {
+        Self { values: interner.values, rows, constant: 0 }
+    }
+
+    fn code(&self, row: usize) -> u32 {
+        self.rows.get(row).copied().unwrap_or(self.constant)
+    }
+
+    fn value(&self, code: u64) -> Option<&[u8]> {
+        let index = usize::try_from(code).ok()?.checked_sub(1)?;
+        self.values.get(index).map(AsRef::as_ref)
+    }
+
+    fn of_batch(dimension: &Dimension, batch: &Batch, within: &RowSet) -> Self {
+        let mut interner = Interner::default();
+        let mut rows = vec![0; batch.rows()];
+        match &dimension.target {
+            Target::Level => {
+                let codes: Vec<u32> = (0..batch.level_count())
+                    .map(|id| interner.code(batch.level(id).level.as_str().as_bytes()))
+                    .collect();
+                within.iter().for_each(|row| rows[row] = codes[batch.level_id(row)]);
+            }
+            Target::Message => within.iter().for_each(|row| rows[row] = interner.code(batch.message(row))),
+            Target::Service | Target::Name(_) | Target::Timestamp => {
+                if let Some(field) = batch.field(dimension.target.name()) {
+                    for index in 0..field.len() {
+                        let row = field.row(index);
+                        if within.contains(row) {
+                            rows[row] = interner.code_of(field.value(index));
+                        }
+                    }
+                }
+                let codes: Vec<Option<u32>> = (0..batch.stream_count())
+                    .map(|id| dimension.of_stream(batch.stream(id)).map(|value| interner.code(value)))
+                    .collect();
+                if codes.iter().any(Option::is_some) {
+                    for row in within.iter() {
+                        if let Some(code) = codes[batch.stream_id(row)] {
+                            rows[row] = code;
+                        }
+                    }
+                }
+            }
+        }
+        Self::varying(interner, rows)
+    }
+
+    fn of_block(
+        dimension: &Dimension,
+        plan: &Plan,
+        open: &OpenSegment,
+        block: &BlockMeta,
+        within: &RowSet,
+    ) -> Result<Self> {
+        if let Some(value) = dimension.constant(open, block) {
+            return Ok(Self::constant(value));
+        }
+        let (directory, source, number) = (open.directory(), open.source(&plan.budget), block.number);
+        let mut interner = Interner::default();
+        let mut rows = Vec::new();
+        match &dimension.target {
+            Target::Level => {
+                let column = source.column(number, ColumnKey::Level)?;
+                let Column::Levels(levels) = &*column else { return Err(mixed_up(number, ColumnKey::Level)) };
+                let code = |&id: &u32| {
+                    directory.levels.get(id as usize).map_or(0, |l| interner.code(l.level.as_str().as_bytes()))
+                };
+                let codes: Vec<u32> = levels.spellings().iter().map(code).collect();
+                rows.reserve_exact(levels.rows());
+                levels.codes().for_each(|code| rows.push(codes.get(code).copied().unwrap_or_default()));
+            }
+            Target::Message => {
+                rows.resize(within.rows(), 0);
+                let column = source.column(number, ColumnKey::Message)?;
+                let Column::Message(messages) = &*column else { return Err(mixed_up(number, ColumnKey::Message)) };
+                messages
+                    .read(within, &mut |row, message| {
+                        if let Some(code) = rows.get_mut(row) {
+                            *code = interner.code(message);
+                        }
+                    })
+                    .map_err(|error| Error::corrupt(format!("block {number}: {error}")))?;
+            }
+            Target::Service | Target::Name(_) | Target::Timestamp => {
+                rows.resize(within.rows(), 0);
+                let field = directory.field(dimension.target.name()).map(ColumnKey::Field);
+                if let (Target::Name(_), Some(key)) =
+                    (&dimension.target, field.filter(|&key| block.column(key).is_some()))
+                {
+                    let column = source.column(number, key)?;
+                    let Column::Field(values) = &*column else { return Err(mixed_up(number, key)) };
+                    match (values.dictionary(), values.codes()) {
+                        (Some(dictionary), Some(codes)) => {
+                            let known: Vec<u32> = dictionary.iter().map(|value| interner.code_of(value)).collect();
+                            values.for_each_row(|row, index| {
+                                if let (Some(slot), Some(&code)) = (rows.get_mut(row), known.get(codes.get(index))) {
+                                    *slot = code;
+                                }
+                            });
+                        }
+                        _ => values.for_each_row(|row, index| {
+                            if let Some(slot) = rows.get_mut(row).filter(|_| within.contains(row)) {
+                                *slot = interner.code_of(values.value(index));
+                            }
+                        }),
+                    }
+                }
+                let mut ids = block.streams.iter().flat_map(|&(first, last)| first..=last);
+                let decides = |id: u32| directory.streams.get(id).is_some_and(|s| dimension.of_stream(s).is_some());
+                if ids.any(decides) {
+                    let column = source.column(number, ColumnKey::Stream)?;
+                    let Column::Streams(runs) = &*column else { return Err(mixed_up(number, ColumnKey::Stream)) };
+                    for (id, range) in runs.runs() {
+                        let value = directory.streams.get(id).and_then(|stream| dimension.of_stream(stream));
+                        if let (Some(value), Some(slots)) = (value, rows.get_mut(range)) {
+                            slots.fill(interner.code(value));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(Self::varying(interner, rows))
+    }
+}
+
+impl UnitCodes {
+    pub fn of_batch(dimensions: &[Dimension], step: Option<i64>, batch: &Batch, within: &RowSet) -> Result<Self> {
+        let codes = dimensions.iter().map(|dimension| Codes::of_batch(dimension, batch, within)).collect();
+        let mut all = Self { dimensions: codes, buckets: Vec::new(), starts: vec![0] };
+        if let Some(step) = step {
+            all.set_buckets(step, batch.timestamps(), within);
+        }
+        Ok(all)
+    }
+
+    pub fn of_block(
+        dimensions: &[Dimension],
+        step: Option<i64>,
+        plan: &Plan,
+        open: &OpenSegment,
+        block: &BlockMeta,
+        within: &RowSet,
+    ) -> Result<Self> {
+        let codes = |dimension| Codes::of_block(dimension, plan, open, block, within);
+        let dimensions = dimensions.iter().map(codes).collect::<Result<_>>()?;
+        let mut all = Self { dimensions, buckets: Vec::new(), starts: vec![0] };
+        if let Some(step) = step {
+            let (first, last) = (block.range.start.div_euclid(step), block.range.end.div_euclid(step));
+            if first == last {
+                all.starts = vec![first.saturating_mul(step)];
+            } else {
+                open.source(&plan.budget).with_timestamps(block.number, |times| {
+                    all.set_buckets(step, times.iter().copied(), within);
+                })?;
+            }
+        }
+        Ok(all)
+    }
+
+    fn set_buckets(&mut self, step: i64, times: impl Iterator<Item = i64>, within: &RowSet) {
+        self.starts.clear();
+        let mut known: HashMap<i64, u32> = HashMap::new();
+        // Most records stand next to one of the same bucket.
+        let (mut first, mut last, mut current) = (1, 0, 0);
+        self.buckets = Vec::with_capacity(within.rows());
+        for (row, time) in times.enumerate() {
+            if (time < first || last < time) && within.contains(row) {
+                let number = time.div_euclid(step);
+                first = number.saturating_mul(step);
+                last = number.saturating_add(1).checked_mul(step).map_or(i64::MAX, |next| next - 1);
+                current = *known.entry(number).or_insert_with(|| {
+                    self.starts.push(first);
+                    // At most as many as rows of a unit.
+                    self.starts.len() as u32 - 1
+                });
+            }
+            self.buckets.push(current);
+        }
+    }
+
+    /// Counts rows.
+    pub fn count(&self, rows: &RowSet, tally: &mut Tally, scratch: &mut Scratch) {
+        let Scratch { key, counts, codes } = scratch;
+        // A group is one number: bucket, then the code of each dimension, in mixed radix.
+        let sizes = self.dimensions.iter().map(|dimension| dimension.values.len() as u64 + 1);
+        let combinations = sizes.fold(self.starts.len() as u64, u64::saturating_mul);
+        let mut report = |combined: u64, rows: u64| {
+            let mut rest = combined;
+            let mut parts = [0_u64; BY_MAX];
+            for (part, dimension) in parts.iter_mut().zip(&self.dimensions).rev() {
+                let size = dimension.values.len() as u64 + 1;
+                (*part, rest) = (rest % size, rest / size);
+            }
+            let start = usize::try_from(rest).ok().and_then(|bucket| self.starts.get(bucket)).copied();
+            let values = parts.iter().zip(&self.dimensions).map(|(&part, dimension)| dimension.value(part));
+            tally::encode(key, start.unwrap_or_default(), values);
+            tally.add(key, rows);
+        };
+        if combinations == u64::MAX {
+            // More combinations than numbers: every row by itself.
+            for row in rows.iter() {
+                let start = self.starts.get(self.bucket(row)).copied();
+                let values = self.dimensions.iter().map(|d| d.value(u64::from(d.code(row))));
+                tally::encode(key, start.unwrap_or_default(), values);
+                tally.add(key, 1);
+            }
+            return;
+        }
+        codes.clear();
+        match self.buckets.as_slice() {
+            [] => codes.resize(rows.rows(), 0),
+            buckets => codes.extend(buckets.iter().map(|&bucket| u64::from(bucket))),
+        }
+        for dimension in &self.dimensions {
+            let size = dimension.values.len() as u64 + 1;
+            match dimension.rows.as_slice() {
+                [] => codes.iter_mut().for_each(|code| *code = *code * size + u64::from(dimension.constant)),
+                values => {
+                    codes.iter_mut().zip(values).for_each(|(code, &value)| *code = *code * size + u64::from(value));
+                }
+            }
+        }
+        match usize::try_from(combinations) {
+            Ok(combinations) if combinations <= 4 * rows.rows() + 1024 => {
+                counts.clear();
+                counts.resize(combinations, 0);
+                let mut add = |code: u64| {
+                    if let Some(count) = counts.get_mut(code as usize) {
+                        *count += 1;
+                    }
+                };
+                if rows.is_full() {
+                    codes.iter().for_each(|&code| add(code));
+                } else {
+                    rows.iter().for_each(|row| add(codes.get(row).copied().unwrap_or_default()));
+                }
+                let counted = counts.iter().enumerate().filter(|&(_, &rows)| rows > 0);
+                counted.for_each(|(code, &rows)| report(code as u64, rows));
+            }
+            _ => {
+                let mut present: Vec<u64> = rows.iter().filter_map(|row| codes.get(row).copied()).collect();
+                present.sort_unstable();
+                present.chunk_by(|a, b| a == b).for_each(|same| {
+                    if let Some(&code) = same.first() {
+                        report(code, same.len() as u64);
+                    }
+                });
+            }
+        }
+    }
+
+    fn bucket(&self, row: usize) -> usize {
+        self.buckets.get(row).map_or(0, |&bucket| bucket as usize)
+    }
+}
