@@ -76,6 +76,8 @@ struct Core {
     signal: Signal,
     counters: Counters,
     closed: AtomicBool,
+    /// The disk has less room than it must have for new records.
+    disk_is_low: AtomicBool,
     /// What the start found damaged, for people.
     damage: Mutex<Vec<String>>,
     /// The lock of the data directory: released when the storage goes.
@@ -236,8 +238,14 @@ impl Core {
         let lock = lock_directory(&env, dir)?;
         let (manifest, report) = Manifest::open(&env, dir, ManifestOptions { history: options.manifest_history })?;
         let state = manifest.state();
+        let mut damage = damage(&report);
         let producers = match &state.producers {
-            Some(file) => read_producers(&env, &options, file)?,
+            Some(file) => read_producers(&env, &options, file).unwrap_or_else(|error| {
+                let message = format!("{error}; batches that producers send again may be stored twice");
+                tracing::error!("{message}");
+                damage.push(message);
+                Producers::default()
+            }),
             None => Producers::default(),
         };
         let cache = Arc::new(Cache::new(options.cache_bytes));
@@ -254,7 +262,8 @@ impl Core {
             signal: Signal::default(),
             counters: Counters::default(),
             closed: AtomicBool::new(false),
-            damage: Mutex::new(damage(&report)),
+            disk_is_low: AtomicBool::new(false),
+            damage: Mutex::new(damage),
             view: RwLock::new(view),
             opener,
             env,
@@ -290,7 +299,6 @@ impl Core {
             tracing::error!("{damage}");
             lock(&self.damage).push(damage.to_string());
         }
-        wal.truncate(self.read_view().state().flushed_seq)?;
         // Set once: `replay` is called once.
         let _ = self.wal.set(wal);
         Ok(())
@@ -299,6 +307,10 @@ impl Core {
     fn append(self: &Arc<Self>, tenant: &Tenant, batch: Batch, producer: Option<ProducerBatch>, done: Done) {
         if self.closed.load(Ordering::SeqCst) {
             return done(Err(closed()));
+        }
+        if self.disk_is_low.load(Ordering::Relaxed) {
+            self.counters.records_refused.fetch_add(batch.rows() as u64, Ordering::Relaxed);
+            return done(Err(self.disk_full()));
         }
         let batch = Arc::new(batch);
         let done = match &producer {
@@ -425,10 +437,34 @@ impl Core {
         self.view.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Looks whether the disk has room for new records.
+    fn look_at_disk(&self) {
+        let free = self.env.disk.free_bytes(&self.options.data_dir);
+        // A disk that does not say how much room it has is full when a write says so.
+        let is_low = free.is_ok_and(|free| free < self.options.disk_free_bytes_min);
+        if is_low != self.disk_is_low.swap(is_low, Ordering::Relaxed) {
+            if is_low {
+                tracing::error!("{}", self.disk_full());
+            } else {
+                tracing::info!("the disk has room again, new records are taken");
+            }
+        }
+    }
+
+    fn disk_full(&self) -> Error {
+        let message = format!(
+            "the disk of `{}` has less than {} bytes free: no new records are taken",
+            self.options.data_dir.display(),
+            self.options.disk_free_bytes_min
+        );
+        Error::new(ErrorKind::Unavailable, message)
+    }
+
     /// The flusher thread.
     fn run_flusher(self: &Arc<Self>) {
         let mut wait = TICK;
         loop {
+            self.look_at_disk();
             let stop = self.signal.wait(wait);
             if stop {
                 return;
@@ -506,6 +542,7 @@ impl Core {
             // Rows are visible before they are synced, but only synced ones are committed.
             wal.sync()?;
         }
+        let before = self.read_view().state().flushed_seq;
         let segments = flush::write(&self.env, &self.options, generation)?;
         let producers = self.write_producers(generation.seq_max)?;
         let mut tenants: Vec<Tenant> = segments.iter().map(|segment| segment.tenant.clone()).collect();
@@ -520,10 +557,11 @@ impl Core {
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         view.committed(Arc::clone(&state), &tenants, &self.opener)?;
         drop(view);
+        // The batches of this flush stay until the next one: a start that must fall back to the root
+        // before this one replays them, and has lost nothing.
         if let Some(wal) = self.wal.get()
-            && let Err(error) = wal.truncate(state.flushed_seq)
+            && let Err(error) = wal.truncate(before)
         {
-            // Costs disk and replay time, not data: replay starts behind flushed_seq.
             tracing::warn!(%error, "the WAL could not be trimmed");
         }
         Ok(())
@@ -535,7 +573,8 @@ impl Core {
             return Ok(None);
         }
         let bytes = self.producers.encode(flushed_seq);
-        let path = format!("{PRODUCERS_DIR}/{flushed_seq:020}.producers");
+        // The random part: after a fallback to an older root the number may be taken.
+        let path = format!("{PRODUCERS_DIR}/{flushed_seq:020}-{:016x}.producers", self.env.random.next_u64());
         let folder = self.options.data_dir.join(PRODUCERS_DIR);
         let (disk, file) = (&*self.env.disk, self.options.data_dir.join(&path));
         disk.create_dir_all(&folder)

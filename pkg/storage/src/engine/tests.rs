@@ -136,6 +136,9 @@ fn the_wal_is_trimmed_by_a_flush() {
     }
     let before = wal_bytes();
     storage.flush().unwrap();
+    assert_eq!(wal_bytes(), before, "the last flush stays, for a fallback to the root before it");
+    storage.append(&tenant, batch(&timestamps), None).unwrap();
+    storage.flush().unwrap();
     assert!(wal_bytes() < before / 2, "{} of {before} bytes are left", wal_bytes());
 }
 
@@ -178,4 +181,58 @@ fn a_second_storage_on_the_same_directory_is_refused() {
     let _first = open(&options).unwrap();
     let error = open(&options).err().unwrap();
     assert_eq!(error.kind, ErrorKind::Conflict);
+}
+
+#[test]
+fn a_damaged_newest_root_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(&folder);
+    let tenant = Tenant::default();
+    let storage = open(&options).unwrap();
+    for round in 0..3 {
+        storage.append(&tenant, batch(&[round, round + 1]), None).unwrap();
+        storage.flush().unwrap();
+    }
+    let root = options.data_dir.join(&storage.core.read_view().state().root.path);
+    storage.close().unwrap();
+    drop(storage);
+    let mut bytes = std::fs::read(&root).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&root, bytes).unwrap();
+    let storage = open(&options).unwrap();
+    assert!(!storage.stats().damage.is_empty());
+    let snapshot = storage.snapshot(&tenant);
+    assert_eq!((stored(&snapshot), buffered(&snapshot)), (4, 2));
+    storage.append(&tenant, batch(&[9]), None).unwrap();
+    storage.flush().unwrap();
+    assert_eq!(stored(&storage.snapshot(&tenant)), 7);
+}
+
+#[test]
+fn a_damaged_producers_file_is_reported_and_does_not_stop_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(&folder);
+    let tenant = Tenant::default();
+    let storage = open(&options).unwrap();
+    storage.append(&tenant, batch(&[1]), Some(ProducerBatch::new("shipper", 1).unwrap())).unwrap();
+    storage.close().unwrap();
+    let file = storage.core.read_view().state().producers.clone().unwrap();
+    drop(storage);
+    std::fs::write(options.data_dir.join(file.path), b"nonsense").unwrap();
+    let storage = open(&options).unwrap();
+    assert!(storage.stats().damage[0].contains("producers"), "{:?}", storage.stats().damage);
+}
+
+#[test]
+fn records_are_refused_while_the_disk_is_nearly_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { disk_free_bytes_min: u64::MAX, background: true, ..options(&folder) };
+    let tenant = Tenant::default();
+    let storage = open(&options).unwrap();
+    storage.core.look_at_disk();
+    let error = storage.append(&tenant, batch(&[1]), None).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert!(error.message.contains("bytes free"), "{error}");
+    assert_eq!(storage.stats().records_refused, 1);
 }
