@@ -5,6 +5,7 @@ mod demo;
 use anyhow::{Context, Result};
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,13 +51,13 @@ pub struct Arguments {
     #[arg(long = "index", value_name = "FIELDS", env = "TIMBERLOG_INDEX", value_delimiter = ',')]
     index: Vec<String>,
     /// Flush the memory buffer to segments when it holds this much
-    #[arg(long, value_name = "SIZE", env = "TIMBERLOG_FLUSH_BYTES", default_value = "48MiB")]
+    #[arg(long, value_name = "SIZE", env = "TIMBERLOG_FLUSH_BYTES", default_value = "40MiB")]
     flush_bytes: ByteSize,
     /// Flush the memory buffer when its oldest record is this old
     #[arg(long, visible_alias = "flush-interval", value_name = "TIME", env = "TIMBERLOG_FLUSH_AGE", default_value = "5m")]
     flush_age: humantime::Duration,
     /// Memory for the buffer and flushes under way; beyond it requests wait and are then answered with 429
-    #[arg(long, value_name = "SIZE", env = "TIMBERLOG_BUFFER_BYTES_MAX", default_value = "112MiB")]
+    #[arg(long, value_name = "SIZE", env = "TIMBERLOG_BUFFER_BYTES_MAX", default_value = "88MiB")]
     buffer_bytes_max: ByteSize,
     /// Partitions (tenant and day) that one flush may write
     #[arg(long, value_name = "N", env = "TIMBERLOG_PARTITIONS_PER_FLUSH_MAX", default_value_t = 64)]
@@ -77,7 +78,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", env = "TIMBERLOG_FIELDS_MAX", default_value_t = 1_000)]
     fields_max: usize,
     /// Memory for decoded columns of segments
-    #[arg(long, value_name = "SIZE", env = "TIMBERLOG_CACHE_BYTES", default_value = "64MiB")]
+    #[arg(long, value_name = "SIZE", env = "TIMBERLOG_CACHE_BYTES", default_value = "48MiB")]
     cache_bytes: ByteSize,
     /// Queries that run at one time; 0 is the number of cores, at least 2
     #[arg(long, value_name = "N", env = "TIMBERLOG_QUERY_CONCURRENCY", default_value_t = 0)]
@@ -271,7 +272,8 @@ fn stop_signal() -> Result<impl Future<Output = ()> + Send> {
 fn start_logging(arguments: &Arguments) -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&arguments.log)
         .map_err(|error| Error::invalid(format!("--log `{}`: {error}", arguments.log)))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(color).with_writer(std::io::stderr);
     match arguments.log_format {
         LogFormat::Text => subscriber.init(),
         LogFormat::Json => subscriber.json().init(),

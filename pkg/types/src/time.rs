@@ -176,9 +176,8 @@ pub fn parse_rfc3339(text: &[u8]) -> Result<i64, TimeError> {
         if len == 0 {
             return Err(TimeError::Malformed);
         }
-        for place in 0..9 {
-            let digit = if place < len { i64::from(digits[place] - b'0') } else { 0 };
-            fraction = fraction * 10 + digit;
+        for digit in digits[..len].iter().chain(std::iter::repeat(&b'0')).take(9) {
+            fraction = fraction * 10 + i64::from(digit - b'0');
         }
         rest = &digits[len..];
     }
