@@ -15,7 +15,7 @@ fn a_clean_stop_leaves_nothing_to_replay() {
     assert_eq!(data.files(".log").len(), 1);
     let server = Server::start(&data, &[]);
     let stats = server.client().get("/stats").expect("statistics");
-    assert_eq!(stats["buffer_records"], 0, "{stats}");
+    assert_eq!(stats["engine"]["buffer_records"], 0, "{stats}");
     assert_eq!(server.count(&json!({"field": "message", "contains": "hello"})), 1);
 }
 
