@@ -47,7 +47,7 @@ fn merge(into: &mut Value, from: &Value) {
 /// The first time, and the median of 7 more.
 fn time(server: &Process, what: &str, body: &Value) {
     let client = client(&server.http);
-    let mut once = || {
+    let once = || {
         let started = Instant::now();
         let answer = client.post("/api/v1/query", body).expect("an answer");
         (started.elapsed().as_secs_f64() * 1e3, answer)

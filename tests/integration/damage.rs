@@ -11,7 +11,9 @@ fn filled(records: u64) -> Data {
     let lines: String = (0..records)
         .map(|id| {
             let (service, time) = (id % 5, 1_700_000_000_000_u64 + id * 10);
-            format!("{{\"timestamp\":{time},\"message\":\"record {id} is here to be found\",\"service\":\"s{service}\",\"level\":\"info\",\"id\":{id}}}\n")
+            // Digits that do not compress: the blocks are what fills the file.
+            let digits = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            format!("{{\"timestamp\":{time},\"message\":\"record {digits:016x} is here to be found\",\"service\":\"s{service}\",\"level\":\"info\",\"id\":{id}}}\n")
         })
         .collect();
     assert_eq!(server.client().ingest(lines.as_bytes(), None).expect("stored").accepted, records);

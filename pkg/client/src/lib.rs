@@ -51,11 +51,8 @@ impl Client {
         if !base.starts_with("http://") {
             return Err(Error::invalid(format!("address `{addr}`: expected http://host:port")));
         }
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(timeout))
-            .build()
-            .new_agent();
+        let agent =
+            ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(timeout)).build().new_agent();
         Ok(Self { agent, base, tenant })
     }
 
@@ -120,7 +117,8 @@ impl Client {
         }
         let reader = BufReader::new(response.into_body().into_reader());
         for text in reader.lines() {
-            let text = text.map_err(|error| Error::new(ErrorKind::Unavailable, format!("the answer broke off: {error}")))?;
+            let text =
+                text.map_err(|error| Error::new(ErrorKind::Unavailable, format!("the answer broke off: {error}")))?;
             line(&text)?;
         }
         Ok(())
@@ -131,7 +129,8 @@ impl Client {
         if status != 200 {
             return Err(refusal(status, retry_after, &body));
         }
-        serde_json::from_slice(&body).map_err(|error| Error::internal(format!("the server's answer is not JSON: {error}")))
+        serde_json::from_slice(&body)
+            .map_err(|error| Error::internal(format!("the server's answer is not JSON: {error}")))
     }
 
     fn read(&self, response: ureq::http::Response<ureq::Body>) -> Result<(u16, Option<u64>, Vec<u8>)> {

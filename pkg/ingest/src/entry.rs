@@ -209,8 +209,9 @@ fn sorted_labels<'s, 'a>(
     let max = limits.labels_max.min(room.len());
     let mut count = 0;
     for (place, &(name, value)) in labels.iter().enumerate() {
-        let is_replaced = labels.get(place + 1..).unwrap_or_default().iter().any(|(later, _)| *later == name);
-        if value.is_empty() || is_replaced {
+        // Asked only of labels that count, of which there are few: a flood of empty ones stays linear.
+        let is_replaced = || labels.get(place + 1..).unwrap_or_default().iter().any(|(later, _)| *later == name);
+        if value.is_empty() || is_replaced() {
             continue;
         }
         if name.is_empty() || name.len() > limits.label_name_bytes_max {

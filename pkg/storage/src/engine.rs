@@ -209,7 +209,7 @@ impl Storage {
             self.core.refuse(pending, closed());
         }
         let wal = match self.core.wal.get() {
-            Some(wal) => wal.close().map_err(Error::from),
+            Some(wal) => wal.close(),
             None => Ok(()),
         };
         self.core.signal.stop();
