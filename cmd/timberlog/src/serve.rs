@@ -51,13 +51,13 @@ pub struct Arguments {
     #[arg(long = "index", value_name = "FIELDS", env = "TIMBERLOG_INDEX", value_delimiter = ',')]
     index: Vec<String>,
     /// Flush the memory buffer to segments when it holds this much
-    #[arg(long, value_name = "SIZE", env = "TIMBERLOG_FLUSH_BYTES", default_value = "40MiB")]
+    #[arg(long, value_name = "SIZE", env = "TIMBERLOG_FLUSH_BYTES", default_value = "32MiB")]
     flush_bytes: ByteSize,
     /// Flush the memory buffer when its oldest record is this old
     #[arg(long, visible_alias = "flush-interval", value_name = "TIME", env = "TIMBERLOG_FLUSH_AGE", default_value = "5m")]
     flush_age: humantime::Duration,
     /// Memory for the buffer and flushes under way; beyond it requests wait and are then answered with 429
-    #[arg(long, value_name = "SIZE", env = "TIMBERLOG_BUFFER_BYTES_MAX", default_value = "88MiB")]
+    #[arg(long, value_name = "SIZE", env = "TIMBERLOG_BUFFER_BYTES_MAX", default_value = "72MiB")]
     buffer_bytes_max: ByteSize,
     /// Partitions (tenant and day) that one flush may write
     #[arg(long, value_name = "N", env = "TIMBERLOG_PARTITIONS_PER_FLUSH_MAX", default_value_t = 64)]
