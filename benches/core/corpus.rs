@@ -43,7 +43,10 @@ impl Corpus {
         let records = lines().count();
         let parse = |line: &[u8]| serde_json::from_slice::<serde_json::Value>(line).expect("JSON lines");
         let middle = lines().nth(records / 2).map(parse).expect("records");
-        let time = |line: &[u8]| timberlog_types::time::parse(parse(line)["timestamp"].as_str().expect("a timestamp").as_bytes()).expect("a time");
+        let time = |line: &[u8]| {
+            timberlog_types::time::parse(parse(line)["timestamp"].as_str().expect("a timestamp").as_bytes())
+                .expect("a time")
+        };
         let newest = lines().skip(records.saturating_sub(10_000)).map(time).max().expect("records");
         let text_of = |key: &str| middle[key].as_str().expect("a text").to_owned();
         Self { records, bytes: text.len(), newest, trace: text_of("trace_id"), service: text_of("service"), path, text }

@@ -33,6 +33,41 @@ fn main() {
     ingest(&corpus, &data, z, &["--index", "trace_id"]);
     let server = Process::start(&data, &["--index", "trace_id"]);
     queries::trace(&server, &corpus, "one trace id, with an index of its own");
+    drop(server);
+    println!("\nReplay and start:\n\n| what | figure | in Z |\n|---|---|---|");
+    replay(&corpus, &folder.path().join("replay"));
+    start(&corpus, &folder.path().join("segments"));
+}
+
+/// A crash with everything still in the WAL, and a start with the default bounds on memory.
+fn replay(corpus: &corpus::Corpus, data: &Path) {
+    let server = Process::start(data, &["--flush-bytes", "2GiB", "--buffer-bytes-max", "4GiB"]);
+    process::loadgen(&server, &corpus.path);
+    let bytes =
+        client(&server.http).get("/stats").expect("statistics")["engine"]["bytes_appended"].as_u64().unwrap_or(0);
+    server.kill();
+    let started = std::time::Instant::now();
+    let server = Process::start(data, &[]);
+    let seconds = started.elapsed().as_secs_f64();
+    let rate = bytes as f64 / 1e6 / seconds;
+    row(
+        "replay, flushes included",
+        format!("{:.0} MB of WAL in {seconds:.2} s: {rate:.0} MB/s", bytes as f64 / 1e6),
+        None,
+    );
+    row("peak resident memory of the replay", format!("{:.0} MB", server.resident_peak_bytes() as f64 / 1e6), None);
+}
+
+/// A start with many segments.
+fn start(corpus: &corpus::Corpus, data: &Path) {
+    let server = Process::start(data, &["--flush-bytes", "2MiB"]);
+    process::loadgen(&server, &corpus.path);
+    server.stop();
+    let started = std::time::Instant::now();
+    let server = Process::start(data, &[]);
+    let seconds = started.elapsed().as_secs_f64();
+    let stats = client(&server.http).get("/stats").expect("statistics");
+    row(&format!("start with {} segments", stats["engine"]["segments"]), format!("{:.0} ms", seconds * 1e3), None);
 }
 
 fn row(what: &str, figure: String, z: Option<f64>) {
@@ -51,8 +86,17 @@ fn ingest(corpus: &corpus::Corpus, data: &Path, z: f64, flags: &[&str]) {
     let sealed = server.stop() - before;
     let bytes = process::bytes_of(data);
     row(&format!("records a second, 4 connections, 1,000 a request{with}"), format!("{rate:.0}"), None);
-    row(&format!("latency p50 / p99 / max{with}"), format!("{:.1} / {:.1} / {:.1} ms", latency["p50"], latency["p99"], latency["max"]), None);
-    row(&format!("server CPU to the last acknowledgement{with}"), format!("{acknowledged:.2} s"), Some(acknowledged / z));
+    let ms = |key: &str| latency[key].as_f64().unwrap_or(0.0);
+    row(
+        &format!("latency p50 / p99 / max{with}"),
+        format!("{:.1} / {:.1} / {:.1} ms", ms("p50"), ms("p99"), ms("max")),
+        None,
+    );
+    row(
+        &format!("server CPU to the last acknowledgement{with}"),
+        format!("{acknowledged:.2} s"),
+        Some(acknowledged / z),
+    );
     row(&format!("server CPU until all is sealed{with}"), format!("{sealed:.2} s"), Some(sealed / z));
     row(&format!("bytes a record on disk{with}"), format!("{:.1}", bytes as f64 / corpus.records as f64), None);
     row(&format!("peak resident memory{with}"), format!("{:.0} MB", resident as f64 / 1e6), None);

@@ -16,7 +16,17 @@ pub struct Process {
 impl Process {
     pub fn start(data: &Path, flags: &[&str]) -> Self {
         let mut child = Command::new(BINARY)
-            .args(["serve", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--max-future", "10000d", "--log", "warn"])
+            .args([
+                "serve",
+                "--http-addr",
+                "127.0.0.1:0",
+                "--grpc-addr",
+                "127.0.0.1:0",
+                "--max-future",
+                "10000d",
+                "--log",
+                "warn",
+            ])
             .arg("--data-dir")
             .arg(data)
             .args(flags)
@@ -44,6 +54,12 @@ impl Process {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running process");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().expect("a running process");
+        self.child.wait().expect("a process that ends");
     }
 
     /// SIGTERM; returns the CPU time until the end, as last seen a few milliseconds before.

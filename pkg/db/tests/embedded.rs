@@ -8,5 +8,5 @@ mod embedded;
 fn the_example_finds_what_it_stored() {
     let folder = tempfile::tempdir().unwrap();
     let said = embedded::run(folder.path()).unwrap();
-    assert_eq!(said, "found `disk is full`; after opening again: error=1, info=2");
+    assert_eq!(said, "found `disk is full`; after opening again: info=2, error=1");
 }
