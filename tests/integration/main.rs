@@ -4,3 +4,4 @@ mod crash;
 mod damage;
 mod process;
 mod server;
+mod tidy;
