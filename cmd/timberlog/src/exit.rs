@@ -13,6 +13,8 @@ Exit codes:
   4  not now: in use by another process, overloaded, unreachable, disk full
   5  damaged data was found";
 
+/// Wrong flags, configuration or input.
+pub const INVALID: u8 = 2;
 /// Damaged data was found.
 pub const DAMAGED: u8 = 5;
 
@@ -27,10 +29,11 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(code(error))
 }
 
-fn code(error: &anyhow::Error) -> u8 {
+/// The exit code of an error.
+pub fn code(error: &anyhow::Error) -> u8 {
     let Some(error) = error.downcast_ref::<Error>() else { return 1 };
     match error.kind {
-        ErrorKind::Invalid => 2,
+        ErrorKind::Invalid => INVALID,
         ErrorKind::NotFound => 3,
         ErrorKind::Conflict | ErrorKind::Overloaded { .. } | ErrorKind::Unavailable | ErrorKind::Closed => 4,
         ErrorKind::Corrupt => DAMAGED,

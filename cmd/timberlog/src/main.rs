@@ -4,12 +4,19 @@
 mod condition;
 mod config;
 mod exit;
+mod ingest;
+mod inspect;
 mod loadgen;
 mod output;
 mod query;
+mod repair;
 mod serve;
 mod stats;
+mod table;
+mod tail;
 mod target;
+mod units;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
@@ -31,10 +38,21 @@ struct Arguments {
 enum Command {
     /// Run the server
     Serve(Box<serve::Arguments>),
+    /// Send files or standard input to a server, or store them in a data directory
+    Ingest(ingest::Arguments),
     /// Find records, count them, or explain how they would be found
     Query(query::Arguments),
+    /// Follow new records of a server
+    Tail(tail::Arguments),
     /// Show what the engine knows of itself
     Stats(stats::Arguments),
+    /// Show what is in the files of a data directory
+    #[command(subcommand)]
+    Inspect(inspect::Arguments),
+    /// Check every checksum and every index of a data directory
+    Verify(verify::Arguments),
+    /// Give up what is damaged in a data directory, so that the rest is whole
+    Repair(repair::Arguments),
     /// Put load on a server and measure it
     Loadgen(loadgen::Arguments),
 }
@@ -46,8 +64,13 @@ fn main() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(*arguments),
+        Command::Ingest(arguments) => ingest::run(&arguments),
         Command::Query(arguments) => query::run(&arguments),
+        Command::Tail(arguments) => tail::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Repair(arguments) => repair::run(&arguments),
         Command::Loadgen(arguments) => loadgen::run(&arguments),
     };
     match result {

@@ -3,6 +3,7 @@
 use crate::condition;
 use crate::output::{Output, Printer, shape};
 use crate::target::Target;
+use crate::{table, units};
 use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
@@ -185,19 +186,22 @@ fn groups(arguments: &Arguments, answer: &Value) -> Result<()> {
         Output::Json => println!("{}", serde_json::to_string_pretty(&data)?),
         Output::Jsonl => data.iter().for_each(|group| println!("{group}")),
         Output::Table => {
-            let mut table = comfy_table::Table::new();
-            table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-            let time = arguments.step.map(|_| "time".to_owned());
-            table.set_header(time.into_iter().chain(arguments.by.iter().cloned()).chain(["count".to_owned()]));
+            let time = arguments.step.map(|_| "time");
+            let names = time.into_iter().chain(arguments.by.iter().map(String::as_str)).chain(["#count"]);
+            let mut table = table::with_header(names);
             for group in data {
                 let time = group["timestamp"].as_i64().map(time::format_rfc3339);
                 let values = arguments.by.iter().map(|name| group["labels"][name].as_str().unwrap_or("-").to_owned());
-                table.add_row(time.into_iter().chain(values).chain([group["count"].to_string()]));
+                table.add_row(time.into_iter().chain(values).chain([count(&group["count"])]));
             }
-            println!("{table}");
+            table::print(&table);
         }
     }
     Ok(())
+}
+
+fn count(value: &Value) -> String {
+    value.as_u64().map_or_else(|| value.to_string(), units::count)
 }
 
 fn document(value: &Value) -> Result<()> {
