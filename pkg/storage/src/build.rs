@@ -33,10 +33,18 @@ pub(crate) struct SegmentBuild<'a> {
 }
 
 impl<'a> SegmentBuild<'a> {
-    /// Starts a segment of a partition under a new id.
-    pub(crate) fn new(env: &'a Env, options: &'a Options, tenant: &Tenant, day: Day) -> Result<Self> {
+    /// Starts a segment of a partition under a new id. `files` is told the files it may make,
+    /// relative to the data directory.
+    pub(crate) fn new(
+        env: &'a Env,
+        options: &'a Options,
+        tenant: &Tenant,
+        day: Day,
+        files: &mut Vec<String>,
+    ) -> Result<Self> {
         let id = segment_id(env);
         let (log_path, redb_path) = (log_path(tenant, day, &id), redb_path(tenant, day, &id));
+        files.extend([log_path.clone(), redb_path.clone()]);
         let log = options.data_dir.join(&log_path);
         let folder = log.parent().unwrap_or(&options.data_dir).to_path_buf();
         env.disk.create_dir_all(&folder).map_err(|error| doing("create", &folder, &error))?;

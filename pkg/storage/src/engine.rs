@@ -205,9 +205,7 @@ impl Storage {
         if self.core.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
-        for pending in self.core.memory.drain() {
-            self.core.refuse(pending, closed());
-        }
+        self.core.refuse_waiting();
         let wal = match self.core.wal.get() {
             Some(wal) => wal.close(),
             None => Ok(()),
@@ -280,7 +278,8 @@ impl Core {
             let bytes = frame.batch.memory_bytes();
             self.memory.take(bytes);
             self.publish(&frame);
-            if self.read_view().active().bytes >= self.options.flush_bytes {
+            // Frozen generations count too: there is no flusher yet.
+            if self.memory.used() >= self.options.flush_bytes {
                 self.flush_all()?;
             }
             Ok(())
@@ -327,12 +326,41 @@ impl Core {
             let _ = self.flush_all();
         }
         let bytes = batch.memory_bytes();
-        let deadline = self.env.clock.monotonic_ns().saturating_add(self.options.wait_max.as_nanos() as u64);
-        let pending = PendingAppend { tenant: tenant.clone(), batch, producer, done };
+        self.admit(PendingAppend { tenant: tenant.clone(), batch, producer, done }, bytes);
+    }
+
+    /// Hands an append to the WAL when there is room for its `bytes`.
+    fn admit(self: &Arc<Self>, pending: PendingAppend, bytes: usize) {
+        let wait_ns = u64::try_from(self.options.wait_max.as_nanos()).unwrap_or(u64::MAX);
+        let deadline = self.env.clock.monotonic_ns().saturating_add(wait_ns);
         match self.memory.admit(bytes, deadline, pending) {
             Admission::Now(pending) => self.write(pending),
-            Admission::Later => self.signal.flush(),
-            Admission::Refused(pending, error) => self.refuse(pending, error),
+            Admission::Later => {
+                self.signal.flush();
+                // It may have come into the line after `close` had emptied it.
+                if self.closed.load(Ordering::SeqCst) {
+                    self.refuse_waiting();
+                }
+            }
+            Admission::Refused(pending) => self.refuse(pending, self.no_room()),
+        }
+    }
+
+    /// Refuses everything that waits for room: the database closes.
+    fn refuse_waiting(&self) {
+        for pending in self.memory.drain() {
+            self.refuse(pending, closed());
+        }
+    }
+
+    /// The refusal when the buffer is full.
+    fn no_room(&self) -> Error {
+        match &*lock(&self.counters.flush_error) {
+            Some(error) => {
+                let message = format!("the memory buffer is full and cannot be flushed: {error}");
+                Error::new(ErrorKind::Unavailable, message)
+            }
+            None => overloaded(),
         }
     }
 
@@ -462,20 +490,19 @@ impl Core {
 
     /// The flusher thread.
     fn run_flusher(self: &Arc<Self>) {
-        let mut wait = TICK;
+        let mut retry_ns = 0;
         loop {
             self.look_at_disk();
-            let stop = self.signal.wait(wait);
-            if stop {
+            if self.signal.wait(TICK) {
                 return;
             }
-            wait = match self.flush_due() {
-                Ok(()) => TICK,
-                Err(error) => {
-                    tracing::error!(%error, "flush failed, trying again in {FLUSH_RETRY:?}");
-                    FLUSH_RETRY
-                }
-            };
+            // Appends that wait for room wake this thread; a flush that fails is not theirs to hurry.
+            if self.env.clock.monotonic_ns() >= retry_ns
+                && let Err(error) = self.flush_due()
+            {
+                tracing::error!(%error, "flush failed, trying again in {FLUSH_RETRY:?}");
+                retry_ns = self.env.clock.monotonic_ns().saturating_add(FLUSH_RETRY.as_nanos() as u64);
+            }
             self.wake_waiting();
         }
     }
@@ -538,22 +565,24 @@ impl Core {
     }
 
     fn flush_generation(&self, generation: &Generation) -> Result<()> {
-        if let (Durability::Async { .. }, Some(wal)) = (self.options.durability, self.wal.get()) {
-            // Rows are visible before they are synced, but only synced ones are committed.
+        // In `async` mode rows are visible before they are synced, but only synced ones are committed.
+        // The last flush comes after the WAL was closed, which has synced everything.
+        if let Some(wal) = self.wal.get().filter(|wal| wal.synced_seq() < generation.seq_max) {
             wal.sync()?;
         }
+        // Segments that could not be committed need not be written.
+        self.manifest.check_alive()?;
         let before = self.read_view().state().flushed_seq;
-        let segments = flush::write(&self.env, &self.options, generation)?;
-        let producers = self.write_producers(generation.seq_max)?;
-        let mut tenants: Vec<Tenant> = segments.iter().map(|segment| segment.tenant.clone()).collect();
-        tenants.dedup();
-        let edit = Edit {
-            add: segments.into_iter().map(|NewSegment { tenant, day, entry }| (tenant, day, entry)).collect(),
-            flushed_seq: Some(generation.seq_max),
-            producers,
-            ..Edit::default()
-        };
-        let state = self.manifest.commit(edit)?;
+        let mut files = Vec::new();
+        let committed = self.write_and_commit(generation, &mut files);
+        if committed.as_ref().is_err_and(|error| error.kind != ErrorKind::Closed) {
+            // Nothing names them, and the next try makes others: a disk must not fill up with them.
+            for file in files {
+                // What cannot be removed is left to the next start.
+                let _ = self.env.disk.remove_file(&self.options.data_dir.join(file));
+            }
+        }
+        let (state, tenants) = committed?;
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         view.committed(Arc::clone(&state), &tenants, &self.opener)?;
         drop(view);
@@ -567,14 +596,32 @@ impl Core {
         Ok(())
     }
 
+    /// Writes what a generation becomes and commits it. `files` is told each file before it is
+    /// made, relative to the data directory. After an error of kind `Closed` it is not known
+    /// whether the commit is durable; after any other nothing names the files.
+    fn write_and_commit(&self, generation: &Generation, files: &mut Vec<String>) -> Result<(Arc<State>, Vec<Tenant>)> {
+        let segments = flush::write(&self.env, &self.options, generation, files)?;
+        let producers = self.write_producers(generation.seq_max, files)?;
+        let mut tenants: Vec<Tenant> = segments.iter().map(|segment| segment.tenant.clone()).collect();
+        tenants.dedup();
+        let edit = Edit {
+            add: segments.into_iter().map(|NewSegment { tenant, day, entry }| (tenant, day, entry)).collect(),
+            flushed_seq: Some(generation.seq_max),
+            producers,
+            ..Edit::default()
+        };
+        Ok((self.manifest.commit(edit)?, tenants))
+    }
+
     /// Writes the producers that changed since the last root, as of `flushed_seq`.
-    fn write_producers(&self, flushed_seq: Seq) -> Result<Option<FileRef>> {
+    fn write_producers(&self, flushed_seq: Seq, files: &mut Vec<String>) -> Result<Option<FileRef>> {
         if self.producers.newest_seq() <= self.read_view().state().flushed_seq {
             return Ok(None);
         }
         let bytes = self.producers.encode(flushed_seq);
         // The random part: after a fallback to an older root the number may be taken.
         let path = format!("{PRODUCERS_DIR}/{flushed_seq:020}-{:016x}.producers", self.env.random.next_u64());
+        files.push(path.clone());
         let folder = self.options.data_dir.join(PRODUCERS_DIR);
         let (disk, file) = (&*self.env.disk, self.options.data_dir.join(&path));
         disk.create_dir_all(&folder)
@@ -591,7 +638,7 @@ impl Core {
             self.write(pending);
         }
         for pending in expired {
-            self.refuse(pending, overloaded());
+            self.refuse(pending, self.no_room());
         }
     }
 

@@ -4,7 +4,8 @@
 //!                                                 → B+trees               → .redb → entries → edit
 //!
 //! Files are written and fsynced here; they do not exist for anyone until the caller commits the
-//! edit. A flush that fails leaves files that no manifest names; the next start removes them.
+//! edit. A flush that fails leaves files that no manifest names: the caller removes them, or the
+//! next start.
 
 use crate::buffer::Generation;
 use crate::build::{IndexedFields, SegmentBuild};
@@ -25,8 +26,13 @@ pub(crate) struct NewSegment {
     pub(crate) entry: SegmentEntry,
 }
 
-/// Writes the segments of a generation.
-pub(crate) fn write(env: &Env, options: &Options, generation: &Generation) -> Result<Vec<NewSegment>> {
+/// Writes the segments of a generation. `files` is told each file before it is made.
+pub(crate) fn write(
+    env: &Env,
+    options: &Options,
+    generation: &Generation,
+    files: &mut Vec<String>,
+) -> Result<Vec<NewSegment>> {
     let mut tenants: Vec<_> = generation.tenants.iter().collect();
     // The order of a hash map is not reproducible, that of file operations must be.
     tenants.sort_unstable_by_key(|(tenant, _)| *tenant);
@@ -36,7 +42,7 @@ pub(crate) fn write(env: &Env, options: &Options, generation: &Generation) -> Re
         let fields = IndexedFields::new(&options.user_indexes, &batches);
         for (day, rows) in split_by_day(buffered) {
             let ordered = order(&batches, &rows, day, options.block_bytes);
-            let mut build = SegmentBuild::new(env, options, tenant, day)?;
+            let mut build = SegmentBuild::new(env, options, tenant, day, files)?;
             for block in &ordered.blocks {
                 build.block(&batches, &ordered.rows[block.clone()], &fields)?;
             }

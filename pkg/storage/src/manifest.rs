@@ -195,6 +195,14 @@ impl Manifest {
         Ok(state)
     }
 
+    /// Whether a commit is possible.
+    ///
+    /// # Errors
+    /// `Closed` after a commit of which it is not known whether it is durable.
+    pub fn check_alive(&self) -> Result<()> {
+        self.writer().map(drop)
+    }
+
     /// Removes files that no kept root and no pinned state names any more. A commit does it too;
     /// call this when a long-lived snapshot was dropped. Returns how many files went.
     pub fn collect(&self) -> Result<usize> {

@@ -20,7 +20,7 @@ pub(crate) enum Admission<T> {
     /// The append waits.
     Later,
     /// No room to wait either.
-    Refused(T, Error),
+    Refused(T),
 }
 
 struct Account<T> {
@@ -48,7 +48,7 @@ impl<T> Memory<T> {
             return Admission::Now(append);
         }
         if account.waiting.len() >= self.waiting_max {
-            return Admission::Refused(append, overloaded());
+            return Admission::Refused(append);
         }
         account.waiting.push_back(Waiting { bytes, deadline_ns, append });
         Admission::Later
@@ -120,7 +120,7 @@ mod tests {
         assert!(matches!(memory.admit(500, 10, 1), Admission::Now(1)));
         assert!(matches!(memory.admit(1, 10, 2), Admission::Later));
         assert!(matches!(memory.admit(100, 10, 3), Admission::Later));
-        assert!(matches!(memory.admit(1, 10, 4), Admission::Refused(4, _)));
+        assert!(matches!(memory.admit(1, 10, 4), Admission::Refused(4)));
         assert_eq!(memory.wake(9), (vec![], vec![]));
         memory.release(450);
         assert_eq!(memory.wake(9), (vec![2], vec![]));

@@ -1,6 +1,8 @@
 use super::*;
 use timberlog_types::{BatchBuilder, Day};
 
+mod failures;
+
 struct Nobody;
 
 impl Subscriber for Nobody {
