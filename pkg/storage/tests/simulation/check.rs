@@ -1,0 +1,95 @@
+//! Reads everything that a storage shows, and checks what must hold of it by itself.
+
+use crate::model::Contents;
+use crate::records::lines;
+use std::collections::BTreeMap;
+use timberlog_storage::{Segment, Snapshot, Storage};
+use timberlog_types::{Day, Result, Seq, Tenant};
+
+/// What a storage shows: the records of each tenant.
+pub struct Shown {
+    pub contents: Contents,
+    /// What must hold of any storage and does not.
+    pub wrong: Option<String>,
+    /// An index that cannot be used: slow, but not wrong, if a read failed.
+    pub index_damage: Option<String>,
+}
+
+/// Reads every record of the given tenants. `Err` is a read that failed.
+pub fn read(storage: &Storage, tenants: &[Tenant]) -> Result<Shown> {
+    let mut shown = Shown { contents: BTreeMap::new(), wrong: None, index_damage: None };
+    let (mut buffered, mut stored) = (0, 0);
+    for tenant in tenants {
+        let snapshot = storage.snapshot(tenant);
+        let mut records = Vec::new();
+        for batch in &snapshot.batches {
+            records.extend(lines(&batch.batch));
+        }
+        buffered += records.len() as u64;
+        for segment in snapshot.segments.iter() {
+            let before = records.len();
+            let wrong = read_segment(segment, &mut records, &mut shown.index_damage)?;
+            stored += (records.len() - before) as u64;
+            shown.wrong = shown.wrong.or(wrong);
+        }
+        shown.wrong = shown.wrong.or(sequences(&snapshot));
+        shown.contents.insert(tenant.clone(), records);
+    }
+    let stats = storage.stats();
+    let counted = (stats.buffer_records, stats.segment_records);
+    if counted != (buffered, stored) {
+        let wrong =
+            format!("statistics say {counted:?} records in buffer and segments, there are {buffered}, {stored}");
+        shown.wrong.get_or_insert(wrong);
+    }
+    if stats.flushed_seq > stats.visible_seq || stats.flushed_seq > stats.synced_seq {
+        let (flushed, visible, synced) = (stats.flushed_seq, stats.visible_seq, stats.synced_seq);
+        shown.wrong.get_or_insert(format!("{flushed} is flushed, {visible} visible, {synced} synced"));
+    }
+    Ok(shown)
+}
+
+/// Reads the blocks of a segment; returns where its manifest entry is wrong.
+fn read_segment(
+    segment: &Segment,
+    records: &mut Vec<String>,
+    index_damage: &mut Option<String>,
+) -> Result<Option<String>> {
+    let (entry, before) = (&segment.entry, records.len());
+    let files = segment.open()?;
+    if let Some(Err(error)) = &files.index {
+        *index_damage = Some(error.to_string());
+    }
+    let mut wrong = None;
+    for block in &files.reader.directory().blocks {
+        let batch = files.reader.read_block_as_batch(block.number).map_err(timberlog_types::Error::from)?;
+        if batch.timestamps().any(|time| !entry.range.contains(time) || Day::of(time) != segment.day) {
+            wrong = Some(format!("segment {} has records outside of its time range", entry.id));
+        }
+        records.extend(lines(&batch));
+    }
+    if (records.len() - before) as u64 != entry.rows {
+        wrong = Some(format!("segment {} does not have {} records", entry.id, entry.rows));
+    }
+    Ok(wrong)
+}
+
+/// Segments of a partition, and then the buffer, have sequence numbers one after the other.
+fn sequences(snapshot: &Snapshot) -> Option<String> {
+    let mut last_of: BTreeMap<Day, Seq> = BTreeMap::new();
+    for segment in snapshot.segments.iter() {
+        let (first, last) = (segment.entry.seq_min, segment.entry.seq_max);
+        let before = last_of.insert(segment.day, last).unwrap_or(0);
+        if first <= before || last < first {
+            return Some(format!("segment {} has {first} to {last}, behind {before}", segment.entry.id));
+        }
+    }
+    let mut before = last_of.into_values().max().unwrap_or(0);
+    for batch in &snapshot.batches {
+        if batch.seq_min <= before || batch.seq_max < batch.seq_min {
+            return Some(format!("buffer has {} to {}, behind {before}", batch.seq_min, batch.seq_max));
+        }
+        before = batch.seq_max;
+    }
+    None
+}

@@ -1,0 +1,476 @@
+//! A history: from a seed, what the processes on a data directory do, and how each of them ends.
+
+use crate::check::{self, Shown};
+use crate::machine::{Process, Sabotage};
+use crate::model::{End, Fate, Model, Sent};
+use crate::records;
+use crate::report::Report;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use timberlog_disk::sim::{Fault, Op, Rng, Sim};
+use timberlog_storage::producers::ProducerBatch;
+use timberlog_storage::verify::verify;
+use timberlog_storage::{Appended, BufferedBatch, Durability, Options, Progress, Storage, Subscriber};
+use timberlog_types::{Result as Answer, Seq, Tenant};
+
+const DATA_DIR: &str = "/data";
+/// Producers of each tenant.
+const PRODUCERS: u64 = 2;
+/// Starts, and reads, that may fail one after the other because of faults.
+const FAILURES_MAX: u64 = 12;
+
+/// Runs the history of a seed. `Err` says what the storage did wrong.
+pub fn run(seed: u64, sabotage: Sabotage, tell: bool) -> Result<Report, String> {
+    let mut history = History::new(seed, sabotage, tell);
+    for _ in 0..3 + history.rng.below(4) {
+        history.process(Mood::Wild)?;
+    }
+    history.end_in_calm()?;
+    let steps = history.sim.disk.steps();
+    history.report.count("disk steps", steps);
+    history.report.count("seeds", 1);
+    Ok(history.report)
+}
+
+/// What befalls a process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Wild,
+    Calm,
+}
+
+/// What the storage tells of by itself.
+#[derive(Default)]
+struct Told {
+    /// Batches that became visible.
+    published: Vec<(u64, Seq)>,
+    /// What became of appends.
+    answers: Vec<(u64, Answer<Appended>)>,
+}
+
+#[derive(Clone, Default)]
+struct Ear(Arc<Mutex<Told>>);
+
+impl Ear {
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Subscriber for Ear {
+    fn published(&self, _: &Tenant, batch: &Arc<BufferedBatch>) {
+        let number = records::batch_number(&batch.batch, 0).unwrap_or(u64::MAX);
+        self.lock().published.push((number, batch.seq_max));
+    }
+}
+
+struct History {
+    rng: Rng,
+    sim: Sim,
+    sabotage: Sabotage,
+    tell: bool,
+    tenants: Vec<Tenant>,
+    options: Options,
+    model: Model,
+    report: Report,
+    ear: Ear,
+    last_number: u64,
+    /// The numbers that producers of a tenant have used.
+    producer_numbers: Vec<u64>,
+    /// How the processes since the last start that was checked have ended, the worst.
+    end: End,
+    /// The durability of the last process that took batches.
+    durability: Durability,
+    /// Whether operations may fail without a kill or a power loss.
+    is_faulty: bool,
+}
+
+impl History {
+    fn new(seed: u64, sabotage: Sabotage, tell: bool) -> Self {
+        let mut rng = Rng::new(seed);
+        let tenants: Vec<Tenant> = ["default", "other", "third"].map(|name| Tenant::new(name).unwrap()).into();
+        let flush_bytes = 2_000 << rng.below(7);
+        let options = Options {
+            wal_file_bytes: 12_288 + (512 << rng.below(6)),
+            flush_bytes,
+            buffer_bytes_max: flush_bytes * 2,
+            waiting_max: 2,
+            wait_max: Duration::from_millis(1),
+            partitions_per_flush_max: 1 + rng.below(8).saturating_sub(3) as usize,
+            block_bytes: 1_000 << rng.below(5),
+            user_indexes: if rng.percent(25) { vec!["trace_id".into(), "host".into()] } else { Vec::new() },
+            manifest_history: 1 + rng.below(3) as usize,
+            disk_free_bytes_min: 0,
+            background: false,
+            ..Options::new(DATA_DIR)
+        };
+        Self {
+            sim: Sim::new(rng.next()),
+            sabotage,
+            tell,
+            producer_numbers: vec![0; tenants.len() * PRODUCERS as usize],
+            tenants,
+            options,
+            model: Model::default(),
+            report: Report::default(),
+            ear: Ear::default(),
+            last_number: 0,
+            end: End::Closed,
+            durability: Durability::Fsync,
+            is_faulty: false,
+            rng,
+        }
+    }
+
+    fn tell(&self, what: impl FnOnce() -> String) {
+        if self.tell {
+            println!("step {:5}  {}", self.sim.disk.steps(), what());
+        }
+    }
+
+    /// One process from its start to its end; and the machine after it.
+    fn process(&mut self, mood: Mood) -> Result<(), String> {
+        self.report.count("processes", 1);
+        if self.rng.percent(60) {
+            self.options.durability = match self.rng.below(2) {
+                0 => Durability::Fsync,
+                _ => Durability::Async { interval: Duration::from_millis(100) },
+            };
+        }
+        let process = Process::start(&self.sim, self.sabotage);
+        if mood == Mood::Wild {
+            self.draw_fate(&process);
+        }
+        if let Some(storage) = self.start(&process)? {
+            let operations = 4 + self.rng.below(28);
+            for _ in 0..operations {
+                if process.is_dead() {
+                    break;
+                }
+                self.operation(&storage, &process, mood)?;
+            }
+            self.stop(storage, &process, mood)?;
+        }
+        if self.sim.disk.is_crashed() {
+            self.lose_power();
+        }
+        Ok(())
+    }
+
+    /// Whether and when the process is killed or the power is lost.
+    fn draw_fate(&mut self, process: &Process) {
+        let range = 4 << self.rng.below(8);
+        let when = 1 + self.rng.below(range);
+        match self.rng.below(10) {
+            0..3 => self.sim.disk.crash_at(self.sim.disk.steps() + when),
+            3..6 => process.lose_power_at_wal_sync(when as i64 / 8),
+            6..8 => process.kill_after(2 * when as i64),
+            _ => {}
+        }
+        if self.rng.percent(10) {
+            // Of the WAL: a start must fail then, and not go on with half of it.
+            self.is_faulty = true;
+            process.fail_read("wal", self.rng.below(20));
+        }
+        self.sim.disk.set_short_io(if self.rng.percent(30) { 20 } else { 0 });
+    }
+
+    fn lose_power(&mut self) {
+        self.tell(|| "power loss".into());
+        self.report.count("power losses", 1);
+        self.report.count("disk steps", self.sim.disk.steps());
+        self.sim = self.sim.recover(self.rng.next());
+        self.end = End::PowerLoss;
+        self.is_faulty = false;
+        self.sim.disk.set_capacity(None);
+        self.sim.disk.set_short_io(0);
+    }
+
+    /// Opens the storage and holds it against the model; `None` if the process dies over it.
+    fn start(&mut self, process: &Arc<Process>) -> Result<Option<Storage>, String> {
+        for _ in 0..FAILURES_MAX {
+            let ear = self.ear.clone();
+            let opened = Storage::open(self.options.clone(), process.env(), Arc::new(ear), &Progress::default());
+            self.listen(Listening::Start)?;
+            match opened {
+                Ok(storage) => {
+                    if self.check_start(&storage, process)? {
+                        return Ok(Some(storage));
+                    }
+                    drop(storage);
+                    self.listen(Listening::Start)?;
+                    return Ok(None);
+                }
+                Err(error) => {
+                    self.tell(|| format!("start failed: {error}"));
+                    self.report.count("starts that failed", 1);
+                    if process.is_dead() {
+                        self.note_death();
+                        return Ok(None);
+                    }
+                    if !self.is_faulty {
+                        return Err(format!("start failed: {error}"));
+                    }
+                    self.sim.disk.set_capacity(None);
+                }
+            }
+        }
+        Err("faults have passed and it still does not start".into())
+    }
+
+    fn note_death(&mut self) {
+        if !self.sim.disk.is_crashed() {
+            self.report.count("kills", 1);
+            self.end = self.end.max(End::Killed);
+        }
+    }
+
+    /// Checks what a start finds. False if the process died meanwhile.
+    fn check_start(&mut self, storage: &Storage, process: &Process) -> Result<bool, String> {
+        let Some(shown) = self.read(storage, process)? else {
+            self.note_death();
+            return Ok(false);
+        };
+        let stats = storage.stats();
+        self.tell(|| {
+            let (flushed, visible) = (stats.flushed_seq, stats.visible_seq);
+            format!("started after {:?}: flushed to {flushed}, visible to {visible}", self.end)
+        });
+        if !stats.damage.is_empty() {
+            return Err(format!("the start after {:?} found damage: {:?}", self.end, stats.damage));
+        }
+        if self.end == End::Closed && stats.buffer_records > 0 {
+            return Err(format!("{} records were replayed after a clean close", stats.buffer_records));
+        }
+        if stats.flushed_seq < self.model.flushed_seq {
+            return Err(format!("{} is flushed, {} was before", stats.flushed_seq, self.model.flushed_seq));
+        }
+        let settled = self.model.check_restart(&shown.contents, self.end, self.durability)?;
+        let last_seq = self.model.last_seq();
+        if stats.visible_seq < last_seq || stats.synced_seq < last_seq {
+            let (visible, synced) = (stats.visible_seq, stats.synced_seq);
+            return Err(format!("{visible} is visible and {synced} synced, {last_seq} was given"));
+        }
+        self.report.count("batches found that were not acknowledged", settled.found);
+        self.report.count("batches that `async` lost", settled.lost);
+        (self.end, self.durability) = (End::Killed, self.options.durability);
+        self.model.synced_seq = stats.synced_seq;
+        Ok(true)
+    }
+
+    /// Reads everything; `None` if the process dies over it.
+    fn read(&mut self, storage: &Storage, process: &Process) -> Result<Option<Shown>, String> {
+        for _ in 0..FAILURES_MAX {
+            match check::read(storage, &self.tenants) {
+                Ok(Shown { wrong: Some(wrong), .. }) => return Err(wrong),
+                Ok(Shown { index_damage: Some(damage), .. }) if !self.is_faulty => return Err(damage),
+                Ok(shown) => return Ok(Some(shown)),
+                Err(_) if process.is_dead() => return Ok(None),
+                Err(error) if !self.is_faulty => return Err(format!("read failed: {error}")),
+                Err(error) => self.tell(|| format!("read failed: {error}")),
+            }
+        }
+        Err("faults have passed and reading still fails".into())
+    }
+
+    fn operation(&mut self, storage: &Storage, process: &Process, mood: Mood) -> Result<(), String> {
+        match self.rng.below(100) {
+            0..62 => self.append(storage),
+            62..74 => self.append_again(storage),
+            74..84 => self.flush(storage, process)?,
+            84..90 => self.sim.clock.advance(Duration::from_millis(self.rng.below(500))),
+            90..95 if mood == Mood::Wild => self.inject(process),
+            _ => {
+                if let Some(shown) = self.read(storage, process)? {
+                    self.model.check_live(&shown.contents)?;
+                }
+            }
+        }
+        self.listen(if process.is_dead() { Listening::Dead } else { Listening::Alive })?;
+        let stats = storage.stats();
+        self.model.synced_seq = self.model.synced_seq.max(stats.synced_seq);
+        self.model.flushed_seq = self.model.flushed_seq.max(stats.flushed_seq);
+        Ok(())
+    }
+
+    fn append(&mut self, storage: &Storage) {
+        self.last_number += 1;
+        let number = self.last_number;
+        let batch = records::batch(number, &mut self.rng);
+        let tenant = self.rng.below(self.tenants.len() as u64) as usize;
+        let producer = self.rng.percent(50).then(|| {
+            let index = self.rng.below(PRODUCERS) as usize;
+            let last = &mut self.producer_numbers[tenant * PRODUCERS as usize + index];
+            *last += 1 + self.rng.below(2);
+            let refused = vec![b'r'; self.rng.below(3) as usize * 100];
+            ProducerBatch { refused, ..ProducerBatch::new(&format!("producer-{index}"), *last).unwrap() }
+        });
+        let sent = Sent {
+            tenant: self.tenants[tenant].clone(),
+            bytes: batch.as_bytes().into(),
+            lines: records::lines(&batch).collect(),
+            producer,
+            fate: Fate::Open,
+        };
+        self.model.sent.insert(number, sent);
+        self.send(storage, number);
+    }
+
+    /// Sends a batch with a producer's number again, one of the last.
+    fn append_again(&mut self, storage: &Storage) {
+        let with_number = self.model.sent.iter().rev().filter(|(_, sent)| sent.producer.is_some());
+        let candidates: Vec<u64> = with_number.map(|(number, _)| *number).take(16).collect();
+        let index = self.rng.below(candidates.len() as u64) as usize;
+        let Some(&number) = candidates.get(index) else { return };
+        self.send(storage, number);
+    }
+
+    fn send(&mut self, storage: &Storage, number: u64) {
+        let Some(sent) = self.model.sent.get_mut(&number) else { return };
+        if sent.fate == Fate::Gone {
+            sent.fate = Fate::Open;
+        }
+        let (batch, tenant, producer) = (sent.batch(), sent.tenant.clone(), sent.producer.clone());
+        self.tell(|| {
+            let (rows, bytes) = (batch.rows(), batch.as_bytes().len());
+            format!("send batch {number}: {rows} records, {bytes} bytes, {tenant} {producer:?}")
+        });
+        let ear = self.ear.clone();
+        let done = Box::new(move |answer| ear.lock().answers.push((number, answer)));
+        storage.append_then(&tenant, batch, producer, done);
+    }
+
+    fn flush(&mut self, storage: &Storage, process: &Process) -> Result<(), String> {
+        let before = storage.stats().visible_seq;
+        let flushed = storage.flush();
+        self.tell(|| format!("flush: {flushed:?}"));
+        match flushed {
+            Ok(()) => {
+                self.report.count("flushes", 1);
+                let flushed = storage.stats().flushed_seq;
+                if flushed < before {
+                    return Err(format!("flushed to {flushed}, {before} was visible"));
+                }
+            }
+            Err(error) if process.is_dead() || self.is_faulty => {
+                self.tell(|| format!("flush failed: {error}"));
+                self.report.count("flushes that failed", 1);
+            }
+            Err(error) => return Err(format!("flush failed: {error}")),
+        }
+        Ok(())
+    }
+
+    /// Makes an operation fail, or the disk full or no longer full.
+    fn inject(&mut self, process: &Process) {
+        const PLACES: [(Op, &str); 20] = [
+            (Op::Sync, "wal"),
+            (Op::Sync, "wal"),
+            (Op::Sync, "segments"),
+            (Op::Sync, "manifest"),
+            (Op::Sync, "producers"),
+            (Op::SyncDir, "wal"),
+            (Op::SyncDir, ""),
+            (Op::Write, "wal"),
+            (Op::Write, "wal"),
+            (Op::Write, "segments"),
+            (Op::Write, "manifest"),
+            (Op::Write, ""),
+            (Op::Rename, "wal"),
+            (Op::Rename, "manifest"),
+            (Op::Remove, ""),
+            (Op::Resize, ""),
+            (Op::Open, "segments"),
+            (Op::Open, ".tmp"),
+            (Op::List, ""),
+            (Op::CreateDir, ""),
+        ];
+        self.is_faulty = true;
+        self.report.count("faults injected", 1);
+        if self.rng.percent(20) {
+            let (place, skip) = (["data", "segments"][self.rng.below(2) as usize], self.rng.below(30));
+            self.tell(|| format!("a read in `{place}` fails after {skip}"));
+            return process.fail_read(place, skip);
+        }
+        if self.rng.percent(20) {
+            let used: u64 = self.sim.disk.files().into_iter().map(|(_, len)| len).sum();
+            let room = self.rng.percent(60).then(|| used + self.rng.below(30_000));
+            self.tell(|| format!("disk has room for {room:?} bytes, {used} are used"));
+            return self.sim.disk.set_capacity(room);
+        }
+        let (op, place) = PLACES[self.rng.below(PLACES.len() as u64) as usize];
+        let skip = self.rng.below(6);
+        let fault = [Fault::Io, Fault::NoSpace, Fault::DoneButError][self.rng.below(3) as usize];
+        self.tell(|| format!("inject {fault:?} at {op:?} `{place}` after {skip}"));
+        self.sim.disk.inject(op, place, skip, fault);
+    }
+
+    fn stop(&mut self, storage: Storage, process: &Process, mood: Mood) -> Result<(), String> {
+        if !process.is_dead() && mood == Mood::Wild {
+            match self.rng.below(4) {
+                0 => self.sim.disk.crash(),
+                1 => process.kill(),
+                _ => {}
+            }
+        }
+        let closed = storage.close();
+        self.tell(|| format!("close: {closed:?}"));
+        let stats = storage.stats();
+        if closed.is_ok() {
+            self.model.synced_seq = self.model.synced_seq.max(stats.visible_seq);
+        }
+        drop(storage);
+        self.listen(Listening::Dead)?;
+        match closed {
+            _ if self.sim.disk.is_crashed() => {}
+            Ok(()) if !process.is_dead() => {
+                self.report.count("clean closes", 1);
+                self.end = End::Closed;
+            }
+            Err(error) if !process.is_dead() && !self.is_faulty => return Err(format!("close failed: {error}")),
+            _ => self.note_death(),
+        }
+        Ok(())
+    }
+
+    /// Power loss, then everything must work again, without a fault.
+    fn end_in_calm(&mut self) -> Result<(), String> {
+        self.sim.disk.crash();
+        self.lose_power();
+        self.process(Mood::Calm)?;
+        self.process(Mood::Calm)?;
+        let report = verify(&self.sim.env(), Path::new(DATA_DIR), &|_, _| {}).map_err(|error| error.to_string())?;
+        if report.damage.is_empty() { Ok(()) } else { Err(format!("verification finds {:?}", report.damage)) }
+    }
+
+    /// Takes note of what the storage has published and answered.
+    fn listen(&mut self, listening: Listening) -> Result<(), String> {
+        let Told { published, answers } = std::mem::take(&mut *self.ear.lock());
+        for (number, seq) in published {
+            self.model.seen.insert(number, seq);
+            if listening == Listening::Start {
+                self.model.replayed.insert(number);
+            }
+        }
+        for (number, answer) in answers {
+            self.tell(|| format!("batch {number}: {answer:?}").chars().take(160).collect());
+            match &answer {
+                Ok(appended) if appended.duplicate => self.report.count("duplicates answered", 1),
+                Ok(_) => self.report.count("batches acknowledged", 1),
+                Err(_) => self.report.count("batches refused", 1),
+            }
+            self.model.answer(number, answer, listening == Listening::Alive)?;
+        }
+        Ok(())
+    }
+}
+
+/// When the storage was listened to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listening {
+    Start,
+    Alive,
+    /// The process was killed or is closing.
+    Dead,
+}
