@@ -3,9 +3,9 @@
 //! The WAL writer thread only hands over batches (an `Arc` each) and never waits: a full
 //! subscription counts what it missed. Filters run on the reader's thread.
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use crossbeam_channel::{Receiver, Sender};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use timberlog_filter::{Compiled, Filter};
 use timberlog_query::Record;
@@ -14,6 +14,9 @@ use timberlog_types::{Result, Tenant};
 
 /// Batches that may wait for a reader of a tail.
 const BATCHES_WAITING_MAX: usize = 256;
+/// Bytes of batches that may wait for a reader of a tail: it holds them in memory, whatever
+/// becomes of the buffer. One longer batch may wait alone.
+const BYTES_WAITING_MAX: usize = 8 << 20;
 
 /// What a tail tells.
 #[derive(Clone, Debug)]
@@ -27,14 +30,23 @@ pub enum TailEvent {
 /// A subscription; ends when it is dropped.
 pub struct Tail {
     batches: Receiver<Arc<BufferedBatch>>,
-    missed: Arc<AtomicU64>,
+    counts: Arc<Counts>,
     filter: Compiled,
+}
+
+#[derive(Default)]
+struct Counts {
+    /// Records that passed by unread.
+    missed: AtomicU64,
+    /// Bytes of the batches that wait.
+    waiting_bytes: AtomicUsize,
 }
 
 struct Subscription {
     tenant: Tenant,
     batches: Sender<Arc<BufferedBatch>>,
-    missed: Arc<AtomicU64>,
+    /// Gone with the [`Tail`].
+    counts: Weak<Counts>,
 }
 
 /// The subscriptions of a database.
@@ -47,29 +59,32 @@ impl Tails {
     pub(crate) fn subscribe(&self, tenant: &Tenant, filter: Filter) -> Result<Tail> {
         let filter = Compiled::new(&filter)?;
         let (sender, batches) = crossbeam_channel::bounded(BATCHES_WAITING_MAX);
-        let missed = Arc::new(AtomicU64::new(0));
-        let subscription = Subscription { tenant: tenant.clone(), batches: sender, missed: Arc::clone(&missed) };
+        let counts = Arc::<Counts>::default();
+        let subscription = Subscription { tenant: tenant.clone(), batches: sender, counts: Arc::downgrade(&counts) };
         self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).push(subscription);
-        Ok(Tail { batches, missed, filter })
+        Ok(Tail { batches, counts, filter })
     }
 }
 
 impl Subscriber for Tails {
     fn published(&self, tenant: &Tenant, batch: &Arc<BufferedBatch>) {
         let mut subscriptions = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
-        subscriptions.retain(|subscription| {
-            if subscription.tenant != *tenant {
-                return true;
-            }
-            match subscription.batches.try_send(Arc::clone(batch)) {
-                Ok(()) => true,
-                Err(TrySendError::Full(_)) => {
-                    subscription.missed.fetch_add(batch.batch.rows() as u64, Ordering::Relaxed);
-                    true
-                }
-                Err(TrySendError::Disconnected(_)) => false,
-            }
-        });
+        subscriptions.retain(|subscription| subscription.tenant != *tenant || subscription.offer(batch));
+    }
+}
+
+impl Subscription {
+    /// Hands over a batch, or counts it as missed; `false` if nobody reads any more.
+    fn offer(&self, batch: &Arc<BufferedBatch>) -> bool {
+        let Some(counts) = self.counts.upgrade() else { return false };
+        let bytes = batch.batch.memory_bytes();
+        let before = counts.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let has_room = before == 0 || before.saturating_add(bytes) <= BYTES_WAITING_MAX;
+        if !has_room || self.batches.try_send(Arc::clone(batch)).is_err() {
+            counts.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            counts.missed.fetch_add(batch.batch.rows() as u64, Ordering::Relaxed);
+        }
+        true
     }
 }
 
@@ -79,12 +94,13 @@ impl Tail {
     /// # Errors
     /// `Closed` when the database is closed.
     pub fn next(&self, wait: Duration) -> Result<Option<TailEvent>> {
-        let missed = self.missed.swap(0, Ordering::Relaxed);
+        let missed = self.counts.missed.swap(0, Ordering::Relaxed);
         if missed > 0 {
             return Ok(Some(TailEvent::Missed(missed)));
         }
         match self.batches.recv_timeout(wait) {
             Ok(batch) => {
+                self.counts.waiting_bytes.fetch_sub(batch.batch.memory_bytes(), Ordering::Relaxed);
                 let records = timberlog_query::matching(&batch.batch, &self.filter)?;
                 Ok((!records.is_empty()).then_some(TailEvent::Records(records)))
             }
@@ -93,5 +109,35 @@ impl Tail {
                 Err(timberlog_types::Error::new(timberlog_types::ErrorKind::Closed, "the database is closed"))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use timberlog_types::BatchBuilder;
+
+    #[test]
+    fn a_reader_that_does_not_read_holds_few_bytes() {
+        let tails = Tails::default();
+        let tenant = Tenant::default();
+        let tail = tails.subscribe(&tenant, Filter::All).unwrap();
+        let mut builder = BatchBuilder::new();
+        let stream = builder.stream("s", &[]).unwrap();
+        let level = builder.level(None).unwrap();
+        builder.finish_row(0, stream, level, &vec![b'x'; BYTES_WAITING_MAX / 2]).unwrap();
+        let batch = Arc::new(BufferedBatch::new(1, Arc::new(builder.finish().unwrap())));
+        for _ in 0..10 {
+            tails.published(&tenant, &batch);
+        }
+        assert_eq!(tail.batches.len(), 1);
+        assert!(matches!(tail.next(Duration::ZERO).unwrap(), Some(TailEvent::Missed(9))));
+        assert!(matches!(tail.next(Duration::ZERO).unwrap(), Some(TailEvent::Records(records)) if records.len() == 1));
+        tails.published(&tenant, &batch);
+        assert!(matches!(tail.next(Duration::ZERO).unwrap(), Some(TailEvent::Records(_))));
+        tails.published(&tenant, &batch);
+        drop(tail);
+        tails.published(&tenant, &batch);
+        assert!(tails.subscriptions.lock().unwrap().is_empty());
     }
 }

@@ -8,12 +8,16 @@
 use crate::snapshot::BufferedBatch;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use timberlog_types::batch::BATCH_FIELDS_MAX;
 use timberlog_types::{Batch, BatchBuilder, Day, Seq, Tenant, TimeRange};
 
 /// A run of this many batches of one size class becomes one batch of the next.
 const MERGE_RUN: usize = 32;
 /// Upper ends, in bytes, of the size classes that are merged.
 const MERGE_CLASSES: [usize; 2] = [4 << 10, 64 << 10];
+/// Cells, rows times fields, that a merge looks at: it goes on while nothing can be read or
+/// published, and hostile batches have thousands of both.
+const MERGE_CELLS_MAX: usize = 1 << 18;
 
 /// What one flush takes.
 #[derive(Default)]
@@ -99,11 +103,16 @@ impl Generation {
     }
 }
 
-/// Merges the last [`MERGE_RUN`] batches if all are of at most `class_bytes`.
+/// Merges the last [`MERGE_RUN`] batches if all are of at most `class_bytes` and it is cheap.
 fn merge_tail(batches: &mut Vec<Arc<BufferedBatch>>, class_bytes: usize, merger: &mut BatchBuilder) -> usize {
     let Some(start) = batches.len().checked_sub(MERGE_RUN) else { return 0 };
     let run = &batches[start..];
     if run.iter().any(|batch| batch.batch.as_bytes().len() > class_bytes) {
+        return 0;
+    }
+    let cells: usize = run.iter().map(|batch| batch.batch.rows() * batch.batch.field_count()).sum();
+    let fields: usize = run.iter().map(|batch| batch.batch.field_count()).sum();
+    if cells > MERGE_CELLS_MAX || fields > BATCH_FIELDS_MAX {
         return 0;
     }
     let before: usize = run.iter().map(|batch| batch.batch.memory_bytes()).sum();
@@ -168,6 +177,26 @@ mod tests {
         builder.field("n", ValueKind::Number, seq.to_string().as_bytes()).unwrap();
         builder.finish_row(seq as i64, stream, level, format!("message {seq}").as_bytes()).unwrap();
         Arc::new(BufferedBatch::new(seq, Arc::new(builder.finish().unwrap())))
+    }
+
+    /// Batches of many rows and sparse fields are small and dear to merge: they stay as they are.
+    #[test]
+    fn batches_of_many_fields_are_not_merged() {
+        let mut builder = BatchBuilder::new();
+        let mut generation = Generation::default();
+        for seq in 1..=200 {
+            for row in 0..900_u32 {
+                let stream = builder.stream("s", &[]).unwrap();
+                let level = builder.level(None).unwrap();
+                builder.field(&format!("f{}", (row + seq * 450) % 1800), ValueKind::Number, b"1").unwrap();
+                builder.finish_row(0, stream, level, b"").unwrap();
+            }
+            let batch = builder.finish().unwrap();
+            assert!(batch.as_bytes().len() < MERGE_CLASSES[1]);
+            let batch = Arc::new(BufferedBatch::new(u64::from(seq), Arc::new(batch)));
+            generation.push(&Tenant::default(), batch, 0, &mut BatchBuilder::new());
+        }
+        assert_eq!(generation.tenants[&Tenant::default()].len(), 200);
     }
 
     #[test]
