@@ -32,6 +32,7 @@ pub use month::Month;
 pub use repair::RepairReport;
 pub use verify::{Damage, Depth, VerifyReport, verify};
 
+pub(crate) use files::is_lost;
 use reclaim::Reclaim;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, Weak};

@@ -3,12 +3,14 @@
 
 use crate::build::{IndexedFields, SegmentBuild};
 use crate::engine::{Storage, Subscriber};
-use crate::manifest::{Edit, Manifest, ManifestOptions, SegmentEntry};
+use crate::manifest::{self, Edit, Manifest, ManifestOptions, SegmentEntry};
 use crate::options::Options;
 use crate::snapshot::BufferedBatch;
 use crate::stats::Progress;
 use crate::verify;
+use crate::wal::{self, Inspected};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use timberlog_disk::{Env, Open};
 use timberlog_segment::{RowRef, SegmentReader};
@@ -35,7 +37,7 @@ impl Storage {
     /// what the WAL still holds.
     ///
     /// # Errors
-    /// As [`Storage::open`].
+    /// As [`Storage::open`]; and where a segment cannot be judged (no permission, a newer format).
     pub fn repair(options: &Options, env: &Env) -> Result<Repaired> {
         let mut repaired = Repaired::default();
         {
@@ -57,8 +59,43 @@ impl Storage {
         let storage = Self::open(options.clone(), env.clone(), Arc::new(Nobody), &Progress::default())?;
         repaired.actions.extend(storage.stats().damage.into_iter().map(|what| format!("given up: {what}")));
         storage.close()?;
+        drop(storage);
+        forget_damaged_wal(options, env, &mut repaired)?;
         Ok(repaired)
     }
+}
+
+/// Removes WAL files that are damaged: after a flush of everything, what is whole in them is in
+/// segments, and what is not was given up.
+fn forget_damaged_wal(options: &Options, env: &Env, repaired: &mut Repaired) -> Result<()> {
+    let _lock = crate::engine::lock_directory(env, &options.data_dir)?;
+    let dir = options.data_dir.join("wal");
+    let flushed_seq = manifest::read(env, &options.data_dir)?.flushed_seq;
+    let (mut damaged, mut is_needed) = (BTreeMap::new(), false);
+    wal::inspect(&*env.disk, &dir, Some(flushed_seq), &mut |inspected| {
+        match inspected {
+            Inspected::Frame(frame) => is_needed |= frame.seq > flushed_seq,
+            Inspected::Damage(damage) => {
+                damaged.entry(damage.file).or_insert(damage.what);
+            }
+            Inspected::File { .. } | Inspected::TornTail(_) => {}
+        }
+        Ok(())
+    })?;
+    if is_needed || damaged.is_empty() {
+        return Ok(());
+    }
+    for (name, what) in damaged {
+        let path = dir.join(&name);
+        let io = |error: std::io::Error| Error::io(format!("remove `{}`", path.display()), &error);
+        if env.disk.exists(&path).map_err(io)? {
+            env.disk.remove_file(&path).map_err(io)?;
+            repaired
+                .actions
+                .push(format!("WAL file `{name}` was removed ({what}): what was whole in it is in segments"));
+        }
+    }
+    env.disk.sync_dir(&dir).map_err(|error| Error::io(format!("sync `{}`", dir.display()), &error))
 }
 
 fn repair_segment(
@@ -71,6 +108,9 @@ fn repair_segment(
     let health = verify::segment(env, &options.data_dir, entry);
     if health.damage.is_empty() {
         return Ok(());
+    }
+    if let Some(error) = health.unknown {
+        return Err(error.context("nothing of it was given up"));
     }
     let lost = entry.rows.saturating_sub(health.records_whole);
     let whole = rewrite(options, env, tenant, day, entry, &health)?;

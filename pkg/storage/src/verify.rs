@@ -7,7 +7,7 @@ use serde::Serialize;
 use std::path::Path;
 use timberlog_disk::{Env, Open};
 use timberlog_index::SegmentIndex;
-use timberlog_segment::SegmentReader;
+use timberlog_segment::{SegmentError, SegmentReader};
 use timberlog_types::{Error, Result};
 
 /// What was found.
@@ -43,6 +43,25 @@ pub(crate) struct SegmentHealth {
     pub(crate) damaged_blocks: Vec<u32>,
     pub(crate) records_whole: u64,
     pub(crate) damage: Vec<String>,
+    /// Why it is not known what is whole: no permission, a newer format. Nothing may be given up
+    /// then.
+    pub(crate) unknown: Option<Error>,
+}
+
+impl SegmentHealth {
+    fn note(&mut self, segment: &str, error: SegmentError) {
+        self.damage.push(format!("segment `{segment}`: {error}"));
+        let is_damage = match &error {
+            SegmentError::Io { source, .. } => manifest::is_lost(source),
+            SegmentError::Corrupt { .. } => true,
+            SegmentError::UnknownEncoding { .. }
+            | SegmentError::UnknownFormat { .. }
+            | SegmentError::TooLarge { .. } => false,
+        };
+        if !is_damage && self.unknown.is_none() {
+            self.unknown = Some(Error::from(error).context(format!("segment `{segment}`")));
+        }
+    }
 }
 
 /// Verifies a data directory that no process has open; `progress` is told segments done and all.
@@ -79,18 +98,29 @@ pub fn verify(env: &Env, data_dir: &Path, progress: &dyn Fn(u64, u64)) -> Result
 /// Verifies the files of one segment.
 pub(crate) fn segment(env: &Env, data_dir: &Path, entry: &SegmentEntry) -> SegmentHealth {
     let mut health = SegmentHealth::default();
-    let reader = match open(env, data_dir, &entry.log.path).and_then(|file| Ok(SegmentReader::open(file)?)) {
+    let path = data_dir.join(&entry.log.path);
+    let file = match env.disk.open(&path, Open::Read) {
+        Ok(file) => file,
+        Err(error) => {
+            let is_lost = manifest::is_lost(&error);
+            let error = Error::io(format!("segment `{}`: open `{}`", entry.id, entry.log.path), &error);
+            health.damage.push(error.to_string());
+            health.unknown = (!is_lost).then_some(error);
+            return health;
+        }
+    };
+    let reader = match SegmentReader::open(file) {
         Ok(reader) => reader,
         Err(error) => {
-            health.damage.push(format!("segment `{}`: {error}", entry.id));
+            health.note(&entry.id, error);
             return health;
         }
     };
     let directory = reader.directory();
     health.blocks = directory.blocks.len() as u32;
     reader.verify(&mut |damage| {
-        health.damage.push(format!("segment `{}`: {}", entry.id, damage.error));
         health.damaged_blocks.extend(damage.block);
+        health.note(&entry.id, damage.error);
     });
     health.damaged_blocks.sort_unstable();
     health.damaged_blocks.dedup();

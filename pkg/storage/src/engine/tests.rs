@@ -238,3 +238,38 @@ fn records_are_refused_while_the_disk_is_nearly_full() {
     assert!(error.message.contains("bytes free"), "{error}");
     assert_eq!(storage.stats().records_refused, 1);
 }
+
+#[test]
+fn many_small_segments_do_not_hold_many_files_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { cache_bytes: 1 << 20, partitions_per_flush_max: 1000, ..options(&folder) };
+    let tenant = Tenant::default();
+    let storage = open(&options).unwrap();
+    let timestamps: Vec<i64> = (0..200).map(|day| Day(day).range().start).collect();
+    storage.append(&tenant, batch(&timestamps), None).unwrap();
+    storage.flush().unwrap();
+    let opened: Vec<_> =
+        storage.snapshot(&tenant).segments.iter().map(|segment| Arc::downgrade(&segment.open().unwrap())).collect();
+    let open = opened.iter().filter(|files| files.strong_count() > 0).count();
+    assert!(opened.len() == 200 && open <= 32, "{open} of {}", opened.len());
+}
+
+/// A repair gives up what is damaged, not what it cannot judge.
+#[test]
+fn a_repair_stops_before_a_segment_that_it_may_not_read() {
+    let sim = timberlog_disk::sim::Sim::new(3);
+    let options = Options { background: false, wal_file_bytes: 1 << 20, ..Options::new("/data") };
+    let tenant = Tenant::default();
+    let open = || Storage::open(options.clone(), sim.env(), Arc::new(Nobody), &Progress::default()).unwrap();
+    let storage = open();
+    storage.append(&tenant, batch(&[1, 2]), None).unwrap();
+    storage.close().unwrap();
+    drop(storage);
+    // What the simulated disk has of errors that are none of lost bytes.
+    sim.disk.inject(timberlog_disk::sim::Op::Open, ".log", 0, timberlog_disk::sim::Fault::NoSpace);
+    let error = Storage::repair(&options, &sim.env()).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+    let repaired = Storage::repair(&options, &sim.env()).unwrap();
+    assert_eq!((repaired.records_lost, repaired.actions.len()), (0, 0), "{repaired:?}");
+    assert_eq!(stored(&open().snapshot(&tenant)), 2);
+}

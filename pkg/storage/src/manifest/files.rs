@@ -35,16 +35,19 @@ pub(super) enum ReadError {
     Stop(Error),
 }
 
+/// Whether an I/O error says that the bytes are not there. Any other (no permission, too many open
+/// files) may pass and must not make anyone give up a file.
+pub(crate) fn is_lost(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    let kinds = [io::ErrorKind::NotFound, io::ErrorKind::UnexpectedEof, io::ErrorKind::InvalidData];
+    kinds.contains(&error.kind()) || error.raw_os_error() == Some(EIO)
+}
+
 impl ReadError {
-    /// An I/O error is damage when it says that the bytes are not there; any other (no
-    /// permission, too many open files) may pass and must not make anyone give up a file.
     fn io(doing: String, error: &io::Error) -> Self {
-        const EIO: i32 = 5;
-        let lost =
-            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData);
         if error.kind() == io::ErrorKind::NotFound {
             Self::Damaged("missing".to_owned())
-        } else if lost || error.raw_os_error() == Some(EIO) {
+        } else if is_lost(error) {
             Self::Damaged(format!("unreadable: {error}"))
         } else {
             Self::Stop(Error::io(doing, error))
