@@ -117,7 +117,7 @@ fn open(env: &Env, path: &Path) -> Result<Arc<dyn File>> {
     Ok(file.map_err(|error| Error::io(format!("open `{}`", path.display()), &error))?)
 }
 
-/// A timestamp for people; the whole range of times in which a record can be has none.
+/// A timestamp.
 fn at(time: i64) -> String {
     time::format_rfc3339(time)
 }

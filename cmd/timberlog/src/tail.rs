@@ -114,8 +114,8 @@ impl Follow {
         loop {
             let status = match self.connect().await {
                 Ok(mut answers) => {
-                    let again = if was_connected { "again; what was stored in between is not shown" } else { "" };
-                    eprintln!("following {} {again}", self.addr);
+                    let again = if was_connected { " again; what was stored in between is not shown" } else { "" };
+                    eprintln!("following {}{again}", self.addr);
                     (wait, was_connected) = (WAIT_MIN, true);
                     match self.print(&mut answers).await? {
                         End::Done => return Ok(()),

@@ -10,7 +10,9 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use timberlog_db::Env;
+use timberlog_storage::manifest::{MANIFEST_DIR, POINTER_FILE};
 use timberlog_storage::verify::{self, Report};
+use timberlog_types::{Error, ErrorKind};
 
 /// Flags of `verify`.
 #[derive(Args)]
@@ -36,6 +38,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// Verifies with a progress bar.
 pub fn check(data_dir: &Path) -> Result<Report> {
+    // Taking the lock would leave a file in any folder that is no data directory.
+    if ![POINTER_FILE, MANIFEST_DIR].iter().any(|name| data_dir.join(name).exists()) {
+        return Err(Error::new(ErrorKind::NotFound, format!("no database in `{}`", data_dir.display())).into());
+    }
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     let progress = |done, total| {
         bar.set_length(total);

@@ -64,7 +64,8 @@ fn head(found: &mut Found, directory: &Directory, len: u64) {
 /// The first of many names.
 pub(super) fn some(names: &[String]) -> String {
     const SHOWN_MAX: usize = 12;
-    let shown = names.iter().take(SHOWN_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let named = names.iter().take(SHOWN_MAX).map(|name| if name.is_empty() { "(none)" } else { name });
+    let shown = named.collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(SHOWN_MAX) {
         0 if names.is_empty() => "none".to_owned(),
         0 => shown,
