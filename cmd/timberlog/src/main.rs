@@ -6,6 +6,7 @@ mod config;
 mod exit;
 mod ingest;
 mod inspect;
+mod limits;
 mod loadgen;
 mod output;
 mod query;
@@ -58,6 +59,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    limits::raise_open_files();
     let arguments = match config::arguments::<Arguments>() {
         Ok(arguments) => arguments,
         Err(error) => return exit::report(&error),

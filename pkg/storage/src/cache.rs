@@ -27,13 +27,17 @@ enum Entry {
     Filter(Option<Arc<[u8]>>),
 }
 
+/// What an open file counts beside its memory: handles are few too, and many small segments must
+/// not hold thousands of them.
+const OPEN_FILE_BYTES: usize = 32 << 10;
+
 #[derive(Clone)]
 struct Weight;
 
 impl Weighter<(u64, Part), Entry> for Weight {
     fn weight(&self, _: &(u64, Part), entry: &Entry) -> u64 {
         let bytes = match entry {
-            Entry::Files(files) => files.memory_bytes(),
+            Entry::Files(files) => files.memory_bytes() + files.count() * OPEN_FILE_BYTES,
             Entry::Column(column) => column.memory_bytes(),
             Entry::Filter(filter) => filter.as_ref().map_or(0, |filter| filter.len()),
         };

@@ -37,6 +37,11 @@ impl Opened {
         let index = self.index.as_ref().and_then(|index| index.as_ref().ok());
         self.reader.memory_bytes() + index.map_or(0, SegmentIndex::memory_bytes) + 1024
     }
+
+    /// Files that are open.
+    pub fn count(&self) -> usize {
+        1 + usize::from(matches!(self.index, Some(Ok(_))))
+    }
 }
 
 impl Segment {
