@@ -145,7 +145,8 @@ fn ingest_takes_text_and_packed_files_and_standard_input() {
     assert!(out(&output).starts_with("stored 9,000 records in "), "{}", out(&output));
     let output = run(&["ingest", "--addr", &server.http, "-"], b"{\"message\":\"from a pipe\"}");
     assert_eq!(code(&output), 0, "{}", err(&output));
-    let output = run(&["ingest", "--addr", &server.http, "--format", "text", "-"], b"{\"message\":\"as text\"}\n\xff\n");
+    let output =
+        run(&["ingest", "--addr", &server.http, "--format", "text", "-"], b"{\"message\":\"as text\"}\n\xff\n");
     assert_eq!(code(&output), 2, "{}", err(&output));
     assert!(err(&output).contains("standard input:2: refused: the line is not UTF-8"), "{}", err(&output));
     assert_eq!(server.count(&json!({"field": "service", "eq": "app"})), 9000);
@@ -190,6 +191,58 @@ fn ingest_waits_for_a_server_that_has_no_room_and_gives_up_in_the_end() {
     assert_eq!(code(&output), 3, "every name is looked at before anything is sent");
 }
 
+/// Answers requests one after the other with what it is told; the head of each request.
+fn fake(answers: &'static [&'static str]) -> (String, mpsc::Receiver<String>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = listener.local_addr().expect("an address").to_string();
+    let (sender, requests) = mpsc::channel();
+    std::thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut from = BufReader::new(stream.try_clone().expect("a socket"));
+            let (mut head, mut len) = (String::new(), 0);
+            while from.read_line(&mut head).expect("a line") > 2 {
+                let last = head.lines().last().unwrap_or_default().to_ascii_lowercase();
+                len = last.strip_prefix("content-length: ").map_or(len, |text| text.trim().parse().expect("a number"));
+            }
+            std::io::copy(&mut std::io::Read::take(&mut from, len), &mut std::io::sink()).expect("a body");
+            sender.send(head).expect("a listener");
+            // No answer: the connection breaks off, and nobody knows whether the batch was stored.
+            stream.write_all(answer.as_bytes()).expect("answered");
+        }
+    });
+    (addr, requests)
+}
+
+#[test]
+fn ingest_sends_a_batch_again_under_its_number_until_it_is_answered() {
+    let (addr, requests) = fake(&[
+        "HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}",
+        "",
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}",
+        "HTTP/1.1 200 OK\r\ncontent-length: 27\r\nconnection: close\r\n\r\n{\"accepted\":1,\"refused\":[]}",
+        "HTTP/1.1 400 Bad Request\r\ncontent-length: 14\r\nconnection: close\r\n\r\n{\"error\":\"no\"}",
+    ]);
+    let output = run(&["ingest", "--addr", &addr, "--batch", "1", "-"], b"one\ntwo\nthree\n");
+    assert_eq!(code(&output), 2, "{}", err(&output));
+    assert_eq!(err(&output).matches("waiting ").count(), 3, "{}", err(&output));
+    assert!(err(&output).contains("waiting 1.0 s"), "as the server asked: {}", err(&output));
+    assert!(
+        out(&output).contains("stored 1 record in") && out(&output).contains("then it broke off"),
+        "{}",
+        out(&output)
+    );
+    let key = |head: String| {
+        let line =
+            head.lines().find(|line| line.to_ascii_lowercase().starts_with("idempotency-key")).map(str::to_owned);
+        line.expect("a key")
+    };
+    let keys: Vec<String> = requests.iter().map(key).collect();
+    assert_eq!(keys.len(), 5);
+    assert!(keys[..4].iter().all(|key| key == &keys[0] && key.ends_with("/1")), "{keys:?}");
+    assert!(keys[4].ends_with("/2"), "{keys:?}");
+}
+
 #[test]
 fn tail_shows_what_matches_and_comes_back_after_a_restart() {
     let data = Data::new();
@@ -209,7 +262,10 @@ fn tail_shows_what_matches_and_comes_back_after_a_restart() {
         {\"message\":\"b\",\"level\":\"info\",\"n\":2}\n{\"message\":\"c\",\"level\":\"error\",\"n\":0}\n";
     server.client().ingest(lines.as_bytes(), None).expect("stored");
     let record: Value = serde_json::from_str(&next(&records)).expect("JSON");
-    assert_eq!((&record["message"], &record["level"], &record["level_text"]), (&json!("a"), &json!("error"), &json!("ERROR")));
+    assert_eq!(
+        (&record["message"], &record["level"], &record["level_text"]),
+        (&json!("a"), &json!("error"), &json!("ERROR"))
+    );
     assert_eq!(record["labels"], json!({"service": "web"}));
     assert_eq!(record["fields"], json!({"n": 1, "ok": true, "tags": [1], "none": null}));
     assert!(server.stop().success(), "a tail does not keep a server from stopping");
@@ -279,7 +335,8 @@ fn inspect_shows_every_kind_of_file() {
     assert_eq!(wal["batch_count"], rows);
     assert!(table.contains("flushed_seq"), "{table}");
     inspect("wal", &data.files(".wal")[0]);
-    for (what, wrong) in [("wal", "segments"), ("manifest", "wal"), ("segment", "nothing"), ("index", "manifest.json")] {
+    for (what, wrong) in [("wal", "segments"), ("manifest", "wal"), ("segment", "nothing"), ("index", "manifest.json")]
+    {
         let output = run(&["inspect", what, text(&path.join(wrong))], b"");
         assert!([3, 5].contains(&code(&output)), "{what} {wrong}: {}", err(&output));
     }
@@ -331,7 +388,11 @@ fn a_damaged_batch_of_the_wal_is_named_and_given_up_alone() {
     let path = data.path();
     let document = json_of(&run(&["inspect", "wal", text(&path), "-o", "json"], b""));
     let batch = &document["batches"][2];
-    let at = batch["offset"].as_u64().zip(batch["bytes"].as_u64()).map(|(offset, bytes)| offset + bytes - 40).expect("numbers");
+    let at = batch["offset"]
+        .as_u64()
+        .zip(batch["bytes"].as_u64())
+        .map(|(offset, bytes)| offset + bytes - 40)
+        .expect("numbers");
     flip(&data.files(".wal")[0], at as usize);
     let verified = run(&["verify", "--data-dir", text(&path)], b"");
     assert_eq!(code(&verified), 5, "{}", out(&verified));

@@ -34,6 +34,8 @@ pub enum Arguments {
 /// Flags of each.
 #[derive(Args)]
 pub struct One {
+    /// Where it is
+    #[arg(value_name = "PATH")]
     path: PathBuf,
     /// The form of the output
     #[arg(short, long, value_enum, default_value_t = Output::Table)]

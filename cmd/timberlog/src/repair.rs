@@ -48,7 +48,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let left = if damage.is_empty() { damage } else { verify::check(&arguments.data_dir)?.damage };
     match arguments.output {
-        Output::Table if repaired.actions.is_empty() && left.is_empty() => println!("everything is whole: nothing to repair"),
+        Output::Table if repaired.actions.is_empty() && left.is_empty() => {
+            println!("everything is whole: nothing to repair")
+        }
         Output::Table => {
             repaired.actions.iter().for_each(|action| println!("{action}"));
             println!("lost from segments: {}", units::records(repaired.records_lost));

@@ -243,7 +243,7 @@ fn announce(http: SocketAddr, grpc: SocketAddr, demo: bool) {
         eprintln!("  http://{http}/ in a browser names the endpoints");
         eprintln!("  curl 'http://{http}/logs?level=error&limit=5'");
         eprintln!("  timberlog query --addr http://{http} 'level=error' --since 5m");
-        eprintln!("  timberlog tail --addr http://{http}");
+        eprintln!("  timberlog tail --grpc-addr http://{grpc}");
         eprintln!("Ctrl-C stops it.");
     }
 }

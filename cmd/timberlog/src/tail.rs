@@ -124,7 +124,8 @@ impl Follow {
                 }
                 Err(status) => status,
             };
-            let may_come_back = matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unknown | Code::ResourceExhausted);
+            let may_come_back =
+                matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unknown | Code::ResourceExhausted);
             if !was_connected || !may_come_back {
                 return Err(self.error(&status).into());
             }

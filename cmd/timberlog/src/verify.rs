@@ -64,7 +64,11 @@ pub fn print(report: &Report) {
         table.add_row([name.to_owned(), units::count(whole), units::count(damaged), units::count(all)]);
     }
     table::print(&table);
-    println!("manifest version {}; {} whole batches in the WAL", report.manifest_version, units::count(report.wal_batches));
+    println!(
+        "manifest version {}; {} whole batches in the WAL",
+        report.manifest_version,
+        units::count(report.wal_batches)
+    );
     if let Some(tail) = &report.wal_torn_tail {
         println!("{tail}: a batch that was never acknowledged ends there; this is no damage");
     }

@@ -1,9 +1,9 @@
 //! Where batches go: a server, or the database of a data directory. Waits and tries again while
 //! there is no room; never stores a batch twice on a server, whatever became of an answer.
 
+use super::Arguments;
 use super::batch::Batch;
 use super::report::Report;
-use super::Arguments;
 use anyhow::Result;
 use std::time::Duration;
 use timberlog_client::Client;
@@ -33,8 +33,17 @@ pub struct Sink {
 
 enum Place {
     /// The producer's name and number make a batch that is sent twice be stored once.
-    Server { client: Client, producer: String, number: u64 },
-    Directory { database: Database, tenant: Tenant, stream_labels: Vec<String>, decoder: Box<Decoder> },
+    Server {
+        client: Client,
+        producer: String,
+        number: u64,
+    },
+    Directory {
+        database: Database,
+        tenant: Tenant,
+        stream_labels: Vec<String>,
+        decoder: Box<Decoder>,
+    },
 }
 
 impl Sink {
@@ -42,10 +51,11 @@ impl Sink {
         let tenant = arguments.target.tenant()?;
         let place = match &arguments.target.data_dir {
             Some(data_dir) => {
-                let names = |names: &[String]| names.iter().filter(|name| !name.is_empty()).cloned().collect();
+                let names =
+                    |names: &[String]| names.iter().filter(|name| !name.is_empty()).cloned().collect::<Vec<_>>();
                 let options = Options { user_indexes: names(&arguments.index), ..Options::new(data_dir) };
                 let database = Database::open(options, Env::real(), &Progress::default())?;
-                let stream_labels = names(&arguments.stream_labels);
+                let stream_labels = arguments.stream_labels.as_deref().map_or(vec!["service".to_owned()], names);
                 Place::Directory { database, tenant, stream_labels, decoder: Box::default() }
             }
             None => {

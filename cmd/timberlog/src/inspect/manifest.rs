@@ -33,8 +33,9 @@ pub(super) fn inspect(path: &Path) -> Result<Found> {
     found.number("segment_count", state.segments().count() as u64);
     found.number("records", state.segments().map(|(_, _, entry)| entry.rows).sum());
     found.bytes("bytes", state.segments().flat_map(|(_, _, entry)| entry.files()).map(|file| file.len).sum());
-    let mut table =
-        table::with_header(["tenant", "day", "segment", "#records", "#raw", "#log", "#index", "from", "to", "#batches"]);
+    let mut table = table::with_header([
+        "tenant", "day", "segment", "#records", "#raw", "#log", "#index", "from", "to", "#batches",
+    ]);
     for (tenant, day, entry) in state.segments() {
         let index = entry.redb.as_ref().map(|file| file.len);
         table.add_row([

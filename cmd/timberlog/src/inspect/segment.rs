@@ -13,12 +13,22 @@ use timberlog_types::Error;
 pub(super) fn inspect(path: &Path) -> Result<Found> {
     let file = open(&Env::real(), path)?;
     let len = file.len().map_err(|error| Error::io(format!("read `{}`", path.display()), &error))?;
-    let reader = SegmentReader::open(file).map_err(|error| Error::from(error).context(format!("`{}`", path.display())))?;
+    let reader =
+        SegmentReader::open(file).map_err(|error| Error::from(error).context(format!("`{}`", path.display())))?;
     let directory = reader.directory();
     let mut found = Found { rows: ("blocks", Vec::new()), ..Found::default() };
     head(&mut found, directory, len);
-    let mut blocks =
-        table::with_header(["#block", "#offset", "#bytes", "#raw bytes", "#records", "from", "to", "#columns", "#services"]);
+    let mut blocks = table::with_header([
+        "#block",
+        "#offset",
+        "#bytes",
+        "#raw bytes",
+        "#records",
+        "from",
+        "to",
+        "#columns",
+        "#services",
+    ]);
     for block in &directory.blocks {
         blocks.add_row([
             block.number.to_string(),
@@ -116,9 +126,10 @@ fn row(directory: &Directory, block: &BlockMeta) -> serde_json::Value {
             json!({ "column": name(directory, column.key), "bytes": column.len, "filter_bytes": filter_bytes })
         })
         .collect();
-    let services = block.services.iter().map(|&(id, rows)| {
-        (directory.services.get(id as usize).cloned().unwrap_or_default(), rows.into())
-    });
+    let services = block
+        .services
+        .iter()
+        .map(|&(id, rows)| (directory.services.get(id as usize).cloned().unwrap_or_default(), rows.into()));
     json!({
         "number": block.number, "offset": block.offset, "bytes": block.len, "raw_bytes": block.raw_bytes,
         "records": block.rows, "start": at(block.range.start), "end": at(block.range.end), "columns": columns,

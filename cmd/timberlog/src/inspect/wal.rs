@@ -19,7 +19,8 @@ pub(super) fn inspect(path: &Path) -> Result<Found> {
     let mut found = Found { rows: ("batches", Vec::new()), ..Found::default() };
     let (mut files, mut batches, mut records, mut bytes) = (0, 0, 0, 0);
     let mut torn_tail = None;
-    let mut table = table::with_header(["#batch", "file", "#offset", "#bytes", "committed", "tenant", "#records", "producer"]);
+    let mut table =
+        table::with_header(["#batch", "file", "#offset", "#bytes", "committed", "tenant", "#records", "producer"]);
     wal::inspect(&*env.disk, &dir, flushed_seq, &mut |inspected| {
         let is_asked = |file: &str| only.as_ref().is_none_or(|only| only == file);
         match inspected {
@@ -70,7 +71,11 @@ fn place(path: &Path) -> Result<(PathBuf, Option<String>)> {
         .map_err(|error| Error::io(format!("read `{}`", dir.display()), &error))?
         .flatten()
         .any(|entry| entry.file_name().to_string_lossy().contains("wal"));
-    if is_wal { Ok((dir, None)) } else { Err(Error::new(ErrorKind::NotFound, format!("no WAL in `{}`", path.display())).into()) }
+    if is_wal {
+        Ok((dir, None))
+    } else {
+        Err(Error::new(ErrorKind::NotFound, format!("no WAL in `{}`", path.display())).into())
+    }
 }
 
 fn row(frame: &FrameInfo) -> serde_json::Value {
