@@ -50,7 +50,12 @@ fn load(server: &Server, round: u64, connection: u64, sent: &Mutex<Sent>) {
     for number in 0.. {
         let batch = (round * CONNECTIONS + connection) * 1_000_000 + number;
         let lines: String = (batch * BATCH..(batch + 1) * BATCH)
-            .map(|id| format!("{{\"message\":\"record {id} of the load\",\"service\":\"s{}\",\"level\":\"info\",\"id\":{id}}}\n", id % 7))
+            .map(|id| {
+                format!(
+                    "{{\"message\":\"record {id} of the load\",\"service\":\"s{}\",\"level\":\"info\",\"id\":{id}}}\n",
+                    id % 7
+                )
+            })
             .collect();
         let answer = client.ingest(lines.as_bytes(), None);
         let mut sent = sent.lock().expect("no thread panicked");

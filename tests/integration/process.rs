@@ -89,9 +89,17 @@ fn a_configuration_file_sets_what_flags_and_environment_do_not() {
 
 #[test]
 fn a_read_only_or_missing_place_is_refused_with_its_name() {
-    let output = timberlog(&["serve", "--data-dir", "/proc/nothing/here", "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"])
-        .output()
-        .expect("the binary runs");
+    let output = timberlog(&[
+        "serve",
+        "--data-dir",
+        "/proc/nothing/here",
+        "--http-addr",
+        "127.0.0.1:0",
+        "--grpc-addr",
+        "127.0.0.1:0",
+    ])
+    .output()
+    .expect("the binary runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("/proc/nothing"), "{said}");
     assert!(!output.status.success());

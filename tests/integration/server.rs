@@ -75,13 +75,14 @@ impl Server {
     pub fn try_start(data: &Data, flags: &[&str]) -> Result<Self, String> {
         let path = data.path();
         let path = path.to_str().expect("a UTF-8 path");
-        let mut child = timberlog(&["serve", "--data-dir", path, "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"])
-            .args(flags)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+        let mut child =
+            timberlog(&["serve", "--data-dir", path, "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"])
+                .args(flags)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("the binary starts");
         let stderr = child.stderr.take().expect("a pipe");
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {

@@ -26,7 +26,8 @@ pub fn arguments<T: Parser>() -> Result<T> {
     {
         let settings = read(Path::new(&path))?;
         let known = T::command().find_subcommand("serve").cloned().unwrap_or_default();
-        let flags = flags(&settings, &known).with_context(|| format!("configuration file `{}`", Path::new(&path).display()))?;
+        let flags =
+            flags(&settings, &known).with_context(|| format!("configuration file `{}`", Path::new(&path).display()))?;
         words.splice(2..2, flags);
     }
     Ok(T::try_parse_from(words)?)
@@ -93,6 +94,8 @@ fn text(name: &str, value: &serde_json::Value) -> Result<String> {
             let items: Result<Vec<String>> = items.iter().map(|item| text(name, item)).collect();
             Ok(items?.join(","))
         }
-        Value::Null | Value::Object(_) => Err(anyhow!(Error::invalid(format!("setting `{name}`: expected a text, a number or a list")))),
+        Value::Null | Value::Object(_) => {
+            Err(anyhow!(Error::invalid(format!("setting `{name}`: expected a text, a number or a list"))))
+        }
     }
 }

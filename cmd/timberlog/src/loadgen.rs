@@ -96,7 +96,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
                 }))
             })
             .collect::<Result<_>>()?;
-        connections.into_iter().try_for_each(|connection| connection.join().unwrap_or_else(|_| Err(Error::internal("a connection's thread panicked").into())))
+        connections.into_iter().try_for_each(|connection| {
+            connection.join().unwrap_or_else(|_| Err(Error::internal("a connection's thread panicked").into()))
+        })
     })?;
     drop(client);
     let seconds = load.started.elapsed().as_secs_f64();
@@ -145,7 +147,8 @@ impl Load<'_> {
     /// When a request is due: now, or by the rate; waits until then.
     fn due(&self, index: usize) -> Instant {
         let Some(rate) = self.arguments.rate else { return Instant::now() };
-        let due = self.started + Duration::from_secs_f64(index as f64 * f64::from(self.arguments.batch) / rate.max(1e-3));
+        let due =
+            self.started + Duration::from_secs_f64(index as f64 * f64::from(self.arguments.batch) / rate.max(1e-3));
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         due
     }

@@ -97,7 +97,8 @@ fn color(level: &str) -> &'static str {
 /// A record in the shape of `POST /api/v1/export`.
 pub fn shape(record: &Record) -> Value {
     let mut object = Map::new();
-    let labels: Map<String, Value> = record.labels.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+    let labels: Map<String, Value> =
+        record.labels.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
     let fields: Map<String, Value> =
         record.fields.iter().map(|(name, kind, text)| (name.clone(), value(*kind, text))).collect();
     object.insert("timestamp".into(), time::format_rfc3339(record.timestamp).into());

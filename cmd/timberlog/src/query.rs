@@ -133,7 +133,8 @@ fn remote(arguments: &Arguments) -> Result<()> {
     }
     let mut printer = Printer::stdout(arguments.output);
     client.lines("/api/v1/export", &body, &mut |line| {
-        let record = serde_json::from_str(line).map_err(|error| Error::internal(format!("the answer is not JSON lines: {error}")))?;
+        let record = serde_json::from_str(line)
+            .map_err(|error| Error::internal(format!("the answer is not JSON lines: {error}")))?;
         printer.record(&record).map_err(|error| Error::internal(error.to_string()))
     })?;
     printer.finish()?;

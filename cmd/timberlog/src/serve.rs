@@ -45,7 +45,13 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME", env = "TIMBERLOG_ASYNC_INTERVAL", default_value = "200ms")]
     async_interval: humantime::Duration,
     /// JSON keys that name the stream, comma-separated
-    #[arg(long, value_name = "KEYS", env = "TIMBERLOG_STREAM_LABELS", value_delimiter = ',', default_value = "service")]
+    #[arg(
+        long,
+        value_name = "KEYS",
+        env = "TIMBERLOG_STREAM_LABELS",
+        value_delimiter = ',',
+        default_value = "service"
+    )]
     stream_labels: Vec<String>,
     /// Fields with an index of their own (exact values), comma-separated: trace_id,user.id
     #[arg(long = "index", value_name = "FIELDS", env = "TIMBERLOG_INDEX", value_delimiter = ',')]
@@ -54,7 +60,13 @@ pub struct Arguments {
     #[arg(long, value_name = "SIZE", env = "TIMBERLOG_FLUSH_BYTES", default_value = "32MiB")]
     flush_bytes: ByteSize,
     /// Flush the memory buffer when its oldest record is this old
-    #[arg(long, visible_alias = "flush-interval", value_name = "TIME", env = "TIMBERLOG_FLUSH_AGE", default_value = "5m")]
+    #[arg(
+        long,
+        visible_alias = "flush-interval",
+        value_name = "TIME",
+        env = "TIMBERLOG_FLUSH_AGE",
+        default_value = "5m"
+    )]
     flush_age: humantime::Duration,
     /// Memory for the buffer and flushes under way; beyond it requests wait and are then answered with 429
     #[arg(long, value_name = "SIZE", env = "TIMBERLOG_BUFFER_BYTES_MAX", default_value = "72MiB")]
@@ -163,7 +175,11 @@ impl Arguments {
             },
             body_bytes_max,
             bodies_bytes_max: defaults.bodies_bytes_max.max(body_bytes_max),
-            query_concurrency: if self.query_concurrency == 0 { defaults.query_concurrency } else { self.query_concurrency },
+            query_concurrency: if self.query_concurrency == 0 {
+                defaults.query_concurrency
+            } else {
+                self.query_concurrency
+            },
             query_timeout: *self.query_timeout,
             ..defaults
         }

@@ -12,7 +12,13 @@ use timberlog_types::Tenant;
 #[derive(Args)]
 pub struct Target {
     /// The server
-    #[arg(long, value_name = "URL", env = "TIMBERLOG_ADDR", default_value = "http://127.0.0.1:3100", conflicts_with = "data_dir")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TIMBERLOG_ADDR",
+        default_value = "http://127.0.0.1:3100",
+        conflicts_with = "data_dir"
+    )]
     addr: String,
     /// A data directory that no server has open, instead of a server
     #[arg(long, value_name = "DIR")]
