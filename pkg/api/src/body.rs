@@ -100,10 +100,9 @@ impl Bodies {
             return Err(too_large(max));
         }
         let mut collected = self.empty();
-        // At most `max`, so it fits.
-        let length = length.unwrap_or(0) as usize;
-        collected.count(length)?;
-        collected.bytes.reserve(length.min(RESERVE_BYTES_MAX));
+        // At most `max`, so it fits. It is not counted before its bytes are there: a few clients that
+        // announce much and send nothing would shut out all others.
+        collected.bytes.reserve((length.unwrap_or(0) as usize).min(RESERVE_BYTES_MAX));
         loop {
             let frame = tokio::time::timeout(self.read_timeout, body.frame()).await.map_err(|_| {
                 let seconds = self.read_timeout.as_secs();

@@ -11,6 +11,7 @@ pub mod http;
 mod metrics;
 mod options;
 mod server;
+mod silence;
 mod state;
 mod store;
 pub mod tenant;

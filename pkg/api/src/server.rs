@@ -6,6 +6,7 @@
 use crate::grpc;
 use crate::http;
 use crate::options::ServerOptions;
+use crate::silence::Silence;
 use crate::state::State;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -121,8 +122,9 @@ async fn serve_http(state: Arc<State>, listener: TcpListener) {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(state.options.read_timeout)
-        .max_buf_size(CONNECTION_BUFFER_BYTES)
-        .pipeline_flush(true);
+        // Not `pipeline_flush`: it holds an answer back while bytes behind its request are unread, and
+        // so loses it when the connection ends there.
+        .max_buf_size(CONNECTION_BUFFER_BYTES);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(state.options.read_timeout));
     let builder = Arc::new(builder);
     let mut draining = state.draining();
@@ -142,6 +144,7 @@ async fn serve_http(state: Arc<State>, listener: TcpListener) {
         };
         // Small answers must not wait for the client's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
+        let stream = Silence::new(stream, state.options.read_timeout);
         let service = TowerToHyperService::new(router.clone());
         let watcher = graceful.watcher();
         let builder = Arc::clone(&builder);

@@ -60,6 +60,12 @@ pub fn aggregate(snapshot: &Snapshot, aggregation: &Aggregation) -> Result<Group
     let plan = Plan::new(snapshot, &aggregation.filter, aggregation.range, Budget::new(aggregation.limits))?;
     let tally = count(&plan, aggregation)?;
     let mut groups = tally.groups(aggregation.step.is_some());
+    // Inside, a record without a service has the empty one.
+    for index in aggregation.by.iter().enumerate().filter(|(_, name)| *name == "service").map(|(index, _)| index) {
+        for value in groups.iter_mut().filter_map(|group| group.key.get_mut(index)) {
+            value.take_if(|text| text.is_empty());
+        }
+    }
     if groups.is_empty() && aggregation.by.is_empty() && aggregation.step.is_none() {
         groups.push(Group { key: Vec::new(), bucket: None, count: 0 });
     }

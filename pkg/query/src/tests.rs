@@ -313,7 +313,7 @@ fn value(batch: &Batch, name: &str) -> Option<String> {
     let stream = batch.stream(batch.stream_id(0));
     match name {
         "level" => Some(batch.level(batch.level_id(0)).level.as_str().to_owned()),
-        "service" => Some(stream.service().to_owned()),
+        "service" => Some(stream.service().to_owned()).filter(|service| !service.is_empty()),
         "message" => Some(text(batch.message(0))),
         name => stream.label(name).map(str::to_owned).or_else(|| {
             let value = batch.field(name)?.get(0)?;

@@ -6,12 +6,14 @@ mod log_ingestor;
 mod query;
 mod service;
 
+use crate::silence::Silence;
 use crate::state::State;
 use std::sync::Arc;
 use timberlog_proto::FILE_DESCRIPTOR_SET;
 use timberlog_proto::logapi::log_ingestor_server::LogIngestorServer;
 use timberlog_proto::v1::timber_log_server::TimberLogServer;
 use tokio::net::TcpListener;
+use tokio_stream::StreamExt;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -44,6 +46,10 @@ pub async fn serve(state: Arc<State>, listener: TcpListener) -> Result<(), BoxEr
     let (reporter, health) = tonic_health::server::health_reporter();
     tokio::spawn(report_health(Arc::clone(&state), reporter));
     let mut draining = state.draining();
+    let read_timeout = state.options.read_timeout;
+    let incoming = TcpIncoming::from(listener)
+        .with_nodelay(Some(true))
+        .map(move |stream| stream.map(|stream| Silence::new(stream, read_timeout)));
     Server::builder()
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .http2_keepalive_interval(Some(state.options.read_timeout))
@@ -52,7 +58,7 @@ pub async fn serve(state: Arc<State>, listener: TcpListener) -> Result<(), BoxEr
         .add_service(reflection().build_v1alpha()?)
         .add_service(ingestor)
         .add_service(own)
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
+        .serve_with_incoming_shutdown(incoming, async move {
             // An error means that the server is gone, which is the same.
             let _ = draining.wait_for(|&draining| draining).await;
         })

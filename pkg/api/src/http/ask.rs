@@ -174,6 +174,15 @@ impl Ask {
         if step.is_some_and(|step| step <= 0) {
             return Err(ApiError::invalid("`step` is not more than 0"));
         }
+        if self.cursor.as_deref().is_some_and(|cursor| !cursor.is_empty()) {
+            return Err(ApiError::invalid("counts have no pages: leave `cursor` or `aggregate` out"));
+        }
+        // An answer has one key for each name.
+        if let Some((_, name)) =
+            what.by.iter().enumerate().find(|&(at, name)| what.by.iter().take(at).any(|n| n == name))
+        {
+            return Err(ApiError::invalid(format!("`by` names `{}` twice", name.escape_default())));
+        }
         let mut aggregation = Aggregation::new(tenant);
         let groups_max = aggregation.groups_max;
         aggregation.range = self.range(now_ns)?;

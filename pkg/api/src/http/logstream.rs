@@ -60,8 +60,17 @@ pub async fn logs(
     answer(&state, query).await
 }
 
+/// The query string of `GET /logs/recent`: it takes nothing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecentParams {}
+
 /// The newest 100 records.
-pub async fn recent(Of(state): Of<Arc<State>>, OfTenant(tenant): OfTenant) -> ApiResult<Response> {
+pub async fn recent(
+    Of(state): Of<Arc<State>>,
+    OfTenant(tenant): OfTenant,
+    Params(RecentParams {}): Params<RecentParams>,
+) -> ApiResult<Response> {
     let query = Query { limit: RECENT, ..newest(tenant, &state) };
     answer(&state, query).await
 }

@@ -64,8 +64,9 @@ pub async fn json<T: DeserializeOwned>(state: &Arc<State>, headers: &HeaderMap, 
     let media = MediaType::of_request(headers)?;
     let encoding = Encoding::of_request(headers)?;
     let max = state.options.query_body_bytes_max;
-    let body = state.bodies.collect(headers, body, max).await?;
-    let body = state.bodies.decompress(encoding, body, max)?;
+    let named = |error: ApiError| error.map_message(|text| text.replace("`body_bytes_max`", "`query_body_bytes_max`"));
+    let body = state.bodies.collect(headers, body, max).await.map_err(named)?;
+    let body = state.bodies.decompress(encoding, body, max).map_err(named)?;
     let bytes = body.as_ref().trim_ascii_start();
     if !bytes.starts_with(b"{") {
         return Err(media.explain(ApiError::invalid("the body is not a JSON object")));

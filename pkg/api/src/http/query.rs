@@ -24,7 +24,7 @@ pub async fn query(
     state.database()?;
     let mut ask: Ask = params::json(&state, &headers, body).await?;
     let now_ns = state.env.clock.now_ns();
-    if let Some(aggregate) = ask.aggregate.take() {
+    if let Some(aggregate) = ask.aggregate.take().filter(|_| !ask.explain) {
         let counts = ask.counts(tenant, now_ns, &state.options, &aggregate)?;
         return state
             .query(move |database| database.aggregate(&counts).map(|groups| json(of_groups(&counts.by, &groups))))

@@ -118,7 +118,11 @@ impl TimberQuery {
             let test = part.test();
             joined = Some(match (joined, part.operator.to_ascii_uppercase().as_str()) {
                 (None, "" | "AND" | "OR") => test,
-                (Some(before), "" | "AND") => Filter::And(vec![before, test]),
+                (Some(before), "" | "AND") => before.and(test),
+                (Some(Filter::Or(mut parts)), "OR") => {
+                    parts.push(test);
+                    Filter::Or(parts)
+                }
                 (Some(before), "OR") => Filter::Or(vec![before, test]),
                 (_, other) => {
                     return Err(ApiError::invalid(format!(

@@ -97,6 +97,27 @@ fn requests_on_one_connection_are_answered_in_turn() {
 }
 
 #[test]
+fn what_stands_behind_a_request_does_not_cost_it_its_answer() {
+    let server = start();
+    let request = "POST /ingest HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n{\"message\":\"x\"}";
+    let closing = request.replace("Host: x", "Host: x\r\nConnection: close");
+    for (sent, answers) in
+        [(format!("{request}\0\r\n\r\n"), [200, 400].as_slice()), (format!("{closing}{request}"), &[200])]
+    {
+        let mut stream = TcpStream::connect(server.http).unwrap();
+        stream.write_all(sent.as_bytes()).unwrap();
+        let mut received = Vec::new();
+        // What the server did not read may reset the connection, behind the answers.
+        let _ = stream.read_to_end(&mut received);
+        let received = String::from_utf8(received).unwrap();
+        let expected: Vec<String> = answers.iter().map(|status| format!("HTTP/1.1 {status}")).collect();
+        let found: Vec<&str> = received.matches("HTTP/1.1 200").chain(received.matches("HTTP/1.1 400")).collect();
+        assert_eq!(found, expected, "{sent:?} was answered with {received:?}");
+    }
+    server.raw(format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(70_000)).as_bytes());
+}
+
+#[test]
 fn a_client_that_stops_sending_is_let_go() {
     let server = start_with(|options| options.read_timeout = std::time::Duration::from_millis(200));
     let answer = server.raw(b"POST /ingest HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{\"message\"");
@@ -113,12 +134,47 @@ fn bodies_beyond_the_budget_wait_for_another_day() {
 }
 
 #[test]
+fn announced_bodies_shut_nobody_out() {
+    let server = start_with(|options| options.bodies_bytes_max = options.body_bytes_max);
+    let announced: Vec<TcpStream> = (0..8)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.http).unwrap();
+            let head = format!("POST /ingest HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{{", 64 << 20);
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    while !server.get("/metrics").text().contains("timberlog_request_bodies_bytes 8\n") {
+        std::thread::yield_now();
+    }
+    server.post("/ingest", r#"{"message":"x"}"#).ok();
+    drop(announced);
+}
+
+#[test]
+fn a_connection_that_says_nothing_is_closed() {
+    let server = start_with(|options| options.read_timeout = std::time::Duration::from_millis(200));
+    for addr in [server.http, server.grpc] {
+        for said in ["", "P", "PRI * HTTP/2"] {
+            let mut stream = TcpStream::connect(addr).unwrap();
+            stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+            stream.write_all(said.as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            match stream.read_to_end(&mut answer) {
+                Ok(_) => {}
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{addr} after {said:?}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn a_stopping_server_answers_what_is_under_way() {
     let mut server = start();
     let mut stream = TcpStream::connect(server.http).unwrap();
     stream.write_all(b"POST /ingest HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n{\"mess").unwrap();
     // Once another request was answered the first one is under way as well, or at least connected.
-    while !server.get("/metrics").text().contains("timberlog_request_bodies_bytes 15") {
+    while !server.get("/metrics").text().contains("timberlog_request_bodies_bytes 6") {
         std::thread::yield_now();
     }
     server.tell_to_stop();

@@ -82,6 +82,15 @@ fn counts_come_by_names_and_by_time() {
         json!([{"timestamp": 1_700_000_000_000_000_000_i64, "labels": {}, "count": 2},
                {"timestamp": 1_700_000_005_000_000_000_i64, "labels": {}, "count": 3}])
     );
+    server.post("/ingest", r#"{"message":"no service","timestamp":1700000000}"#).ok();
+    for flushed in [false, true] {
+        if flushed {
+            server.database.as_ref().unwrap().flush().unwrap();
+        }
+        let answer = server.post("/api/v1/query", r#"{"aggregate":{"by":["service"]}}"#).ok();
+        let last = answer["data"].as_array().unwrap().last().unwrap();
+        assert_eq!(last, &json!({"labels": {"service": null}, "count": 1}), "flushed: {flushed}");
+    }
     for wrong in [r#"{"aggregate":{"step":"5"}}"#, r#"{"aggregate":{"step":0}}"#, r#"{"aggregate":{"steps":1}}"#] {
         server.post("/api/v1/query", wrong).error(400);
     }
@@ -93,6 +102,8 @@ fn explain_reads_nothing_and_says_why() {
     server.database.as_ref().unwrap().flush().unwrap();
     let answer = server.post("/api/v1/query", r#"{"explain":true,"start":"2030-01-01T00:00:00Z"}"#).ok();
     assert!(answer["data"]["steps"].as_array().is_some_and(|steps| !steps.is_empty()), "{answer}");
+    let answer = server.post("/api/v1/query", r#"{"explain":true,"aggregate":{"by":["level"]}}"#).ok();
+    assert!(answer["data"]["steps"].is_array(), "{answer}");
 }
 
 #[test]
@@ -136,6 +147,11 @@ fn the_original_query_joins_filters_from_the_left() {
     let found: Vec<&str> =
         answer.as_array().unwrap().iter().map(|record| record["Message"].as_str().unwrap()).collect();
     assert_eq!(found, ["record 9", "record 8"]);
+    for operator in ["AND", "OR"] {
+        let many = vec![json!({"Field": "Service", "Value": "pay", "Operator": operator}); 200];
+        let answer = server.post("/query", json!({"Filters": many, "Limit": 1}).to_string()).ok();
+        assert_eq!(answer[0]["Service"], "pay", "{operator}");
+    }
     server.post("/query", r#"{"Filters":[{"Field":"a","Value":"b","Operator":"XOR"}]}"#).error(400);
 }
 
@@ -184,6 +200,8 @@ fn a_malformed_question_is_refused() {
         r#"{"query":"{app"}"#,
         r#"{"limit":-1}"#,
         r#"{"filter":{"xor":[]}}"#,
+        r#"{"aggregate":{"by":["level","service","level"]}}"#,
+        r#"{"aggregate":{},"cursor":"AQAA"}"#,
     ] {
         server.post("/api/v1/query", body).error(400);
     }
@@ -196,7 +214,9 @@ fn a_malformed_question_is_refused() {
     // A question sent by `curl -d` is answered.
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
     server.send("POST", "/api/v1/query", &form, br#"{"limit":1}"#).ok();
-    server.post("/api/v1/query", vec![b' '; (1 << 20) + 1]).error(413);
+    let limit = server.post("/api/v1/query", vec![b' '; (1 << 20) + 1]).error(413);
+    assert!(limit.contains("query_body_bytes_max"), "{limit}");
+    server.get("/logs/recent?limit=5").error(400);
 }
 
 #[test]
