@@ -17,7 +17,7 @@ mod tests {
     #[test]
     fn all_the_open_files_that_are_allowed_may_be_used() {
         let limit = getrlimit(Resource::Nofile);
-        setrlimit(Resource::Nofile, Rlimit { current: Some(64), ..limit.clone() }).unwrap();
+        setrlimit(Resource::Nofile, Rlimit { current: Some(64), ..limit }).unwrap();
         raise_open_files();
         assert_eq!(getrlimit(Resource::Nofile).current, limit.maximum);
     }
