@@ -250,7 +250,7 @@ impl Core {
         let opener = Opener { env: env.clone(), cache, data_dir: dir.clone() };
         let view = View::new(state, &opener)?;
         Ok(Self {
-            memory: Memory::new(options.buffer_bytes_max, options.waiting_max),
+            memory: Memory::new(options.buffer_bytes_max, options.waiting_max, options.waiting_bytes_max),
             producers,
             streams: Streams::new(options.streams_max),
             manifest,

@@ -26,17 +26,30 @@ pub(crate) enum Admission<T> {
 struct Account<T> {
     used: usize,
     waiting: VecDeque<Waiting<T>>,
+    /// Bytes of those that wait.
+    waiting_bytes: usize,
 }
 
 pub(crate) struct Memory<T> {
     account: Mutex<Account<T>>,
     bytes_max: usize,
     waiting_max: usize,
+    waiting_bytes_max: usize,
+}
+
+impl<T> Account<T> {
+    /// Takes the first one out of the line.
+    fn next(&mut self) -> Option<T> {
+        let Waiting { bytes, append, .. } = self.waiting.pop_front()?;
+        self.waiting_bytes -= bytes;
+        Some(append)
+    }
 }
 
 impl<T> Memory<T> {
-    pub(crate) fn new(bytes_max: usize, waiting_max: usize) -> Self {
-        Self { account: Mutex::new(Account { used: 0, waiting: VecDeque::new() }), bytes_max, waiting_max }
+    pub(crate) fn new(bytes_max: usize, waiting_max: usize, waiting_bytes_max: usize) -> Self {
+        let account = Account { used: 0, waiting: VecDeque::new(), waiting_bytes: 0 };
+        Self { account: Mutex::new(account), bytes_max, waiting_max, waiting_bytes_max }
     }
 
     /// Takes room for an append, or puts it in line. A batch larger than all the room there is
@@ -47,9 +60,12 @@ impl<T> Memory<T> {
             account.used += bytes;
             return Admission::Now(append);
         }
-        if account.waiting.len() >= self.waiting_max {
+        let bytes_then = account.waiting_bytes.saturating_add(bytes);
+        let has_room = account.waiting.is_empty() || bytes_then <= self.waiting_bytes_max;
+        if account.waiting.len() >= self.waiting_max || !has_room {
             return Admission::Refused(append);
         }
+        account.waiting_bytes = bytes_then;
         account.waiting.push_back(Waiting { bytes, deadline_ns, append });
         Admission::Later
     }
@@ -72,9 +88,9 @@ impl<T> Memory<T> {
         while let Some(first) = account.waiting.front() {
             if self.fits(account.used, first.bytes) {
                 account.used += first.bytes;
-                admitted.extend(account.waiting.pop_front().map(|waiting| waiting.append));
+                admitted.extend(account.next());
             } else if first.deadline_ns <= now_ns {
-                expired.extend(account.waiting.pop_front().map(|waiting| waiting.append));
+                expired.extend(account.next());
             } else {
                 break;
             }
@@ -84,7 +100,8 @@ impl<T> Memory<T> {
 
     /// All appends that wait, for a database that closes.
     pub(crate) fn drain(&self) -> Vec<T> {
-        self.lock().waiting.drain(..).map(|waiting| waiting.append).collect()
+        let mut account = self.lock();
+        std::iter::from_fn(|| account.next()).collect()
     }
 
     pub(crate) fn used(&self) -> usize {
@@ -116,7 +133,7 @@ mod tests {
 
     #[test]
     fn room_is_given_in_order_and_never_beyond_the_bound() {
-        let memory = Memory::new(100, 2);
+        let memory = Memory::new(100, 2, usize::MAX);
         assert!(matches!(memory.admit(500, 10, 1), Admission::Now(1)));
         assert!(matches!(memory.admit(1, 10, 2), Admission::Later));
         assert!(matches!(memory.admit(100, 10, 3), Admission::Later));
@@ -126,5 +143,19 @@ mod tests {
         assert_eq!(memory.wake(9), (vec![2], vec![]));
         assert_eq!(memory.wake(10), (vec![], vec![3]));
         assert_eq!((memory.used(), memory.waiting()), (51, 0));
+    }
+
+    #[test]
+    fn few_bytes_wait_however_few_appends_they_are() {
+        let memory = Memory::new(100, 100, 50);
+        assert!(matches!(memory.admit(100, 10, 1), Admission::Now(1)));
+        assert!(matches!(memory.admit(80, 10, 2), Admission::Later), "one longer one waits alone");
+        assert!(matches!(memory.admit(1, 10, 3), Admission::Refused(3)));
+        assert_eq!(memory.wake(10), (vec![], vec![2]));
+        assert!(matches!(memory.admit(30, 20, 4), Admission::Later));
+        assert!(matches!(memory.admit(20, 20, 5), Admission::Later));
+        assert!(matches!(memory.admit(1, 20, 6), Admission::Refused(6)));
+        assert_eq!(memory.drain(), vec![4, 5]);
+        assert!(matches!(memory.admit(50, 20, 7), Admission::Later));
     }
 }

@@ -36,6 +36,8 @@ pub struct Options {
     pub buffer_bytes_max: usize,
     /// Appends that may wait for room in the buffer before others are refused at once.
     pub waiting_max: usize,
+    /// Bytes of the appends that may wait so. One longer append may wait alone.
+    pub waiting_bytes_max: usize,
     /// How long an append waits for room in the buffer before it is refused.
     pub wait_max: Duration,
     /// Active streams of one tenant; records of further ones are refused.
@@ -71,6 +73,7 @@ impl Options {
             flush_age: Duration::from_secs(300),
             buffer_bytes_max: 72 << 20,
             waiting_max: 256,
+            waiting_bytes_max: 32 << 20,
             wait_max: Duration::from_secs(5),
             streams_max: 100_000,
             partitions_per_flush_max: 64,

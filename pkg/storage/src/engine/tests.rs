@@ -2,6 +2,7 @@ use super::*;
 use timberlog_types::{BatchBuilder, Day};
 
 mod failures;
+mod hostile;
 
 struct Nobody;
 
