@@ -425,6 +425,32 @@ fn verify_and_repair_leave_alone_what_is_no_database_or_in_use() {
 }
 
 #[test]
+fn a_reader_that_has_enough_is_no_error() {
+    let data = filled(20_000);
+    let path = data.path();
+    let log = data.files(".log")[0].clone();
+    let cut = |arguments: &[&str]| {
+        let mut child = timberlog(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        // Closed before anything was written.
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!((code(&output), err(&output).as_str()), (0, ""), "{arguments:?}");
+    };
+    cut(&["inspect", "segment", text(&log)]);
+    cut(&["verify", "--data-dir", text(&path)]);
+    cut(&["query", "--data-dir", text(&path), "-n", "0"]);
+    let server = Server::start(&data, &[]);
+    cut(&["query", "--addr", &server.http, "-n", "0"]);
+    cut(&["query", "--addr", &server.http, "--by", "service"]);
+    cut(&["stats", "--addr", &server.http, "-o", "json"]);
+}
+
+#[test]
 fn statistics_are_a_row_each_and_counts_a_table_with_one_rule() {
     let data = filled(100);
     let path = data.path();

@@ -7,7 +7,7 @@ mod segment;
 mod wal;
 
 use crate::exit;
-use crate::output::Output;
+use crate::output::{Output, say};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -88,15 +88,15 @@ fn print(found: &Found, output: Output) -> Result<()> {
     let (name, rows) = &found.rows;
     match output {
         Output::Jsonl => {
-            rows.iter().for_each(|row| println!("{row}"));
-            found.damage.iter().for_each(|damage| println!("{}", serde_json::json!({ "damage": damage })));
+            rows.iter().for_each(|row| say!("{row}"));
+            found.damage.iter().for_each(|damage| say!("{}", serde_json::json!({ "damage": damage })));
         }
         Output::Json => {
             let head = found.head.iter().map(|(name, value, _)| ((*name).to_owned(), value.clone()));
             let mut object: serde_json::Map<String, Value> = head.collect();
             object.insert((*name).to_owned(), rows.clone().into());
             object.insert("damage".to_owned(), found.damage.clone().into());
-            println!("{}", serde_json::to_string_pretty(&object)?);
+            say!("{}", serde_json::to_string_pretty(&object)?);
         }
         Output::Table => {
             let mut head = crate::table::bare();
@@ -105,10 +105,10 @@ fn print(found: &Found, output: Output) -> Result<()> {
             }
             crate::table::print(&head);
             for table in found.tables.iter().filter(|table| !table.is_empty()) {
-                println!();
+                say!("");
                 crate::table::print(table);
             }
-            found.damage.iter().for_each(|damage| println!("\ndamaged: {damage}"));
+            found.damage.iter().for_each(|damage| say!("\ndamaged: {damage}"));
         }
     }
     Ok(())

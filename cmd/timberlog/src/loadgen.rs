@@ -1,6 +1,7 @@
 //! `timberlog loadgen`: load over HTTP, closed loop (as fast as the answers come) or open loop (a
 //! fixed rate, latency counted from when a request was due), with latency percentiles.
 
+use crate::output::say;
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
@@ -115,7 +116,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         records_per_second: records as f64 / seconds,
         latency_ms: percentiles(&latencies),
     };
-    println!("{}", serde_json::to_string_pretty(&report)?);
+    say!("{}", serde_json::to_string_pretty(&report)?);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -18,6 +18,27 @@ pub enum Output {
     Jsonl,
 }
 
+/// Prints a line. Unlike `println!` it does not panic when nobody reads any more.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
+}
+pub(crate) use say;
+
+/// Prints a line; what `timberlog … | head` does not read any more is dropped.
+pub fn line(text: std::fmt::Arguments<'_>) {
+    if let Err(error) = writeln!(std::io::stdout(), "{text}")
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        eprintln!("error: write to standard output: {error}");
+        std::process::exit(1);
+    }
+}
+
+/// Whether an error says no more than that whoever read the output has enough.
+pub fn unheard(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
 /// Writes records one by one.
 pub struct Printer<W: Write> {
     output: Output,

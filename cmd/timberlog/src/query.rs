@@ -1,7 +1,7 @@
 //! `timberlog query`: records, counts or a plan, from a server or a data directory.
 
 use crate::condition;
-use crate::output::{Output, Printer, shape};
+use crate::output::{Output, Printer, say, shape, unheard};
 use crate::target::Target;
 use crate::{table, units};
 use anyhow::Result;
@@ -116,11 +116,14 @@ impl Arguments {
 
 /// Asks and prints.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    match arguments.target.database()? {
-        Some(database) => local(arguments, &database)?,
-        None => remote(arguments)?,
+    let result = match arguments.target.database()? {
+        Some(database) => local(arguments, &database),
+        None => remote(arguments),
+    };
+    match result {
+        Err(error) if !unheard(&error) => Err(error),
+        _ => Ok(ExitCode::SUCCESS),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn remote(arguments: &Arguments) -> Result<()> {
@@ -132,11 +135,20 @@ fn remote(arguments: &Arguments) -> Result<()> {
         return document(&client.post("/api/v1/query", &body)?["data"]);
     }
     let mut printer = Printer::stdout(arguments.output);
-    client.lines("/api/v1/export", &body, &mut |line| {
+    let mut unprinted = None;
+    let asked = client.lines("/api/v1/export", &body, &mut |line| {
         let record = serde_json::from_str(line)
             .map_err(|error| Error::internal(format!("the answer is not JSON lines: {error}")))?;
-        printer.record(&record).map_err(|error| Error::internal(error.to_string()))
-    })?;
+        printer.record(&record).map_err(|error| {
+            let message = error.to_string();
+            unprinted = Some(error);
+            Error::internal(message)
+        })
+    });
+    if let Some(error) = unprinted {
+        return Err(error);
+    }
+    asked?;
     printer.finish()?;
     Ok(())
 }
@@ -184,8 +196,8 @@ fn groups(arguments: &Arguments, answer: &Value) -> Result<()> {
     }
     let data = answer["data"].as_array().map(Vec::as_slice).unwrap_or_default();
     match arguments.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&data)?),
-        Output::Jsonl => data.iter().for_each(|group| println!("{group}")),
+        Output::Json => say!("{}", serde_json::to_string_pretty(&data)?),
+        Output::Jsonl => data.iter().for_each(|group| say!("{group}")),
         Output::Table => {
             let time = arguments.step.map(|_| "time");
             let names = time.into_iter().chain(arguments.by.iter().map(String::as_str)).chain(["#count"]);
@@ -206,6 +218,6 @@ fn count(value: &Value) -> String {
 }
 
 fn document(value: &Value) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    say!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `timberlog repair`: gives up what is damaged, so that the rest is whole again. Without `--yes`
 //! it only says what that would be.
 
-use crate::output::Output;
+use crate::output::{Output, say};
 use crate::{exit, units, verify};
 use anyhow::Result;
 use clap::Args;
@@ -49,13 +49,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let left = if damage.is_empty() { damage } else { verify::check(&arguments.data_dir)?.damage };
     match arguments.output {
         Output::Table if repaired.actions.is_empty() && left.is_empty() => {
-            println!("everything is whole: nothing to repair")
+            say!("everything is whole: nothing to repair")
         }
         Output::Table => {
-            repaired.actions.iter().for_each(|action| println!("{action}"));
-            println!("lost from segments: {}", units::records(repaired.records_lost));
-            left.iter().for_each(|damage| println!("still damaged: {damage}"));
-            println!("{}", if left.is_empty() { "everything that is left is whole" } else { "there is damage left" });
+            repaired.actions.iter().for_each(|action| say!("{action}"));
+            say!("lost from segments: {}", units::records(repaired.records_lost));
+            left.iter().for_each(|damage| say!("still damaged: {damage}"));
+            say!("{}", if left.is_empty() { "everything that is left is whole" } else { "there is damage left" });
         }
         _ => document(
             arguments,
@@ -69,11 +69,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn would(arguments: &Arguments, report: &Report) -> Result<ExitCode> {
     let lost = report.records.saturating_sub(report.records_whole);
     match arguments.output {
-        Output::Table if report.damage.is_empty() => println!("everything is whole: nothing to repair"),
+        Output::Table if report.damage.is_empty() => say!("everything is whole: nothing to repair"),
         Output::Table => {
             verify::print(report);
-            println!("a repair would give up {} of segments, and what else is damaged", units::records(lost));
-            println!("nothing was changed; --yes does it");
+            say!("a repair would give up {} of segments, and what else is damaged", units::records(lost));
+            say!("nothing was changed; --yes does it");
         }
         _ => document(arguments, &json!({ "records_to_lose": lost, "damage": report.damage }))?,
     }
@@ -82,8 +82,8 @@ fn would(arguments: &Arguments, report: &Report) -> Result<ExitCode> {
 
 fn document(arguments: &Arguments, value: &Value) -> Result<()> {
     match arguments.output {
-        Output::Jsonl => println!("{value}"),
-        _ => println!("{}", serde_json::to_string_pretty(value)?),
+        Output::Jsonl => say!("{value}"),
+        _ => say!("{}", serde_json::to_string_pretty(value)?),
     }
     Ok(())
 }

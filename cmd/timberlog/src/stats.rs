@@ -1,6 +1,6 @@
 //! `timberlog stats`: what the engine knows of itself.
 
-use crate::output::Output;
+use crate::output::{Output, say};
 use crate::target::Target;
 use crate::{table, units};
 use anyhow::Result;
@@ -27,8 +27,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         None => arguments.target.client()?.get("/stats")?,
     };
     match arguments.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&stats)?),
-        Output::Jsonl => println!("{stats}"),
+        Output::Json => say!("{}", serde_json::to_string_pretty(&stats)?),
+        Output::Jsonl => say!("{stats}"),
         Output::Table => {
             let mut table = table::bare();
             let mut rows = Vec::new();

@@ -1,5 +1,6 @@
 //! Tables for people: one thin rule under the header, as wide as the terminal at most.
 
+use crate::output::say;
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 /// A table with a header; columns whose name begins with `#` hold numbers and stand to the right.
@@ -27,6 +28,6 @@ pub fn bare() -> Table {
 /// Prints a table without the white space at the ends of its lines.
 pub fn print(table: &Table) {
     for line in table.lines() {
-        println!("{}", line.trim_end());
+        say!("{}", line.trim_end());
     }
 }

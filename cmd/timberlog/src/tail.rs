@@ -3,10 +3,10 @@
 mod record;
 
 use crate::condition;
-use crate::output::{Output, Printer};
+use crate::output::{Output, Printer, unheard};
 use anyhow::Result;
 use clap::Args;
-use std::io::{BufWriter, ErrorKind as Io, StdoutLock};
+use std::io::{BufWriter, StdoutLock};
 use std::process::ExitCode;
 use std::time::Duration;
 use timberlog_proto::v1::timber_log_client::TimberLogClient;
@@ -156,7 +156,7 @@ impl Follow {
             }
             if let Err(error) = self.records(answer) {
                 // `timberlog tail | head`: whoever reads has enough.
-                self.unheard = error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == Io::BrokenPipe);
+                self.unheard = unheard(&error);
                 return if self.unheard { Ok(End::Done) } else { Err(error) };
             }
             if self.left == 0 {

@@ -1,7 +1,7 @@
 //! `timberlog verify`: every checksum of a data directory, every index against its blocks, the
 //! manifest chain, the WAL. Changes nothing.
 
-use crate::output::Output;
+use crate::output::{Output, say};
 use crate::{exit, table, units};
 use anyhow::Result;
 use clap::Args;
@@ -29,8 +29,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let report = check(&arguments.data_dir)?;
     match arguments.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
-        Output::Jsonl => println!("{}", serde_json::to_string(&report)?),
+        Output::Json => say!("{}", serde_json::to_string_pretty(&report)?),
+        Output::Jsonl => say!("{}", serde_json::to_string(&report)?),
         Output::Table => print(&report),
     }
     Ok(if report.damage.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::DAMAGED) })
@@ -64,16 +64,12 @@ pub fn print(report: &Report) {
         table.add_row([name.to_owned(), units::count(whole), units::count(damaged), units::count(all)]);
     }
     table::print(&table);
-    println!(
-        "manifest version {}; {} whole batches in the WAL",
-        report.manifest_version,
-        units::count(report.wal_batches)
-    );
+    say!("manifest version {}; {} whole batches in the WAL", report.manifest_version, units::count(report.wal_batches));
     if let Some(tail) = &report.wal_torn_tail {
-        println!("{tail}: a batch that was never acknowledged ends there; this is no damage");
+        say!("{tail}: a batch that was never acknowledged ends there; this is no damage");
     }
     for damage in &report.damage {
-        println!("damaged: {damage}");
+        say!("damaged: {damage}");
     }
-    println!("{}", if report.damage.is_empty() { "everything is whole" } else { "there is damage; all else is whole" });
+    say!("{}", if report.damage.is_empty() { "everything is whole" } else { "there is damage; all else is whole" });
 }

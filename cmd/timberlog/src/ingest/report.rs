@@ -2,7 +2,7 @@
 //! summary.
 
 use super::lines::Input;
-use crate::output::Output;
+use crate::output::{Output, say};
 use crate::units;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -118,8 +118,8 @@ impl Report {
         summary.records_per_second = summary.stored as f64 / summary.seconds.max(1e-9);
         summary.bytes = self.bytes_read.load(Ordering::Relaxed);
         match output {
-            Output::Json => println!("{}", serde_json::to_string_pretty(summary)?),
-            Output::Jsonl => println!("{}", serde_json::to_string(summary)?),
+            Output::Json => say!("{}", serde_json::to_string_pretty(summary)?),
+            Output::Jsonl => say!("{}", serde_json::to_string(summary)?),
             Output::Table => {
                 let refused = match summary.refused {
                     0 => String::new(),
@@ -127,7 +127,7 @@ impl Report {
                 };
                 let (stored, rate) = (units::records(summary.stored), units::count(summary.records_per_second as u64));
                 let end = if broke_off { ", then it broke off" } else { "" };
-                println!("stored {stored}{refused} in {} ({rate} records/s){end}", units::duration(elapsed));
+                say!("stored {stored}{refused} in {} ({rate} records/s){end}", units::duration(elapsed));
             }
         }
         Ok(())
