@@ -18,6 +18,7 @@ use crate::stats::{Progress, Stats};
 use crate::streams::Streams;
 use crate::view::{Opener, View};
 use crate::wal::{self, Wal};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -574,9 +575,13 @@ impl Core {
         self.manifest.check_alive()?;
         let before = self.read_view().state().flushed_seq;
         let mut files = Vec::new();
-        let committed = self.write_and_commit(generation, &mut files);
+        // A defect must not end the flusher: without it appends wait for ever.
+        let written = catch_unwind(AssertUnwindSafe(|| self.write_segments(generation, &mut files)))
+            .unwrap_or_else(|_| Err(Error::internal("the flush panicked; see the log")));
+        let committed = written.and_then(|(edit, tenants)| Ok((self.manifest.commit(edit)?, tenants)));
         if committed.as_ref().is_err_and(|error| error.kind != ErrorKind::Closed) {
-            // Nothing names them, and the next try makes others: a disk must not fill up with them.
+            // Nothing names the files (after `Closed` that is not known), and the next try makes others:
+            // the disk must not fill up with them.
             for file in files {
                 // What cannot be removed is left to the next start.
                 let _ = self.env.disk.remove_file(&self.options.data_dir.join(file));
@@ -596,10 +601,9 @@ impl Core {
         Ok(())
     }
 
-    /// Writes what a generation becomes and commits it. `files` is told each file before it is
-    /// made, relative to the data directory. After an error of kind `Closed` it is not known
-    /// whether the commit is durable; after any other nothing names the files.
-    fn write_and_commit(&self, generation: &Generation, files: &mut Vec<String>) -> Result<(Arc<State>, Vec<Tenant>)> {
+    /// Writes what a generation becomes: the edit to commit, and whose segments it has. `files` is
+    /// told each file before it is made, relative to the data directory.
+    fn write_segments(&self, generation: &Generation, files: &mut Vec<String>) -> Result<(Edit, Vec<Tenant>)> {
         let segments = flush::write(&self.env, &self.options, generation, files)?;
         let producers = self.write_producers(generation.seq_max, files)?;
         let mut tenants: Vec<Tenant> = segments.iter().map(|segment| segment.tenant.clone()).collect();
@@ -610,7 +614,7 @@ impl Core {
             producers,
             ..Edit::default()
         };
-        Ok((self.manifest.commit(edit)?, tenants))
+        Ok((edit, tenants))
     }
 
     /// Writes the producers that changed since the last root, as of `flushed_seq`.

@@ -114,3 +114,31 @@ fn replay_keeps_to_the_bound_of_memory_whatever_the_partitions() {
     let snapshot = storage.snapshot(&tenant);
     assert_eq!(buffered(&snapshot) as u64 + stored(&snapshot), 1200);
 }
+
+struct Panics(std::sync::atomic::AtomicBool);
+
+impl timberlog_disk::Random for Panics {
+    fn fill(&self, buf: &mut [u8]) {
+        assert!(!self.0.load(Ordering::SeqCst), "on purpose");
+        timberlog_disk::Random::fill(&timberlog_disk::real::RealRandom, buf);
+    }
+}
+
+#[test]
+fn a_flush_that_panics_is_an_error_and_the_next_one_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { background: true, ..options(&folder) };
+    let tenant = Tenant::default();
+    let random = Arc::new(Panics(false.into()));
+    let env = Env { random: Arc::clone(&random) as _, ..Env::real() };
+    let storage = Storage::open(options, env, Arc::new(Nobody), &Progress::default()).unwrap();
+    storage.append(&tenant, batch(&[1, 2]), None).unwrap();
+    random.0.store(true, Ordering::SeqCst);
+    assert_eq!(storage.flush().unwrap_err().kind, ErrorKind::Internal);
+    assert!(storage.stats().flush_error.is_some_and(|error| error.contains("panicked")));
+    assert_eq!(buffered(&storage.snapshot(&tenant)), 2);
+    random.0.store(false, Ordering::SeqCst);
+    storage.flush().unwrap();
+    let snapshot = storage.snapshot(&tenant);
+    assert_eq!((buffered(&snapshot), stored(&snapshot)), (0, 2));
+}
