@@ -143,7 +143,13 @@ impl Manifest {
         let options = ManifestOptions { history: options.history.max(1) };
         let mut report = OpenReport::default();
         let loaded = match load::load(env, data_dir)? {
-            Some(loaded) => loaded,
+            Some(loaded) => {
+                // A process that ended between moving the pointer and the fsync of the folder left a
+                // pointer that a power loss may still take back; what is built on it must not be.
+                let synced = env.disk.sync_dir(data_dir);
+                synced.map_err(|error| Error::io(format!("fsync `{}`", data_dir.display()), &error))?;
+                loaded
+            }
             None => {
                 report.created = true;
                 commit::create(env, data_dir)?

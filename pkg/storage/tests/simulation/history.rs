@@ -162,10 +162,11 @@ impl History {
     fn draw_fate(&mut self, process: &Process) {
         let range = 4 << self.rng.below(8);
         let when = 1 + self.rng.below(range);
-        match self.rng.below(10) {
+        match self.rng.below(12) {
             0..3 => self.sim.disk.crash_at(self.sim.disk.steps() + when),
             3..6 => process.lose_power_at_wal_sync(when as i64 / 8),
-            6..8 => process.kill_after(2 * when as i64),
+            6 => process.lose_power_behind_commit(when as i64 / 32),
+            7..9 => process.kill_after(2 * when as i64),
             _ => {}
         }
         if self.rng.percent(10) {

@@ -19,7 +19,7 @@ pub enum Sabotage {
     WalSyncLeftOut,
     /// The fsync of new segments happens only when the manifest that names them is durable.
     SegmentsSyncedAfterCommit,
-    /// Where truncation takes a WAL file away, the next one goes too, if it is not the newest.
+    /// Where truncation takes a WAL file away, the next one goes too.
     TruncationOneFileTooFar,
     /// The fsync of folders does nothing.
     FolderSyncLeftOut,
@@ -34,6 +34,8 @@ pub struct Process {
     left: AtomicI64,
     /// Syncs of the WAL left before one is where the power is lost.
     wal_syncs_left: AtomicI64,
+    /// Commits left before the power is lost right behind one.
+    commits_left: AtomicI64,
     /// A read that fails: of those whose path has this part, the one after so many others.
     read_fault: Mutex<Option<(&'static str, u64)>>,
     /// Syncs that sabotage has put off.
@@ -48,6 +50,7 @@ impl Process {
             alive: AtomicBool::new(true),
             left: AtomicI64::new(i64::MAX),
             wal_syncs_left: AtomicI64::new(i64::MAX),
+            commits_left: AtomicI64::new(i64::MAX),
             read_fault: Mutex::new(None),
             late: Mutex::new(Vec::new()),
         })
@@ -68,6 +71,11 @@ impl Process {
     /// The power is lost in the sync after so many others: what was written for it may be there.
     pub fn lose_power_at_wal_sync(&self, syncs: i64) {
         self.wal_syncs_left.store(syncs, Ordering::SeqCst);
+    }
+
+    /// The power is lost in the step behind the commit after so many others.
+    pub fn lose_power_behind_commit(&self, commits: i64) {
+        self.commits_left.store(commits, Ordering::SeqCst);
     }
 
     /// Makes one read, or the opening or listing before it, fail. It ends with the process: a node
@@ -133,15 +141,12 @@ impl ProcessDisk {
         Ok(&self.process.sim.disk)
     }
 
-    /// Sabotage: the WAL file behind `path` goes too, unless it is the newest.
+    /// Sabotage: the WAL file behind `path` goes too.
     fn take_next(&self, path: &Path) -> io::Result<()> {
         let (disk, dir) = (self.disk()?, path.parent().unwrap_or(path));
         let files = disk.list(dir)?.into_iter().map(|entry| dir.join(entry.name)).filter(|path| is_wal_file(path));
-        let behind: Vec<_> = files.filter(|other| other.as_path() > path).collect();
-        match &behind[..] {
-            [next, _, ..] => disk.remove_file(next),
-            _ => Ok(()),
-        }
+        let next = files.filter(|other| other.as_path() > path).min();
+        next.map_or(Ok(()), |next| disk.remove_file(&next))
     }
 
     fn leaves_wal(&self, from: &Path, to: Option<&Path>) -> bool {
@@ -197,6 +202,10 @@ impl Disk for ProcessDisk {
         }
         self.disk()?.sync_dir(dir)?;
         if self.disk()?.exists(&dir.join("manifest.json"))? {
+            if self.process.commits_left.fetch_sub(1, Ordering::SeqCst) == 0 {
+                let disk = &self.process.sim.disk;
+                disk.crash_at(disk.steps() + 1);
+            }
             for file in self.process.take_late() {
                 self.process.operation()?;
                 file.sync_data()?;

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 /// Seeds of a plain run.
 const SEEDS: u64 = 36;
 /// Seeds within which a sabotaged storage must be caught.
-const SABOTAGE_SEEDS_MAX: u64 = 200;
+const SABOTAGE_SEEDS_MAX: u64 = 500;
 
 /// Runs a seed; a panic is a failure like any other.
 fn run(seed: u64, sabotage: Sabotage, tell: bool) -> Result<Report, String> {
