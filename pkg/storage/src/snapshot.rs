@@ -1,5 +1,6 @@
 //! A snapshot: what one query sees, whatever is flushed and committed meanwhile.
 
+use crate::manifest::State;
 use crate::segment::Segment;
 use std::sync::Arc;
 use timberlog_types::{Batch, Seq, TimeRange};
@@ -27,4 +28,6 @@ pub struct Snapshot {
     pub segments: Arc<Vec<Arc<Segment>>>,
     /// Parts of the manifest that are damaged: answers say that these are missing.
     pub unreachable: Vec<String>,
+    /// Pins the files of the segments: they stay while someone holds it.
+    pub(crate) _state: Option<Arc<State>>,
 }

@@ -110,6 +110,7 @@ impl View {
             batches,
             segments: self.segments.get(tenant).cloned().unwrap_or_default(),
             unreachable: unreachable.map(ToString::to_string).collect(),
+            _state: Some(Arc::clone(&self.state)),
         }
     }
 

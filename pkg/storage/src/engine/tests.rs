@@ -1,4 +1,6 @@
 use super::*;
+use crate::manifest::Edit;
+use std::time::Duration;
 use timberlog_types::{BatchBuilder, Day};
 
 mod failures;
@@ -273,4 +275,31 @@ fn a_repair_stops_before_a_segment_that_it_may_not_read() {
     let repaired = Storage::repair(&options, &sim.env()).unwrap();
     assert_eq!((repaired.records_lost, repaired.actions.len()), (0, 0), "{repaired:?}");
     assert_eq!(stored(&open().snapshot(&tenant)), 2);
+}
+
+/// As a compaction removes segments: queries that began before it read them to the end.
+#[test]
+fn the_files_of_a_snapshot_stay_until_it_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { manifest_history: 1, ..options(&folder) };
+    let tenant = Tenant::default();
+    let storage = open(&options).unwrap();
+    storage.append(&tenant, batch(&[1, 2]), None).unwrap();
+    storage.flush().unwrap();
+    let snapshot = storage.snapshot(&tenant);
+    let id = snapshot.segments[0].entry.id.clone();
+    let core = &storage.core;
+    let edit = Edit { remove: vec![(tenant.clone(), Day(0), id)], ..Edit::default() };
+    let remove = |edit: Edit| {
+        let state = core.manifest.commit(edit).unwrap();
+        core.view.write().unwrap().committed(state, std::slice::from_ref(&tenant), &core.opener).unwrap();
+    };
+    remove(edit);
+    (0..5).for_each(|_| remove(Edit::default()));
+    assert_eq!(stored(&storage.snapshot(&tenant)), 0);
+    let log = snapshot.segments[0].log_path().to_owned();
+    assert!(log.exists());
+    drop(snapshot);
+    core.manifest.collect().unwrap();
+    assert!(!log.exists());
 }
