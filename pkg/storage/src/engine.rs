@@ -6,10 +6,11 @@
 //! Threads: callers, the WAL writer (publishes and answers) and the flusher. Locks, each held
 //! briefly and never across I/O: view, memory, producers. Flushes are one at a time.
 
-use crate::buffer::Generation;
+mod counters;
+mod flusher;
+
 use crate::cache::Cache;
-use crate::flush::{self, NewSegment};
-use crate::manifest::{Edit, FileRef, LostRoot, Manifest, ManifestOptions, OpenReport, PRODUCERS_DIR, State};
+use crate::manifest::{FileRef, LostRoot, Manifest, ManifestOptions, OpenReport};
 use crate::memory::{Admission, Memory, overloaded};
 use crate::options::{Durability, Options};
 use crate::producers::{Begin, PRODUCERS_FILE_BYTES_MAX, ProducerBatch, Producers, Stored};
@@ -18,12 +19,12 @@ use crate::stats::{Progress, Stats};
 use crate::streams::Streams;
 use crate::view::{Opener, View};
 use crate::wal::{self, Wal};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use counters::Counters;
+use flusher::Signal;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
 use timberlog_disk::{Env, Open};
 use timberlog_types::{Batch, Error, ErrorKind, Result, Seq, Tenant};
 
@@ -49,11 +50,6 @@ pub trait Subscriber: Send + Sync {
 
 /// Called once with what became of an append.
 pub type Done = Box<dyn FnOnce(Result<Appended>) + Send>;
-
-/// How often a flush that failed is tried again.
-const FLUSH_RETRY: Duration = Duration::from_secs(1);
-/// How often the flusher looks at ages and deadlines.
-const TICK: Duration = Duration::from_millis(200);
 
 /// A storage: one data directory, opened by one process.
 pub struct Storage {
@@ -90,54 +86,6 @@ struct PendingAppend {
     batch: Arc<Batch>,
     producer: Option<ProducerBatch>,
     done: Done,
-}
-
-#[derive(Default)]
-struct Counters {
-    records_appended: AtomicU64,
-    batches_appended: AtomicU64,
-    bytes_appended: AtomicU64,
-    records_refused: AtomicU64,
-    duplicates: AtomicU64,
-    flushes: AtomicU64,
-    flushes_failed: AtomicU64,
-    flush_ns: AtomicU64,
-    flush_error: Mutex<Option<String>>,
-}
-
-/// Wakes the flusher.
-#[derive(Default)]
-struct Signal {
-    wanted: Mutex<Wanted>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Wanted {
-    flush: bool,
-    stop: bool,
-}
-
-impl Signal {
-    fn flush(&self) {
-        lock(&self.wanted).flush = true;
-        self.changed.notify_one();
-    }
-
-    fn stop(&self) {
-        lock(&self.wanted).stop = true;
-        self.changed.notify_one();
-    }
-
-    /// Waits for a wish, at most `wait`; returns whether to stop.
-    fn wait(&self, wait: Duration) -> bool {
-        let wanted = lock(&self.wanted);
-        let waiting = |wanted: &mut Wanted| !wanted.flush && !wanted.stop;
-        let (mut wanted, _) =
-            self.changed.wait_timeout_while(wanted, wait, waiting).unwrap_or_else(PoisonError::into_inner);
-        wanted.flush = false;
-        wanted.stop
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -465,242 +413,6 @@ impl Core {
     fn read_view(&self) -> std::sync::RwLockReadGuard<'_, View> {
         self.view.read().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Looks whether the disk has room for new records.
-    fn look_at_disk(&self) {
-        let free = self.env.disk.free_bytes(&self.options.data_dir);
-        // A disk that does not say how much room it has is full when a write says so.
-        let is_low = free.is_ok_and(|free| free < self.options.disk_free_bytes_min);
-        if is_low != self.disk_is_low.swap(is_low, Ordering::Relaxed) {
-            if is_low {
-                tracing::error!("{}", self.disk_full());
-            } else {
-                tracing::info!("the disk has room again, new records are taken");
-            }
-        }
-    }
-
-    fn disk_full(&self) -> Error {
-        let message = format!(
-            "the disk of `{}` has less than {} bytes free: no new records are taken",
-            self.options.data_dir.display(),
-            self.options.disk_free_bytes_min
-        );
-        Error::new(ErrorKind::Unavailable, message)
-    }
-
-    /// The flusher thread.
-    fn run_flusher(self: &Arc<Self>) {
-        let mut retry_ns = 0;
-        loop {
-            self.look_at_disk();
-            if self.signal.wait(TICK) {
-                return;
-            }
-            // Appends that wait for room wake this thread; a flush that fails is not theirs to hurry.
-            if self.env.clock.monotonic_ns() >= retry_ns
-                && let Err(error) = self.flush_due()
-            {
-                tracing::error!(%error, "flush failed, trying again in {FLUSH_RETRY:?}");
-                retry_ns = self.env.clock.monotonic_ns().saturating_add(FLUSH_RETRY.as_nanos() as u64);
-            }
-            self.wake_waiting();
-        }
-    }
-
-    /// Flushes what is frozen, too large or too old.
-    fn flush_due(self: &Arc<Self>) -> Result<()> {
-        loop {
-            let now = self.env.clock.monotonic_ns();
-            {
-                let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-                let active = view.active();
-                let age = Duration::from_nanos(active.since_ns.map_or(0, |since| now.saturating_sub(since)));
-                let due = active.bytes >= self.options.flush_bytes || age >= self.options.flush_age;
-                if due || (self.memory.waiting() > 0 && view.next_frozen().is_none()) {
-                    view.freeze();
-                }
-                if view.next_frozen().is_none() {
-                    return Ok(());
-                }
-            }
-            self.flush_one()?;
-            self.wake_waiting();
-        }
-    }
-
-    /// Flushes everything that is visible now.
-    fn flush_all(self: &Arc<Self>) -> Result<()> {
-        let until = {
-            let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-            view.freeze();
-            view.visible_seq()
-        };
-        while self.read_view().next_frozen().is_some_and(|generation| generation.seq_max <= until) {
-            self.flush_one()?;
-        }
-        self.wake_waiting();
-        Ok(())
-    }
-
-    /// Flushes the oldest frozen generation, if there is one.
-    fn flush_one(self: &Arc<Self>) -> Result<()> {
-        let _one_at_a_time = lock(&self.flushing);
-        let Some(generation) = self.read_view().next_frozen() else { return Ok(()) };
-        let started = self.env.clock.monotonic_ns();
-        let result = self.flush_generation(&generation);
-        match &result {
-            Ok(()) => {
-                let took = self.env.clock.monotonic_ns().saturating_sub(started);
-                self.counters.flushes.fetch_add(1, Ordering::Relaxed);
-                self.counters.flush_ns.fetch_add(took, Ordering::Relaxed);
-                *lock(&self.counters.flush_error) = None;
-                self.memory.release(generation.bytes);
-            }
-            Err(error) => {
-                self.counters.flushes_failed.fetch_add(1, Ordering::Relaxed);
-                *lock(&self.counters.flush_error) = Some(error.to_string());
-            }
-        }
-        result
-    }
-
-    fn flush_generation(&self, generation: &Generation) -> Result<()> {
-        // In `async` mode rows are visible before they are synced, but only synced ones are committed.
-        // The last flush comes after the WAL was closed, which has synced everything.
-        if let Some(wal) = self.wal.get().filter(|wal| wal.synced_seq() < generation.seq_max) {
-            wal.sync()?;
-        }
-        // Segments that could not be committed need not be written.
-        self.manifest.check_alive()?;
-        let before = self.read_view().state().flushed_seq;
-        let mut files = Vec::new();
-        // A defect must not end the flusher: without it appends wait for ever.
-        let written = catch_unwind(AssertUnwindSafe(|| self.write_segments(generation, &mut files)))
-            .unwrap_or_else(|_| Err(Error::internal("the flush panicked; see the log")));
-        let committed = written.and_then(|(edit, tenants)| Ok((self.manifest.commit(edit)?, tenants)));
-        if committed.as_ref().is_err_and(|error| error.kind != ErrorKind::Closed) {
-            // Nothing names the files (after `Closed` that is not known), and the next try makes others:
-            // the disk must not fill up with them.
-            for file in files {
-                // What cannot be removed is left to the next start.
-                let _ = self.env.disk.remove_file(&self.options.data_dir.join(file));
-            }
-        }
-        let (state, tenants) = committed?;
-        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        view.committed(Arc::clone(&state), &tenants, &self.opener)?;
-        drop(view);
-        // The batches of this flush stay until the next one: a start that must fall back to the root
-        // before this one replays them, and has lost nothing.
-        if let Some(wal) = self.wal.get()
-            && let Err(error) = wal.truncate(before)
-        {
-            tracing::warn!(%error, "the WAL could not be trimmed");
-        }
-        Ok(())
-    }
-
-    /// Writes what a generation becomes: the edit to commit, and whose segments it has. `files` is
-    /// told each file before it is made, relative to the data directory.
-    fn write_segments(&self, generation: &Generation, files: &mut Vec<String>) -> Result<(Edit, Vec<Tenant>)> {
-        let segments = flush::write(&self.env, &self.options, generation, files)?;
-        let producers = self.write_producers(generation.seq_max, files)?;
-        let mut tenants: Vec<Tenant> = segments.iter().map(|segment| segment.tenant.clone()).collect();
-        tenants.dedup();
-        let edit = Edit {
-            add: segments.into_iter().map(|NewSegment { tenant, day, entry }| (tenant, day, entry)).collect(),
-            flushed_seq: Some(generation.seq_max),
-            producers,
-            ..Edit::default()
-        };
-        Ok((edit, tenants))
-    }
-
-    /// Writes the producers that changed since the last root, as of `flushed_seq`.
-    fn write_producers(&self, flushed_seq: Seq, files: &mut Vec<String>) -> Result<Option<FileRef>> {
-        if self.producers.newest_seq() <= self.read_view().state().flushed_seq {
-            return Ok(None);
-        }
-        let bytes = self.producers.encode(flushed_seq);
-        // The random part: after a fallback to an older root the number may be taken.
-        let path = format!("{PRODUCERS_DIR}/{flushed_seq:020}-{:016x}.producers", self.env.random.next_u64());
-        files.push(path.clone());
-        let folder = self.options.data_dir.join(PRODUCERS_DIR);
-        let (disk, file) = (&*self.env.disk, self.options.data_dir.join(&path));
-        disk.create_dir_all(&folder)
-            .and_then(|()| timberlog_disk::atomic::write_new(disk, &file, &bytes))
-            .and_then(|()| disk.sync_dir(&folder))
-            .map_err(|error| Error::io(format!("write `{}`", file.display()), &error))?;
-        Ok(Some(FileRef { path, len: bytes.len() as u64, crc32c: crc32c::crc32c(&bytes) }))
-    }
-
-    /// Lets appends in that have room now, and refuses those that waited too long.
-    fn wake_waiting(self: &Arc<Self>) {
-        let (admitted, expired) = self.memory.wake(self.env.clock.monotonic_ns());
-        for pending in admitted {
-            self.write(pending);
-        }
-        for pending in expired {
-            self.refuse(pending, self.no_room());
-        }
-    }
-
-    fn stats(&self) -> Stats {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (hits, misses) = self.opener.cache.hits_and_misses();
-        let counters = &self.counters;
-        let view = self.read_view();
-        let mut stats = Stats {
-            records_appended: get(&counters.records_appended),
-            batches_appended: get(&counters.batches_appended),
-            bytes_appended: get(&counters.bytes_appended),
-            records_refused: get(&counters.records_refused),
-            duplicates: get(&counters.duplicates),
-            buffer_records: view.generations().map(|generation| generation.rows).sum(),
-            buffer_bytes: self.memory.used() as u64,
-            appends_waiting: self.memory.waiting() as u64,
-            flushes: get(&counters.flushes),
-            flushes_failed: get(&counters.flushes_failed),
-            flush_error: lock(&counters.flush_error).clone(),
-            flush_ns: get(&counters.flush_ns),
-            manifest_version: view.state().version,
-            flushed_seq: view.state().flushed_seq,
-            visible_seq: view.visible_seq(),
-            synced_seq: self.wal.get().map_or(0, Wal::synced_seq),
-            cache_bytes: self.opener.cache.bytes(),
-            cache_hits: hits,
-            cache_misses: misses,
-            damage: lock(&self.damage).clone(),
-            ..Stats::default()
-        };
-        add_state(&mut stats, view.state());
-        add_buffer(&mut stats, &view);
-        stats
-    }
-}
-
-fn add_state(stats: &mut Stats, state: &State) {
-    stats.tenants = state.tenants.len() as u64;
-    stats.partitions = state.all_partitions().count() as u64;
-    for (_, _, entry) in state.segments() {
-        stats.segments += 1;
-        stats.segment_records += entry.rows;
-        stats.segment_raw_bytes += entry.raw_bytes;
-        stats.segment_bytes += entry.files().map(|file| file.len).sum::<u64>();
-        extend(stats, entry.range);
-    }
-}
-
-fn add_buffer(stats: &mut Stats, view: &View) {
-    for batch in view.generations().flat_map(|generation| generation.tenants.values()).flatten() {
-        extend(stats, batch.range);
-    }
-}
-
-fn extend(stats: &mut Stats, range: timberlog_types::TimeRange) {
-    stats.timestamp_min = Some(stats.timestamp_min.map_or(range.start, |min| min.min(range.start)));
-    stats.timestamp_max = Some(stats.timestamp_max.map_or(range.end, |max| max.max(range.end)));
 }
 
 /// What the WAL writer tells. Weak: the WAL belongs to the core.

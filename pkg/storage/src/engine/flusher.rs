@@ -1,0 +1,238 @@
+//! The flusher: the thread that turns frozen generations of the buffer into committed segments, one
+//! at a time, and lets waiting appends in when there is room again.
+
+use super::{Core, lock};
+use crate::buffer::Generation;
+use crate::flush::{self, NewSegment};
+use crate::manifest::{Edit, FileRef, PRODUCERS_DIR};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+use timberlog_types::{Error, ErrorKind, Result, Seq, Tenant};
+
+/// How often a flush that failed is tried again.
+const FLUSH_RETRY: Duration = Duration::from_secs(1);
+/// How often the flusher looks at ages and deadlines.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Wakes the flusher.
+#[derive(Default)]
+pub(super) struct Signal {
+    wanted: Mutex<Wanted>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Wanted {
+    flush: bool,
+    stop: bool,
+}
+
+impl Signal {
+    pub(super) fn flush(&self) {
+        lock(&self.wanted).flush = true;
+        self.changed.notify_one();
+    }
+
+    pub(super) fn stop(&self) {
+        lock(&self.wanted).stop = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits for a wish, at most `wait`; returns whether to stop.
+    fn wait(&self, wait: Duration) -> bool {
+        let wanted = lock(&self.wanted);
+        let waiting = |wanted: &mut Wanted| !wanted.flush && !wanted.stop;
+        let (mut wanted, _) =
+            self.changed.wait_timeout_while(wanted, wait, waiting).unwrap_or_else(PoisonError::into_inner);
+        wanted.flush = false;
+        wanted.stop
+    }
+}
+
+impl Core {
+    /// Looks whether the disk has room for new records.
+    pub(super) fn look_at_disk(&self) {
+        let free = self.env.disk.free_bytes(&self.options.data_dir);
+        // A disk that does not say how much room it has is full when a write says so.
+        let is_low = free.is_ok_and(|free| free < self.options.disk_free_bytes_min);
+        if is_low != self.disk_is_low.swap(is_low, Ordering::Relaxed) {
+            if is_low {
+                tracing::error!("{}", self.disk_full());
+            } else {
+                tracing::info!("the disk has room again, new records are taken");
+            }
+        }
+    }
+
+    pub(super) fn disk_full(&self) -> Error {
+        let message = format!(
+            "the disk of `{}` has less than {} bytes free: no new records are taken",
+            self.options.data_dir.display(),
+            self.options.disk_free_bytes_min
+        );
+        Error::new(ErrorKind::Unavailable, message)
+    }
+
+    /// The flusher thread.
+    pub(super) fn run_flusher(self: &Arc<Self>) {
+        let mut retry_ns = 0;
+        loop {
+            self.look_at_disk();
+            if self.signal.wait(TICK) {
+                return;
+            }
+            // Appends that wait for room wake this thread; a flush that fails is not theirs to hurry.
+            if self.env.clock.monotonic_ns() >= retry_ns
+                && let Err(error) = self.flush_due()
+            {
+                tracing::error!(%error, "flush failed, trying again in {FLUSH_RETRY:?}");
+                retry_ns = self.env.clock.monotonic_ns().saturating_add(FLUSH_RETRY.as_nanos() as u64);
+            }
+            self.wake_waiting();
+        }
+    }
+
+    /// Flushes what is frozen, too large or too old.
+    pub(super) fn flush_due(self: &Arc<Self>) -> Result<()> {
+        loop {
+            let now = self.env.clock.monotonic_ns();
+            {
+                let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+                let active = view.active();
+                let age = Duration::from_nanos(active.since_ns.map_or(0, |since| now.saturating_sub(since)));
+                let due = active.bytes >= self.options.flush_bytes || age >= self.options.flush_age;
+                if due || (self.memory.waiting() > 0 && view.next_frozen().is_none()) {
+                    view.freeze();
+                }
+                if view.next_frozen().is_none() {
+                    return Ok(());
+                }
+            }
+            self.flush_one()?;
+            self.wake_waiting();
+        }
+    }
+
+    /// Flushes everything that is visible now.
+    pub(super) fn flush_all(self: &Arc<Self>) -> Result<()> {
+        let until = {
+            let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+            view.freeze();
+            view.visible_seq()
+        };
+        while self.read_view().next_frozen().is_some_and(|generation| generation.seq_max <= until) {
+            self.flush_one()?;
+        }
+        self.wake_waiting();
+        Ok(())
+    }
+
+    /// Flushes the oldest frozen generation, if there is one.
+    pub(super) fn flush_one(self: &Arc<Self>) -> Result<()> {
+        let _one_at_a_time = lock(&self.flushing);
+        let Some(generation) = self.read_view().next_frozen() else { return Ok(()) };
+        let started = self.env.clock.monotonic_ns();
+        let result = self.flush_generation(&generation);
+        match &result {
+            Ok(()) => {
+                let took = self.env.clock.monotonic_ns().saturating_sub(started);
+                self.counters.flushes.fetch_add(1, Ordering::Relaxed);
+                self.counters.flush_ns.fetch_add(took, Ordering::Relaxed);
+                *lock(&self.counters.flush_error) = None;
+                self.memory.release(generation.bytes);
+            }
+            Err(error) => {
+                self.counters.flushes_failed.fetch_add(1, Ordering::Relaxed);
+                *lock(&self.counters.flush_error) = Some(error.to_string());
+            }
+        }
+        result
+    }
+
+    pub(super) fn flush_generation(&self, generation: &Generation) -> Result<()> {
+        // In `async` mode rows are visible before they are synced, but only synced ones are committed.
+        // The last flush comes after the WAL was closed, which has synced everything.
+        if let Some(wal) = self.wal.get().filter(|wal| wal.synced_seq() < generation.seq_max) {
+            wal.sync()?;
+        }
+        // Segments that could not be committed need not be written.
+        self.manifest.check_alive()?;
+        let before = self.read_view().state().flushed_seq;
+        let mut files = Vec::new();
+        // A defect must not end the flusher: without it appends wait for ever.
+        let written = catch_unwind(AssertUnwindSafe(|| self.write_segments(generation, &mut files)))
+            .unwrap_or_else(|_| Err(Error::internal("the flush panicked; see the log")));
+        let committed = written.and_then(|(edit, tenants)| Ok((self.manifest.commit(edit)?, tenants)));
+        if committed.as_ref().is_err_and(|error| error.kind != ErrorKind::Closed) {
+            // Nothing names the files (after `Closed` that is not known), and the next try makes others:
+            // the disk must not fill up with them.
+            for file in files {
+                // What cannot be removed is left to the next start.
+                let _ = self.env.disk.remove_file(&self.options.data_dir.join(file));
+            }
+        }
+        let (state, tenants) = committed?;
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        view.committed(Arc::clone(&state), &tenants, &self.opener)?;
+        drop(view);
+        // The batches of this flush stay until the next one: a start that must fall back to the root
+        // before this one replays them, and has lost nothing.
+        if let Some(wal) = self.wal.get()
+            && let Err(error) = wal.truncate(before)
+        {
+            tracing::warn!(%error, "the WAL could not be trimmed");
+        }
+        Ok(())
+    }
+
+    /// Writes what a generation becomes: the edit to commit, and whose segments it has. `files` is
+    /// told each file before it is made, relative to the data directory.
+    pub(super) fn write_segments(
+        &self,
+        generation: &Generation,
+        files: &mut Vec<String>,
+    ) -> Result<(Edit, Vec<Tenant>)> {
+        let segments = flush::write(&self.env, &self.options, generation, files)?;
+        let producers = self.write_producers(generation.seq_max, files)?;
+        let mut tenants: Vec<Tenant> = segments.iter().map(|segment| segment.tenant.clone()).collect();
+        tenants.dedup();
+        let edit = Edit {
+            add: segments.into_iter().map(|NewSegment { tenant, day, entry }| (tenant, day, entry)).collect(),
+            flushed_seq: Some(generation.seq_max),
+            producers,
+            ..Edit::default()
+        };
+        Ok((edit, tenants))
+    }
+
+    /// Writes the producers that changed since the last root, as of `flushed_seq`.
+    pub(super) fn write_producers(&self, flushed_seq: Seq, files: &mut Vec<String>) -> Result<Option<FileRef>> {
+        if self.producers.newest_seq() <= self.read_view().state().flushed_seq {
+            return Ok(None);
+        }
+        let bytes = self.producers.encode(flushed_seq);
+        // The random part: after a fallback to an older root the number may be taken.
+        let path = format!("{PRODUCERS_DIR}/{flushed_seq:020}-{:016x}.producers", self.env.random.next_u64());
+        files.push(path.clone());
+        let folder = self.options.data_dir.join(PRODUCERS_DIR);
+        let (disk, file) = (&*self.env.disk, self.options.data_dir.join(&path));
+        disk.create_dir_all(&folder)
+            .and_then(|()| timberlog_disk::atomic::write_new(disk, &file, &bytes))
+            .and_then(|()| disk.sync_dir(&folder))
+            .map_err(|error| Error::io(format!("write `{}`", file.display()), &error))?;
+        Ok(Some(FileRef { path, len: bytes.len() as u64, crc32c: crc32c::crc32c(&bytes) }))
+    }
+
+    /// Lets appends in that have room now, and refuses those that waited too long.
+    pub(super) fn wake_waiting(self: &Arc<Self>) {
+        let (admitted, expired) = self.memory.wake(self.env.clock.monotonic_ns());
+        for pending in admitted {
+            self.write(pending);
+        }
+        for pending in expired {
+            self.refuse(pending, self.no_room());
+        }
+    }
+}
