@@ -82,10 +82,32 @@ pub async fn append(
     let (sender, receiver) = tokio::sync::oneshot::channel();
     // A receiver that is gone needs no answer.
     database.append_then(tenant, batch, producer, Box::new(move |result| drop(sender.send(result))));
-    receiver.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the database closed before it could answer")))
+    let closed = |_| Err(Error::new(ErrorKind::Closed, "the database closed before it could answer"));
+    receiver.await.unwrap_or_else(closed).map_err(ours)
+}
+
+/// An error of storing as the client sees it: it names no file, so one that is gone is not what the
+/// client did not find.
+pub fn ours(error: Error) -> Error {
+    match error.kind {
+        ErrorKind::NotFound => Error::internal(error.message),
+        _ => error,
+    }
 }
 
 /// Counts what became of a decoded body.
 pub fn count(state: &State, protocol: Protocol, decoded: &Decoded, bytes: usize) {
     state.metrics.records(protocol, decoded.accepted, decoded.refused_total, bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_database_that_is_gone_is_not_the_clients_mistake() {
+        let gone = std::io::Error::from(std::io::ErrorKind::NotFound);
+        assert_eq!(ours(Error::io("make WAL file `1.wal`", &gone)).kind, ErrorKind::Internal);
+        assert_eq!(ours(Error::invalid("x")).kind, ErrorKind::Invalid);
+    }
 }

@@ -12,7 +12,7 @@ pub use timberlog_types as types;
 
 use std::sync::Arc;
 use timberlog_filter::Filter;
-use timberlog_query::{Aggregation, Explain, Groups, Page, Query, Record};
+use timberlog_query::{Aggregation, Explain, Export, Groups, Page, Query};
 use timberlog_types::{Batch, Result, Tenant, TimeRange};
 
 /// A database in a folder. Clones share it; the last one to go closes it.
@@ -76,8 +76,9 @@ impl Database {
         timberlog_query::page(&self.snapshot(&query.tenant), query)
     }
 
-    /// All records of a query in order, a page at a time, in bounded memory.
-    pub fn export(&self, query: Query) -> impl Iterator<Item = Result<Vec<Record>>> + Send + use<> {
+    /// All records of a query in order, a page at a time, in bounded memory. At its end
+    /// [`Export::missing`] names what could not be read.
+    pub fn export(&self, query: Query) -> Export {
         timberlog_query::export(self.snapshot(&query.tenant), query)
     }
 

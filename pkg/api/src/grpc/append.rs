@@ -86,7 +86,12 @@ fn append(state: &State, database: &Database, incoming: &Incoming, request: &App
     match decode(state, database, incoming, request, &mut response) {
         Ok((batch, producer)) => {
             let (sender, receiver) = oneshot::channel();
-            database.append_then(&incoming.tenant, batch, producer, Box::new(move |result| drop(sender.send(result))));
+            database.append_then(
+                &incoming.tenant,
+                batch,
+                producer,
+                Box::new(move |result| drop(sender.send(result.map_err(store::ours)))),
+            );
             Waiting { response, appended: Some(receiver) }
         }
         Err(error) => {

@@ -1,7 +1,8 @@
 //! `POST /api/v1/export`: every record of a query, one JSON object a line, streamed.
 //!
 //! Memory is bounded: a thread reads ahead by a few chunks and waits for the client. An error
-//! behind the head cuts the answer off, so that a client sees that it is not whole.
+//! behind the head cuts the answer off, so that a client sees that it is not whole; so do damaged
+//! parts, once all that could be read was given.
 
 use super::ask::Ask;
 use super::compress::{self, Encoder};
@@ -25,6 +26,8 @@ use tokio_stream::wrappers::ReceiverStream;
 
 /// Bytes of a chunk.
 const CHUNK_BYTES: usize = 64 << 10;
+/// How long the last chunk has to leave before an answer is broken off.
+const LEAVING: std::time::Duration = std::time::Duration::from_millis(100);
 /// Chunks that may wait for the client.
 const CHUNKS_WAITING_MAX: usize = 4;
 
@@ -52,6 +55,8 @@ pub async fn export(
         let _permit = permit;
         if let Err(error) = run(&database, query, limit, coding, &sender) {
             tracing::warn!(%error, "an export ended early");
+            // An answer that breaks off takes with it what has not left yet.
+            std::thread::sleep(LEAVING);
             // If the client is gone, nobody is to be told.
             let _ = sender.blocking_send(Err(io::Error::other(error)));
         }
@@ -75,7 +80,8 @@ fn run(
     let mut out = Encoder::new(coding, Chunks { sender, chunk: Vec::new() }).map_err(failed)?;
     let mut line = Vec::with_capacity(4096);
     let mut left = limit.unwrap_or(usize::MAX);
-    'pages: for records in database.export(query) {
+    let mut export = database.export(query);
+    'pages: for records in &mut export {
         for record in &records? {
             if left == 0 {
                 break 'pages;
@@ -87,7 +93,11 @@ fn run(
             out.write_all(&line).map_err(failed)?;
         }
     }
-    out.finish().and_then(|mut chunks| chunks.send()).map_err(failed)
+    out.finish().and_then(|mut chunks| chunks.send()).map_err(failed)?;
+    match export.missing().first() {
+        None => Ok(()),
+        Some(first) => Err(Error::corrupt(format!("not everything could be read, the first: {first}"))),
+    }
 }
 
 /// Cuts what is written into chunks for the client.

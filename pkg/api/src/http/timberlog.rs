@@ -12,7 +12,7 @@ use crate::store::{self, Incoming};
 use crate::tenant::OfTenant;
 use axum::body::Body;
 use axum::extract::State as Of;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName};
 use axum::response::Response;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ use timberlog_types::{Batch, Tenant, TimeRange};
 /// Records of a query when nothing is said.
 const LIMIT_DEFAULT: usize = 100;
 const MS_NS: i64 = 1_000_000;
+/// How many parts could not be read, in an answer that has no place for their names.
+const MISSING_HEADER: HeaderName = HeaderName::from_static("x-timberlog-missing");
 
 /// Stores one record and answers with it.
 pub async fn write(
@@ -168,7 +170,11 @@ pub async fn query(
             let page = database.page(&query)?;
             let mut out = Vec::with_capacity(64 + page.records.len() * 512);
             put_records(&mut out, Shape::Timber, &page.records);
-            Ok(json(out))
+            let mut response = json(out);
+            if !page.missing.is_empty() {
+                response.headers_mut().insert(MISSING_HEADER, page.missing.len().into());
+            }
+            Ok(response)
         })
         .await
 }

@@ -69,6 +69,11 @@ impl Running {
         drop(self.stop.take());
     }
 
+    /// Where the database is.
+    pub fn data_dir(&self) -> &std::path::Path {
+        self._dir.path()
+    }
+
     /// Waits until the server has stopped.
     pub fn join(&mut self) {
         if let Some(served) = self.served.take() {

@@ -2,6 +2,9 @@
 
 use crate::harness::{Running, start, start_with};
 use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 
 /// Ten records, one a second, the odd ones errors of `pay`.
 fn filled() -> Running {
@@ -237,4 +240,41 @@ fn an_answer_has_no_more_records_than_the_server_allows() {
     server.send("POST", "/simulate?count=10", &[], b"").ok();
     assert_eq!(server.post("/api/v1/query", r#"{"limit":100}"#).ok()["data"].as_array().unwrap().len(), 3);
     assert_eq!(server.get("/logs/recent").ok()["count"], 10);
+}
+
+/// The segment files below a directory.
+fn segment_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let (dirs, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let logs = files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "log"));
+    logs.chain(dirs.iter().flat_map(|dir| segment_files(dir))).collect()
+}
+
+#[test]
+fn no_answer_hides_damage() {
+    let server = filled();
+    server.database.as_ref().unwrap().flush().unwrap();
+    for path in segment_files(server.data_dir()) {
+        let mut bytes = std::fs::read(&path).unwrap();
+        let start = bytes.len() / 10;
+        for byte in &mut bytes[start..] {
+            *byte ^= 0x55;
+        }
+        std::fs::write(&path, bytes).unwrap();
+    }
+    server.post("/ingest", r#"{"message":"whole"}"#).ok();
+    let named = server.post("/api/v1/query", "{}").ok();
+    let parts = named["missing"].as_array().unwrap().len();
+    assert!(parts > 0, "{named}");
+    assert_eq!(server.get("/logs/recent").ok()["missing"], named["missing"]);
+    let answer = server.post("/query", "{}");
+    assert_eq!(answer.ok().as_array().unwrap().len(), 1);
+    assert_eq!(answer.header("x-timberlog-missing"), Some(parts.to_string().as_str()));
+    // The answer breaks off: no last chunk.
+    let mut stream = TcpStream::connect(server.http).unwrap();
+    stream.write_all(b"POST /api/v1/export HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+    let mut received = Vec::new();
+    let _ = stream.read_to_end(&mut received);
+    let received = String::from_utf8_lossy(&received);
+    assert!(received.starts_with("HTTP/1.1 200") && !received.ends_with("\r\n0\r\n\r\n"), "{received}");
 }
