@@ -123,16 +123,13 @@ impl Files {
         Self { disk, dir, file_bytes, known: Mutex::new(Known { closed, spares: Vec::new() }) }
     }
 
-    /// Takes over the spares of an earlier run and removes what it left behind. Failing here costs
-    /// only space.
-    pub(super) fn adopt(&self, listing: Listing) {
-        let (fit, unfit): (Vec<_>, Vec<_>) = listing.spares.into_iter().partition(|(_, len)| *len == self.file_bytes);
-        let mut spares: Vec<String> = fit.into_iter().map(|(name, _)| name).collect();
-        let excess = spares.split_off(spares.len().min(SPARES_MAX));
-        for name in unfit.into_iter().map(|(name, _)| name).chain(listing.leftovers).chain(excess) {
+    /// Removes what an earlier run left behind, its spares too: their new names need not be durable
+    /// (the run was killed, or an fsync of the folder failed), and a power loss could bring a file
+    /// back under its old name with what was written to the spare. Failing here costs only space.
+    pub(super) fn clean(&self, listing: Listing) {
+        for name in listing.spares.into_iter().map(|(name, _)| name).chain(listing.leftovers) {
             self.remove(&name);
         }
-        self.lock().spares = spares;
     }
 
     pub(super) fn push_closed(&self, file: ClosedFile) {

@@ -135,7 +135,7 @@ impl WalWriter {
         report.torn_tail = plan.torn_tail;
         let file_bytes = options.file_bytes.max(FILE_BYTES_MIN);
         let files = Files::new(Arc::clone(&env.disk), options.dir, file_bytes, closed);
-        files.adopt(listing);
+        files.clean(listing);
         let shared = Arc::new(Shared {
             files,
             last_seq: AtomicU64::new(last_seq),
