@@ -44,6 +44,8 @@ fn a_damaged_block_is_named_and_the_rest_is_answered() {
     let count = answer["data"][0]["count"].as_u64().expect("a count");
     assert!((1..60_000).contains(&count), "{count}");
     assert!(!answer["missing"].as_array().expect("a list").is_empty(), "{answer}");
+    let stats = server.client().get("/stats").expect("statistics");
+    assert!(stats["engine"]["damage"].to_string().contains("block"), "{stats}");
 }
 
 #[test]

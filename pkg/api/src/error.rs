@@ -11,7 +11,7 @@ pub fn codes(kind: ErrorKind) -> (StatusCode, tonic::Code) {
     match kind {
         ErrorKind::Invalid => (StatusCode::BAD_REQUEST, tonic::Code::InvalidArgument),
         ErrorKind::NotFound => (StatusCode::NOT_FOUND, tonic::Code::NotFound),
-        ErrorKind::Conflict => (StatusCode::CONFLICT, tonic::Code::AlreadyExists),
+        ErrorKind::Conflict => (StatusCode::CONFLICT, tonic::Code::FailedPrecondition),
         ErrorKind::Overloaded { .. } => (StatusCode::TOO_MANY_REQUESTS, tonic::Code::ResourceExhausted),
         ErrorKind::Unavailable | ErrorKind::Closed => (StatusCode::SERVICE_UNAVAILABLE, tonic::Code::Unavailable),
         ErrorKind::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, tonic::Code::DataLoss),
@@ -79,7 +79,7 @@ impl ApiError {
         let code = match self.status {
             StatusCode::BAD_REQUEST | StatusCode::UNSUPPORTED_MEDIA_TYPE => tonic::Code::InvalidArgument,
             StatusCode::NOT_FOUND => tonic::Code::NotFound,
-            StatusCode::CONFLICT => tonic::Code::AlreadyExists,
+            StatusCode::CONFLICT => tonic::Code::FailedPrecondition,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::PAYLOAD_TOO_LARGE => tonic::Code::ResourceExhausted,
             StatusCode::SERVICE_UNAVAILABLE => tonic::Code::Unavailable,
             StatusCode::REQUEST_TIMEOUT => tonic::Code::DeadlineExceeded,
@@ -152,7 +152,7 @@ mod tests {
         for (kind, http, code) in [
             (ErrorKind::Invalid, 400, tonic::Code::InvalidArgument),
             (ErrorKind::NotFound, 404, tonic::Code::NotFound),
-            (ErrorKind::Conflict, 409, tonic::Code::AlreadyExists),
+            (ErrorKind::Conflict, 409, tonic::Code::FailedPrecondition),
             (overloaded, 429, tonic::Code::ResourceExhausted),
             (ErrorKind::Unavailable, 503, tonic::Code::Unavailable),
             (ErrorKind::Closed, 503, tonic::Code::Unavailable),

@@ -44,7 +44,7 @@ pub struct State {
 pub enum Phase {
     /// The database opens; bytes of WAL done and in all.
     Starting(u64, u64),
-    /// The database could not be opened.
+    /// The database could not be opened, or takes no more records until a restart.
     Failed(String),
     /// At work.
     Ready,
@@ -102,7 +102,7 @@ impl State {
             return Phase::Stopping;
         }
         match self.database.get() {
-            Some(Ok(_)) => Phase::Ready,
+            Some(Ok(database)) => database.failure().map_or(Phase::Ready, Phase::Failed),
             Some(Err(error)) => Phase::Failed(error.to_string()),
             None => {
                 let (done, total) = self.progress.get();

@@ -113,6 +113,12 @@ impl Database {
         self.storage.stats()
     }
 
+    /// Why no batch can be stored until the database is opened again, if that is so: after a failed
+    /// fsync nobody knows what is on disk.
+    pub fn failure(&self) -> Option<String> {
+        self.storage.failure()
+    }
+
     /// When a batch counts as acknowledged.
     pub fn durability(&self) -> Durability {
         self.storage.durability()

@@ -10,6 +10,7 @@ mod counters;
 mod flusher;
 
 use crate::cache::Cache;
+use crate::damage::DamageLog;
 use crate::manifest::{FileRef, LostRoot, Manifest, ManifestOptions, OpenReport};
 use crate::memory::{Admission, Memory, overloaded};
 use crate::options::{Durability, Options};
@@ -75,8 +76,7 @@ struct Core {
     closed: AtomicBool,
     /// The disk has less room than it must have for new records.
     disk_is_low: AtomicBool,
-    /// What the start found damaged, for people.
-    damage: Mutex<Vec<String>>,
+    damage: Arc<DamageLog>,
     /// The lock of the data directory: released when the storage goes.
     _lock: Box<dyn Send + Sync>,
 }
@@ -134,6 +134,11 @@ impl Storage {
         self.core.read_view().snapshot(tenant)
     }
 
+    /// Why no batch can be stored until a restart, if that is so: a failed fsync.
+    pub fn failure(&self) -> Option<String> {
+        self.core.wal.get().and_then(Wal::poisoned)
+    }
+
     /// When a batch counts as acknowledged.
     pub fn durability(&self) -> Durability {
         self.core.options.durability
@@ -185,18 +190,17 @@ impl Core {
         let lock = lock_directory(&env, dir)?;
         let (manifest, report) = Manifest::open(&env, dir, ManifestOptions { history: options.manifest_history })?;
         let state = manifest.state();
-        let mut damage = damage(&report);
+        let damage = damage(&report);
         let producers = match &state.producers {
             Some(file) => read_producers(&env, &options, file).unwrap_or_else(|error| {
                 let message = format!("{error}; batches that producers send again may be stored twice");
-                tracing::error!("{message}");
-                damage.push(message);
+                damage.note(message);
                 Producers::default()
             }),
             None => Producers::default(),
         };
         let cache = Arc::new(Cache::new(options.cache_bytes));
-        let opener = Opener { env: env.clone(), cache, data_dir: dir.clone() };
+        let opener = Opener { env: env.clone(), cache, data_dir: dir.clone(), damage: Arc::clone(&damage) };
         let view = View::new(state, &opener)?;
         Ok(Self {
             memory: Memory::new(options.buffer_bytes_max, options.waiting_max, options.waiting_bytes_max),
@@ -210,7 +214,7 @@ impl Core {
             counters: Counters::default(),
             closed: AtomicBool::new(false),
             disk_is_low: AtomicBool::new(false),
-            damage: Mutex::new(damage),
+            damage,
             view: RwLock::new(view),
             opener,
             env,
@@ -244,8 +248,7 @@ impl Core {
             tracing::info!(batches = report.frames, records = report.rows, bytes = report.bytes, "replayed the WAL");
         }
         for damage in &report.damages {
-            tracing::error!("{damage}");
-            lock(&self.damage).push(damage.to_string());
+            self.damage.note(damage.to_string());
         }
         // Set once: `replay` is called once.
         let _ = self.wal.set(wal);
@@ -456,18 +459,21 @@ fn read_producers(env: &Env, options: &Options, file: &FileRef) -> Result<Produc
     Producers::decode(&bytes).map_err(|error| error.context(doing))
 }
 
-/// What the manifest found damaged, for people.
-fn damage(report: &OpenReport) -> Vec<String> {
-    let mut damage = report.unreachable.clone();
-    damage.extend(report.fallback.iter().map(|fallback| {
-        let LostRoot { path, reason, .. } = &fallback.lost;
-        format!("manifest root `{path}` is damaged ({reason}); version {} is used instead", fallback.version_used)
-    }));
-    damage.extend(report.history_damage.iter().map(ToString::to_string));
-    for message in &damage {
-        tracing::error!("{message}");
+/// What the manifest found damaged.
+fn damage(report: &OpenReport) -> Arc<DamageLog> {
+    let damage = DamageLog::default();
+    for unreachable in &report.unreachable {
+        damage.note(unreachable.clone());
     }
-    damage
+    if let Some(fallback) = &report.fallback {
+        let LostRoot { path, reason, .. } = &fallback.lost;
+        let used = fallback.version_used;
+        damage.note(format!("manifest root `{path}` is damaged ({reason}); version {used} is used instead"));
+    }
+    for found in &report.history_damage {
+        damage.note(found.to_string());
+    }
+    Arc::new(damage)
 }
 
 fn closed() -> Error {

@@ -7,6 +7,7 @@
 mod buffer;
 mod build;
 pub mod cache;
+mod damage;
 mod engine;
 mod flush;
 pub mod manifest;

@@ -1,7 +1,9 @@
 //! A segment as queries see it: its manifest entry, and its files opened when first needed.
 
 use crate::cache::Cache;
+use crate::damage::DamageLog;
 use crate::manifest::SegmentEntry;
+use crate::view::Opener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use timberlog_disk::{Env, Open};
@@ -29,6 +31,7 @@ pub struct Segment {
     log: PathBuf,
     redb: Option<PathBuf>,
     cache: Arc<Cache>,
+    damage: Arc<DamageLog>,
 }
 
 impl Opened {
@@ -45,22 +48,16 @@ impl Opened {
 }
 
 impl Segment {
-    pub(crate) fn new(
-        env: &Env,
-        cache: &Arc<Cache>,
-        data_dir: &std::path::Path,
-        number: u64,
-        day: Day,
-        entry: Arc<SegmentEntry>,
-    ) -> Result<Self> {
+    pub(crate) fn new(opener: &Opener, number: u64, day: Day, entry: Arc<SegmentEntry>) -> Result<Self> {
         let path = |relative: &str| {
-            timberlog_disk::join(data_dir, relative).ok_or_else(|| {
+            timberlog_disk::join(&opener.data_dir, relative).ok_or_else(|| {
                 Error::corrupt(format!("manifest names the path `{relative}`, which leaves the data directory"))
             })
         };
         let log = path(&entry.log.path)?;
         let redb = entry.redb.as_ref().map(|file| path(&file.path)).transpose()?;
-        Ok(Self { entry, day, number, env: env.clone(), log, redb, cache: Arc::clone(cache) })
+        let (env, cache, damage) = (opener.env.clone(), Arc::clone(&opener.cache), Arc::clone(&opener.damage));
+        Ok(Self { entry, day, number, env, log, redb, cache, damage })
     }
 
     /// The path of the `.log`.
@@ -116,8 +113,9 @@ impl Segment {
         Ok(Opened { reader, index })
     }
 
+    /// Says which segment an error is about; damage is noted for the statistics.
     fn name(&self, error: Error) -> Error {
-        error.context(format!("segment `{}`", self.entry.id))
+        self.damage.note_error(error.context(format!("segment `{}`", self.entry.id)))
     }
 }
 

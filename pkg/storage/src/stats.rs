@@ -76,6 +76,6 @@ pub struct Stats {
     pub cache_hits: u64,
     /// Parts not found in the chunk cache since the start.
     pub cache_misses: u64,
-    /// Damage that the start found, for people.
+    /// Damage that the start found or a query met, for people; at most 100 messages.
     pub damage: Vec<String>,
 }

@@ -5,6 +5,7 @@
 
 use crate::buffer::Generation;
 use crate::cache::Cache;
+use crate::damage::DamageLog;
 use crate::manifest::State;
 use crate::segment::Segment;
 use crate::snapshot::{BufferedBatch, Snapshot};
@@ -19,6 +20,7 @@ pub(crate) struct Opener {
     pub(crate) env: Env,
     pub(crate) cache: Arc<Cache>,
     pub(crate) data_dir: PathBuf,
+    pub(crate) damage: Arc<DamageLog>,
 }
 
 pub(crate) struct View {
@@ -127,14 +129,7 @@ impl View {
                     continue;
                 }
                 self.next_segment += 1;
-                let segment = Segment::new(
-                    &opener.env,
-                    &opener.cache,
-                    &opener.data_dir,
-                    self.next_segment,
-                    day,
-                    Arc::clone(entry),
-                )?;
+                let segment = Segment::new(opener, self.next_segment, day, Arc::clone(entry))?;
                 segments.push(Arc::new(segment));
             }
         }

@@ -28,6 +28,9 @@ use crate::stream::StreamRef;
 use crate::value::{Value, ValueKind};
 use std::ops::Range;
 
+/// The most distinct UTC days that the records of a batch may have: each is a partition, and so a
+/// segment of the flush that takes the batch, which cannot be split.
+pub const BATCH_DAYS_MAX: usize = 1_000;
 /// The most bytes a batch may have: offsets into it are 32 bits wide, and a frame is read whole.
 pub const BATCH_BYTES_MAX: usize = 256 << 20;
 

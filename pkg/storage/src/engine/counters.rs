@@ -47,7 +47,7 @@ impl Core {
             cache_bytes: self.opener.cache.bytes(),
             cache_hits: hits,
             cache_misses: misses,
-            damage: lock(&self.damage).clone(),
+            damage: self.damage.messages(),
             ..Stats::default()
         };
         add_state(&mut stats, view.state());

@@ -1,8 +1,9 @@
 //! Builds batches row by row, without allocating per record once its buffers have grown.
 
-use super::{BATCH_BYTES_MAX, Batch, MIXED, SPARSE};
+use super::{BATCH_BYTES_MAX, BATCH_DAYS_MAX, Batch, MIXED, SPARSE};
 use crate::level::Level;
 use crate::stream;
+use crate::time::Day;
 use crate::value::ValueKind;
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
@@ -16,6 +17,9 @@ pub enum BuildError {
     /// The records of the batch have [`BATCH_FIELDS_MAX`] field names already.
     #[error("the records of the batch have more than {BATCH_FIELDS_MAX} different field names between them")]
     TooManyFields,
+    /// The batch has records of [`BATCH_DAYS_MAX`] days already.
+    #[error("the batch has records of {BATCH_DAYS_MAX} days already; send those of other days in another one")]
+    TooManyDays,
     /// A field's name has more than 65,535 bytes.
     #[error("the name of a field is longer than 65,535 bytes")]
     NameTooLong,
@@ -46,6 +50,9 @@ pub struct BatchBuilder {
     order: Vec<u32>,
     /// Fields that the open row has touched.
     touched: Vec<u32>,
+    /// The distinct days of the finished rows, ascending.
+    days: Vec<Day>,
+    last_day: Option<Day>,
     /// Where the next field is expected: behind the one before, since records look alike.
     expected: usize,
     bytes: usize,
@@ -262,6 +269,10 @@ impl BatchBuilder {
     /// If an id was not given out by this builder since the last [`finish`](Self::finish).
     pub fn finish_row(&mut self, timestamp: i64, stream: u32, level: u16, message: &[u8]) -> Result<(), BuildError> {
         assert!((stream as usize) < self.streams.ends.len() && usize::from(level) < self.level_entries.len());
+        if !self.admit_day(Day::of(timestamp)) {
+            self.abort_row();
+            return Err(BuildError::TooManyDays);
+        }
         self.bytes += message.len() + 18;
         if self.bytes > BATCH_BYTES_MAX {
             self.abort_row();
@@ -275,6 +286,20 @@ impl BatchBuilder {
         self.touched.clear();
         self.expected = 0;
         Ok(())
+    }
+
+    fn admit_day(&mut self, day: Day) -> bool {
+        if self.last_day == Some(day) {
+            return true;
+        }
+        if let Err(place) = self.days.binary_search(&day) {
+            if self.days.len() == BATCH_DAYS_MAX {
+                return false;
+            }
+            self.days.insert(place, day);
+        }
+        self.last_day = Some(day);
+        true
     }
 
     /// Forgets the open row.
@@ -308,6 +333,8 @@ impl BatchBuilder {
         self.levels.clear();
         self.level_entries.clear();
         self.touched.clear();
+        self.days.clear();
+        self.last_day = None;
         self.expected = 0;
         self.bytes = 0;
         if self.fields.len() > FIELDS_KEPT_MAX {

@@ -104,3 +104,19 @@ fn the_number_of_field_names_is_bounded() {
     assert!(builder.finish().is_none());
     builder.field("one too many", ValueKind::Null, b"").unwrap();
 }
+
+#[test]
+fn a_batch_spans_a_bounded_number_of_days() {
+    let mut builder = BatchBuilder::new();
+    let stream = builder.stream("s", &[]).unwrap();
+    let level = builder.level(None).unwrap();
+    for day in 0..BATCH_DAYS_MAX as i64 {
+        builder.finish_row(day * crate::time::DAY_NS, stream, level, b"").unwrap();
+    }
+    let beyond = builder.finish_row(-1, stream, level, b"");
+    assert_eq!(beyond, Err(BuildError::TooManyDays));
+    builder.finish_row(7, stream, level, b"a day that is there").unwrap();
+    assert_eq!(builder.finish().unwrap().rows(), BATCH_DAYS_MAX + 1);
+    let (stream, level) = (builder.stream("s", &[]).unwrap(), builder.level(None).unwrap());
+    builder.finish_row(-1, stream, level, b"").unwrap();
+}
