@@ -60,7 +60,7 @@ fn replay(corpus: &corpus::Corpus, data: &Path) {
 
 /// A start with many segments.
 fn start(corpus: &corpus::Corpus, data: &Path) {
-    let server = Process::start(data, &["--flush-bytes", "2MiB"]);
+    let server = Process::start(data, &["--flush-bytes", "1MiB", "--buffer-bytes-max", "2MiB"]);
     process::loadgen(&server, &corpus.path);
     server.stop();
     let started = std::time::Instant::now();
