@@ -26,7 +26,7 @@ pub fn all(server: &Process, corpus: &Corpus) {
         ("count of substring `error`", count(contains("error"))),
         ("count of a rare substring (`38101a0b`)", count(contains("38101a0b"))),
         (
-            "count by `[0-9]{3} ?ms|timed? ?out`",
+            r"count by `[0-9]{3} ?ms\|timed? ?out`",
             count(json!({"field": "message", "regex": "[0-9]{3} ?ms|timed? ?out"})),
         ),
     ] {

@@ -63,6 +63,8 @@ fn wrong_flags_and_settings_are_named() {
         (vec!["serve", "--flush-bytes", "much"], "--flush-bytes"),
         (vec!["serve", "--durability", "maybe"], "fsync, async"),
         (vec!["serve", "--nonsense"], "--nonsense"),
+        (vec!["serve", "--fields-max", "0"], "--fields-max must be above 0"),
+        (vec!["serve", "--wal-file-bytes", "999TiB"], "--wal-file-bytes must be"),
         (vec!["serve", "--config", "no/such/file.yaml"], "no/such/file.yaml"),
     ] {
         let output = timberlog(&arguments).output().expect("the binary runs");

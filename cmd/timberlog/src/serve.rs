@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use timberlog_api::{Server, ServerOptions};
 use timberlog_db::{Database, Durability, Env, Options, Progress};
+use timberlog_ingest::STREAM_LABELS_MAX;
 use timberlog_types::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -129,7 +130,31 @@ enum LogFormat {
     Json,
 }
 
+/// Bytes of a WAL file that make sense: an fsync creates each, and each is allocated at once.
+const WAL_FILE_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=4 << 30;
+
 impl Arguments {
+    /// Refuses settings with which every record would be refused.
+    fn check(&self) -> Result<()> {
+        let zeros = [
+            ("--partitions-per-flush-max", self.partitions_per_flush_max == 0),
+            ("--streams-max", self.streams_max == 0),
+            ("--fields-max", self.fields_max == 0),
+            ("--body-bytes-max", self.body_bytes_max.as_u64() == 0),
+            ("--record-bytes-max", self.record_bytes_max.as_u64() == 0),
+        ];
+        if let Some((flag, _)) = zeros.into_iter().find(|&(_, is_zero)| is_zero) {
+            return Err(Error::invalid(format!("{flag} must be above 0")).into());
+        }
+        if !WAL_FILE_BYTES.contains(&self.wal_file_bytes.as_u64()) {
+            return Err(Error::invalid("--wal-file-bytes must be from 64KiB to 4GiB").into());
+        }
+        if self.stream_labels.len() > STREAM_LABELS_MAX {
+            return Err(Error::invalid(format!("--stream-labels takes at most {STREAM_LABELS_MAX} names")).into());
+        }
+        Ok(())
+    }
+
     fn database(&self) -> Result<Options> {
         let durability = match self.durability {
             DurabilityMode::Fsync => Durability::Fsync,
@@ -140,9 +165,7 @@ impl Arguments {
         if flush_bytes == 0 || buffer_bytes_max < flush_bytes {
             return Err(Error::invalid("--flush-bytes must be above 0 and at most --buffer-bytes-max").into());
         }
-        if self.partitions_per_flush_max == 0 {
-            return Err(Error::invalid("--partitions-per-flush-max must be above 0").into());
-        }
+        self.check()?;
         Ok(Options {
             durability,
             wal_file_bytes: self.wal_file_bytes.as_u64(),
