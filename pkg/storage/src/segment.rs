@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use timberlog_disk::{Env, Open};
 use timberlog_index::SegmentIndex;
-use timberlog_segment::{Column, ColumnKey, Directory, SegmentReader};
+use timberlog_segment::{Column, ColumnKey, SegmentReader};
 use timberlog_types::{Day, Error, Result};
 
 /// The opened files of a segment.
@@ -65,20 +65,9 @@ impl Segment {
         &self.log
     }
 
-    /// The path of the `.redb`, if the segment has one.
-    pub fn redb_path(&self) -> Option<&std::path::Path> {
-        self.redb.as_deref()
-    }
-
     /// The opened files; a damaged or missing `.redb` does not fail this.
     pub fn open(&self) -> Result<Arc<Opened>> {
         self.cache.files(self.number, || self.open_files())
-    }
-
-    /// The blocks and names of the segment. Call [`Segment::open`] once and use its reader where
-    /// many blocks are looked at.
-    pub fn with_directory<T>(&self, look: impl FnOnce(&Directory) -> T) -> Result<T> {
-        Ok(look(self.open()?.reader.directory()))
     }
 
     /// A column of a block, through the cache.
