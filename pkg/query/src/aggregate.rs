@@ -240,7 +240,8 @@ fn count_messages(plan: &Plan, unit: &Unit) -> Result<Option<u64>> {
         plan.budget.blocks_pruned.fetch_add(1, Relaxed);
         return Ok(Some(0));
     }
-    let column = open.source(&plan.budget).column(block.number, ColumnKey::Message)?;
+    let source = open.source(&plan.budget);
+    let column = source.column(block.number, ColumnKey::Message)?;
     let Column::Message(messages) = &*column else { return Err(mixed_up(block.number, ColumnKey::Message)) };
     let count = messages.count(matcher).map_err(|error| Error::corrupt(format!("block {}: {error}", block.number)))?;
     plan.budget.blocks_read.fetch_add(1, Relaxed);

@@ -3,6 +3,7 @@
 
 use crate::budget::Budget;
 use roaring::RoaringBitmap;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -108,23 +109,26 @@ impl OpenSegment {
 
     /// The source of columns, counted against a budget.
     pub fn source<'a>(&'a self, budget: &'a Budget) -> Columns<'a> {
-        Columns { segment: self, budget, part: 1, whole: 1 }
+        self.source_of_part(budget, 1, 1)
     }
 
     /// The source of columns for some of a block's rows: who comes back to a block for other rows
     /// does not count it whole each time.
     pub fn source_of_part<'a>(&'a self, budget: &'a Budget, part: usize, whole: usize) -> Columns<'a> {
-        Columns { segment: self, budget, part: part as u64, whole: whole.max(1) as u64 }
+        Columns { segment: self, budget, part: part as u64, whole: whole.max(1) as u64, growing: RefCell::default() }
     }
 }
 
-/// The columns of a segment, counted against a budget.
+/// The columns of a segment, counted against a budget. It must outlive the use of its columns: when
+/// it goes, the cache learns what reading them has decompressed.
 pub(crate) struct Columns<'a> {
     segment: &'a OpenSegment,
     budget: &'a Budget,
     /// How much of a column's bytes is counted: `part / whole`.
     part: u64,
     whole: u64,
+    /// The columns given out that grow while they are read.
+    growing: RefCell<Vec<(u32, Arc<Column>)>>,
 }
 
 impl ColumnSource for Columns<'_> {
@@ -134,7 +138,18 @@ impl ColumnSource for Columns<'_> {
         let bytes = (column.memory_bytes() as u64).saturating_mul(self.part) / self.whole;
         self.budget.bytes_read.fetch_add(bytes, Relaxed);
         self.budget.check()?;
+        if let ColumnKey::Message = key {
+            self.growing.borrow_mut().push((block, Arc::clone(&column)));
+        }
         Ok(column)
+    }
+}
+
+impl Drop for Columns<'_> {
+    fn drop(&mut self) {
+        for (block, column) in self.growing.get_mut().drain(..) {
+            self.segment.segment.settle(block, ColumnKey::Message, &column);
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The engine against a naive scan, over a real storage in a temporary folder: buffer and
 //! segments, small blocks, many ties.
 
+mod cache;
+
 use crate::{
     Aggregation, Cursor, Order, Query, QueryLimits, Record, aggregate, explain, export, label_names, label_values,
     page, streams,

@@ -42,14 +42,24 @@ pub struct LevelColumn {
 }
 
 impl Column {
-    /// Bytes of memory held: what the column weighs in a cache.
+    /// An upper bound of the memory held once all of the column is decompressed: what a query that
+    /// looks at it is charged.
     pub fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Message(messages) => size_of::<Self>() + messages.memory_bytes(),
+            _ => self.held_bytes(),
+        }
+    }
+
+    /// Bytes of memory held now: what the column weighs in a cache. Those of messages grow while
+    /// they are read; all others stay what they are.
+    pub fn held_bytes(&self) -> usize {
         size_of::<Self>()
             + match self {
                 Self::Timestamps(times) => times.len() * 8,
                 Self::Streams(runs) => runs.ids.len() * 8,
                 Self::Levels(levels) => levels.codes.memory_bytes() + levels.spellings.len() * 4,
-                Self::Message(messages) => messages.memory_bytes(),
+                Self::Message(messages) => messages.held_bytes(),
                 Self::Field(values) => values.memory_bytes(),
             }
     }

@@ -77,6 +77,12 @@ impl Segment {
         })
     }
 
+    /// Weighs a column in the cache by what it holds now. Whoever has read a message column calls
+    /// this when done: it is decompressed while it is read.
+    pub fn settle(&self, block: u32, key: ColumnKey, column: &Arc<Column>) {
+        self.cache.settle(self.number, block, key, column);
+    }
+
     /// The token filter of a column of a block, through the cache; `None` if it has none.
     pub fn token_filter(&self, files: &Opened, block: u32, key: ColumnKey) -> Result<Option<Arc<[u8]>>> {
         self.cache.filter(self.number, block, key, || {

@@ -39,6 +39,15 @@ impl MessageColumn {
         self.streams.memory_bytes() + Templates::memory_bytes(&self.streams) + ends + rare_ends + size_of::<Self>()
     }
 
+    /// Bytes of memory held now. They grow while rows are read, up to
+    /// [`MessageColumn::memory_bytes`], and never shrink.
+    pub fn held_bytes(&self) -> usize {
+        let ends = self.ends.get().map_or(0, |ends| size_of_val::<[u32]>(ends));
+        let rare_ends = self.rare_ends.get().map_or(0, |ends| size_of_val::<[usize]>(ends));
+        let templates = self.templates.get().map_or(0, Templates::held_bytes);
+        self.streams.held_bytes() + templates + ends + rare_ends + size_of::<Self>()
+    }
+
     /// Calls `f` with each wanted row and its text, ascending. Only those rows are rebuilt.
     pub fn read(&self, rows: &RowSet, f: &mut dyn FnMut(usize, &[u8])) -> Result<(), MessageError> {
         if rows.is_empty() {

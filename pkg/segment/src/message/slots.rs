@@ -151,6 +151,11 @@ impl Templates {
             + TEMPLATES_MAX.min(descriptors / 3) * size_of::<Template>()
     }
 
+    /// Bytes of memory held.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.list.capacity() * size_of::<Template>() + self.slots.capacity() * size_of::<Slot>() + self.statics.len()
+    }
+
     pub(super) fn slots_of(&self, template: &Template) -> &[Slot] {
         self.slots.get(template.slots.clone()).unwrap_or_default()
     }

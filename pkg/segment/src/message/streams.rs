@@ -151,6 +151,12 @@ impl Streams {
         self.payload.capacity() + streams.map(|entry| entry.raw).sum::<usize>() + size_of::<Self>()
     }
 
+    /// Bytes of memory held now.
+    pub(super) fn held_bytes(&self) -> usize {
+        let open = self.open.iter().filter_map(OnceLock::get);
+        self.payload.capacity() + open.map(|bytes| bytes.len()).sum::<usize>() + size_of::<Self>()
+    }
+
     /// A stream's bytes.
     pub(super) fn get(&self, stream: usize) -> Result<&[u8], MessageError> {
         let (Some(entry), Some(open)) = (self.directory.get(stream), self.open.get(stream)) else {
