@@ -155,7 +155,7 @@ impl Wal {
         match driver {
             Driver::Gone => Ok(()),
             Driver::Stepped(mut writer) => {
-                let synced = writer.sync();
+                let synced = writer.close();
                 self.shared.close();
                 synced.map(|_| ())
             }

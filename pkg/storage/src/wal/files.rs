@@ -1,10 +1,12 @@
 //! The files of a WAL folder: names, making the next one, removing those that are flushed.
 //!
-//! A file gets its name only when its header is durable, and frames only when its name is. A file
+//! A file gets its name only when its header and its length are durable, and frames only when its
+//! name is, and `wal.meta` says so: whatever is shorter or missing later was no crash. A file
 //! that is no longer needed is kept as a spare: overwriting blocks that were written before syncs
 //! faster than filling fresh ones. A spare's old frames fail their checksums (salt).
 
-use super::format::{FRAMES_AT, FileHeader, HEADER_COPY_AT};
+use super::format::{FILE_UNIT, FRAMES_AT, FileHeader, HEADER_COPY_AT};
+use super::meta::{META_NAME, Meta, Reach};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use timberlog_disk::{Disk, File, Open};
@@ -104,7 +106,7 @@ pub(super) enum NoFile {
     Poisoned(Error),
 }
 
-/// The files behind the active one, and the spares.
+/// The files behind the active one, the spares, and `wal.meta`.
 pub(super) struct Files {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
@@ -112,15 +114,18 @@ pub(super) struct Files {
     known: Mutex<Known>,
 }
 
-#[derive(Default)]
 struct Known {
     closed: Vec<ClosedFile>,
     spares: Vec<String>,
+    /// Whether there is a file that takes frames, which is newer than the closed ones then.
+    has_active: bool,
+    meta: Meta,
 }
 
 impl Files {
-    pub(super) fn new(disk: Arc<dyn Disk>, dir: PathBuf, file_bytes: u64, closed: Vec<ClosedFile>) -> Self {
-        Self { disk, dir, file_bytes, known: Mutex::new(Known { closed, spares: Vec::new() }) }
+    pub(super) fn new(disk: Arc<dyn Disk>, dir: PathBuf, file_bytes: u64, closed: Vec<ClosedFile>, meta: Meta) -> Self {
+        let known = Known { closed, spares: Vec::new(), has_active: false, meta };
+        Self { disk, dir, file_bytes: whole_units(file_bytes), known: Mutex::new(known) }
     }
 
     /// Removes what an earlier run left behind, its spares too: their new names need not be durable
@@ -137,11 +142,14 @@ impl Files {
         // A file without frames is replaced by the next one, which has the same name.
         known.closed.retain(|closed| closed.name != file.name);
         known.closed.push(file);
+        known.has_active = false;
     }
 
     /// Makes the file that begins with `header.first_seq`, long enough for a frame of `frame_len`.
-    pub(super) fn create(&self, header: FileHeader, frame_len: u64) -> Result<ActiveFile, NoFile> {
-        let len = self.file_bytes.max(FRAMES_AT.saturating_add(frame_len));
+    /// Its length goes into the header here.
+    pub(super) fn create(&self, mut header: FileHeader, frame_len: u64) -> Result<ActiveFile, NoFile> {
+        let len = self.file_bytes.max(whole_units(FRAMES_AT.saturating_add(frame_len)));
+        header.len_units = u32::try_from(len / FILE_UNIT).unwrap_or(0);
         let spare = if len == self.file_bytes { self.lock().spares.pop() } else { None };
         let name = name_of(header.first_seq);
         let is_spare = spare.is_some();
@@ -154,7 +162,9 @@ impl Files {
         let how = if is_spare { Open::Write } else { Open::CreateTruncate };
         let file = self.disk.open(&path, how).map_err(|error| NoFile::Failed(fail(&error)))?;
         let bytes = header.encode();
-        let prepared = (if is_spare { Ok(()) } else { file.allocate(len) })
+        // A spare has its length, unless somebody cut it off.
+        let is_long = is_spare && file.len().is_ok_and(|present| present >= len);
+        let prepared = (if is_long { Ok(()) } else { file.allocate(len) })
             .and_then(|()| file.write_all_at(&bytes, 0))
             .and_then(|()| file.write_all_at(&bytes, HEADER_COPY_AT));
         prepared.map_err(|error| NoFile::Failed(fail(&error)))?;
@@ -169,20 +179,47 @@ impl Files {
         if let Err(error) = self.disk.sync_dir(&self.dir) {
             return Err(NoFile::Poisoned(Error::io(format_args!("sync the folder of WAL file `{name}`"), &error)));
         }
+        self.write_meta(Reach::Newest(header.first_seq)).map_err(NoFile::Poisoned)?;
+        let mut known = self.lock();
         // A file without frames may have had this name.
-        self.lock().closed.retain(|closed| closed.name != name);
+        known.closed.retain(|closed| closed.name != name);
+        known.has_active = true;
+        drop(known);
         Ok(ActiveFile { file, name, header, len, offset: FRAMES_AT })
     }
 
-    /// Removes, recycles or sets aside the closed files up to `flushed_seq`. `keep_newest`: there
-    /// is no active file, and the newest one holds the last commit time.
-    pub(super) fn truncate(&self, flushed_seq: Seq, keep_newest: KeepNewest) -> Result<()> {
+    /// Writes `wal.meta`: what `reach` says must be on disk. Not writing it costs only that a file
+    /// which is removed later is not missed.
+    ///
+    /// # Errors
+    /// The folder cannot be synced: it is unknown which names in it are durable.
+    pub(super) fn write_meta(&self, reach: Reach) -> Result<()> {
+        let meta = {
+            let mut known = self.lock();
+            if known.meta.reach == reach {
+                return Ok(());
+            }
+            known.meta.reach = reach;
+            known.meta
+        };
+        if let Err(error) = meta.replace(&*self.disk, &self.dir) {
+            tracing::warn!(%error, "`{META_NAME}` was not written");
+            // What is in the file now is not known: the next one is not left out.
+            self.lock().meta.reach = Reach::Unknown;
+            return Ok(());
+        }
+        self.disk
+            .sync_dir(&self.dir)
+            .map_err(|error| Error::io(format_args!("sync the folder of `{META_NAME}`"), &error))
+    }
+
+    /// Removes, recycles or sets aside the closed files up to `flushed_seq`. The newest file stays,
+    /// whether it is closed or not: it holds the last commit time, and `wal.meta` names it.
+    pub(super) fn truncate(&self, flushed_seq: Seq) -> Result<()> {
         let mut taken = {
             let mut known = self.lock();
-            let kept_name = match keep_newest {
-                KeepNewest::Yes => known.closed.last().map(|file| file.name.clone()),
-                KeepNewest::No => None,
-            };
+            let newest = known.closed.last().filter(|_| !known.has_active);
+            let kept_name = newest.map(|file| file.name.clone());
             // One without frames stays: the writer may be replacing it by one of the same name.
             let is_done = |file: &ClosedFile| {
                 let has_frames = file.last_seq >= file.first_seq;
@@ -254,9 +291,7 @@ impl Files {
     }
 }
 
-/// Whether truncation spares the newest closed file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum KeepNewest {
-    Yes,
-    No,
+/// A length that headers can tell.
+fn whole_units(len: u64) -> u64 {
+    len.checked_next_multiple_of(FILE_UNIT).unwrap_or(len)
 }

@@ -12,7 +12,7 @@
 //! | 32 | u64 first sequence number |
 //! | 40 | u64 salt: random, new in each life of the file |
 //! | 48 | i64 commit time of the last frame before this file |
-//! | 56 | u32 zero, u32 CRC32C of bytes 0 to 59 |
+//! | 56 | u32 length of the file in units of 4,096 bytes (0: not said), u32 CRC32C of bytes 0 to 59 |
 //!
 //! | at | frame |
 //! |---|---|
@@ -42,6 +42,9 @@ pub(super) const HEADER_COPY_AT: u64 = 4096;
 /// Where the first frame stands.
 pub(super) const FRAMES_AT: u64 = 8192;
 
+/// What a file's length is a multiple of, and counted in.
+pub(super) const FILE_UNIT: u64 = 4096;
+
 pub(super) const FRAME_MAGIC: [u8; 4] = *b"TLW\xF5";
 /// The part of a frame before its bincode header.
 pub(super) const FRAME_FIXED_LEN: usize = 48;
@@ -59,6 +62,9 @@ pub(super) struct FileHeader {
     pub(super) first_seq: Seq,
     pub(super) salt: u64,
     pub(super) commit_time: i64,
+    /// The length that the file had on disk before it had its name, in units of [`FILE_UNIT`]; it
+    /// never changes. 0: not said, as by writers before this field.
+    pub(super) len_units: u32,
 }
 
 /// Why bytes are no header.
@@ -79,7 +85,7 @@ impl FileHeader {
         bytes.extend_from_slice(&self.first_seq.to_le_bytes());
         bytes.extend_from_slice(&self.salt.to_le_bytes());
         bytes.extend_from_slice(&self.commit_time.to_le_bytes());
-        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&self.len_units.to_le_bytes());
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
         let mut header = [0; FILE_HEADER_LEN];
         header.copy_from_slice(&bytes);
@@ -104,7 +110,13 @@ impl FileHeader {
             first_seq: u64::from_le_bytes(take(&mut rest)),
             salt: u64::from_le_bytes(take(&mut rest)),
             commit_time: i64::from_le_bytes(take(&mut rest)),
+            len_units: u32::from_le_bytes(take(&mut rest)),
         })
+    }
+
+    /// Bytes that the file must have; 0 if the header does not say.
+    pub(super) fn len(&self) -> u64 {
+        u64::from(self.len_units) * FILE_UNIT
     }
 }
 
@@ -331,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_file_header_with_any_flipped_bit_is_refused() {
-        let header = FileHeader { database_id: [7; 16], first_seq: 5, salt: 9, commit_time: -1 };
+        let header = FileHeader { database_id: [7; 16], first_seq: 5, salt: 9, commit_time: -1, len_units: 16_384 };
         let bytes = header.encode();
         assert_eq!(FileHeader::decode(&bytes), Ok(header));
         for bit in 0..FILE_HEADER_LEN * 8 {

@@ -129,7 +129,8 @@ fn walk(
     found: &mut dyn FnMut(Seen<'_>) -> Result<()>,
 ) -> Result<()> {
     let mut damage = |damage| found(Seen::Other(Inspected::Damage(damage)));
-    if meta::read(disk, dir)? == meta::Read::Damaged {
+    let meta = meta::read(disk, dir)?;
+    if meta == meta::Read::Damaged {
         let what = "checksum mismatch".to_owned();
         damage(Damage { file: META_NAME.to_owned(), offset: 0, lost: None, what })?;
     }
@@ -139,9 +140,13 @@ fn walk(
         damage(Damage { file: file.clone(), offset: 0, lost: None, what })?;
     }
     let first_seq = listing.files.first().map_or(1, |(first_seq, _)| *first_seq);
+    let is_flush_known = flushed_seq.is_some();
     let flushed_seq = flushed_seq.unwrap_or(first_seq.saturating_sub(1));
     let plan = replay::plan(disk, dir, &listing, None, flushed_seq)?;
     if let Some(missing) = replay::missing_before(&plan.files, flushed_seq) {
+        damage(missing)?;
+    }
+    if let Some(missing) = replay::missing_newest(&listing, meta, &plan).filter(|_| is_flush_known) {
         damage(missing)?;
     }
     for file in &plan.files {

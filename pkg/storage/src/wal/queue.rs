@@ -235,7 +235,7 @@ impl Drain {
                     let _ = answer.send(writer.sync());
                 }
                 Message::Close(answer) => {
-                    let synced = writer.sync();
+                    let synced = writer.close();
                     writer.shared().close();
                     let _ = answer.send(synced);
                     return;

@@ -3,7 +3,7 @@
 //! What counts was decided by `replay`; this writes to the folder, which `replay` never does.
 
 use super::files::{ClosedFile, DAMAGED};
-use super::meta::{self, META_NAME, Meta};
+use super::meta::{self, META_NAME, Meta, Reach};
 use super::replay::{self, Content, Event, Plan, Planned};
 use super::types::{Damage, Frame, ReplayReport, WalOptions};
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use timberlog_disk::{Env, Open};
 use timberlog_types::{Batch, Error, Result, Seq};
 
 /// Checks `wal.meta`, and writes it where it is missing or damaged. Nothing depends on it: a full
-/// disk must not keep a database from opening.
+/// disk must not keep a database from opening. Returns what stands in it.
 pub(super) fn renew_meta(
     env: &Env,
     options: &WalOptions,
     database_id: [u8; 16],
     meta: meta::Read,
     report: &mut ReplayReport,
-) -> Result<()> {
+) -> Result<Meta> {
     match meta {
-        meta::Read::Whole(meta) if meta.database_id == database_id => return Ok(()),
+        meta::Read::Whole(meta) if meta.database_id == database_id => return Ok(meta),
         meta::Read::Whole(_) => {
             return Err(Error::invalid(format!("the WAL in `{}` is of another database", options.dir.display())));
         }
@@ -32,10 +32,11 @@ pub(super) fn renew_meta(
             what: "checksum mismatch; it was written anew".to_owned(),
         }),
     }
-    if let Err(error) = (Meta { database_id, archived_seq: 0 }).write(&*env.disk, &options.dir) {
+    let meta = Meta { database_id, archived_seq: 0, reach: Reach::Unknown };
+    if let Err(error) = meta.write(&*env.disk, &options.dir) {
         tracing::warn!(%error, "`{META_NAME}` was not written");
     }
-    Ok(())
+    Ok(meta)
 }
 
 /// Makes sure that what replay is about to deliver is on disk. Pages that an earlier process wrote
@@ -66,7 +67,12 @@ pub(super) fn deliver(
     progress: &dyn Fn(u64, u64),
     on_frame: &mut dyn FnMut(Frame) -> Result<()>,
 ) -> Result<Vec<ClosedFile>> {
-    let is_needed = |file: &Planned| file.end_seq > flushed_seq.saturating_add(1) || file.header.is_none();
+    let newest = plan.files.last().map(|file| file.first_seq);
+    let is_needed = |file: &Planned| {
+        // What a newest file that was cut off held, nobody knows.
+        let is_unsure = file.header.is_none() || (file.is_cut() && Some(file.first_seq) == newest);
+        file.end_seq > flushed_seq.saturating_add(1) || is_unsure
+    };
     let total = plan.files.iter().filter(|file| is_needed(file)).map(|file| file.len).sum();
     let mut done = 0;
     progress(0, total);
@@ -106,7 +112,8 @@ pub(super) fn deliver(
         }
         let is_damaged = report.damages.len() > damages_before;
         let is_newest = index + 1 == plan.files.len();
-        if file.header.is_none() && is_newest {
+        let holds_nothing = file.header.is_none() || (file.is_cut() && file.end_seq == file.first_seq);
+        if holds_nothing && is_newest {
             // The next file may get the same name.
             let path = options.dir.join(&file.name);
             let aside = options.dir.join(format!("{}{DAMAGED}", file.name));

@@ -5,8 +5,9 @@
 //! bad frame above every `synced_seq` of the frames behind it is where the log ends; one at or
 //! below is corruption. Reading is done in two passes: [`plan`] decides, [`read`] delivers.
 
-use super::files::Listing;
+use super::files::{self, Listing};
 use super::format::{FileHeader, NoHeader, decode_header};
+use super::meta::{self, META_NAME, Reach};
 use super::scan::{Located, Step, Walk, Window, extent, read_header};
 use super::types::{Damage, TornTail};
 use crate::producers::ProducerBatch;
@@ -94,7 +95,17 @@ impl Planned {
             Ok(header) if database_id.is_some_and(|id| id != header.database_id) => {
                 return Err(Error::invalid(format!("WAL file `{}` is of another database", self.name)));
             }
-            Ok(header) => self.header = Some(header),
+            Ok(header) => {
+                let len = header.len();
+                self.header = Some(header);
+                if self.is_cut() {
+                    // It was that long on disk before it had its name: no crash makes it shorter.
+                    let what = format!(
+                        "the file ends here, {len} bytes were reserved: it was cut off, and with it any batches that stood behind"
+                    );
+                    self.damages.push(self.damage(self.len, None, what));
+                }
+            }
             Err(NoHeader::Damaged) => {}
             Err(NoHeader::Newer(version)) => {
                 return Err(Error::invalid(format!(
@@ -105,6 +116,11 @@ impl Planned {
             }
         }
         Ok(())
+    }
+
+    /// Whether the file is shorter than it was made.
+    pub(super) fn is_cut(&self) -> bool {
+        self.header.as_ref().is_some_and(|header| self.len < header.len())
     }
 
     pub(super) fn damage(&self, offset: u64, lost: Option<(Seq, Seq)>, what: impl Into<String>) -> Damage {
@@ -154,11 +170,9 @@ fn survey(disk: &dyn Disk, dir: &Path, file: &Planned, flushed_seq: Seq) -> Resu
         (Some((_, first, _)), Some((_, last, _))) => Some(first.start..last.end),
         _ => None,
     };
-    let torn_tail = (torn.is_some() || walk.is_frame_torn_at(end_offset)?).then(|| TornTail {
-        file: file.name.clone(),
-        offset: end_offset,
-        seq: end_seq,
-    });
+    // Where a file was cut off is no torn tail: that is reported as damage.
+    let is_torn = !file.is_cut() && (torn.is_some() || walk.is_frame_torn_at(end_offset)?);
+    let torn_tail = is_torn.then(|| TornTail { file: file.name.clone(), offset: end_offset, seq: end_seq });
     Ok(Survey { end_seq, torn_tail, unproven: range, commit_time })
 }
 
@@ -233,4 +247,28 @@ pub(super) fn missing_before(files: &[Planned], flushed_seq: Seq) -> Option<Dama
     let expected = flushed_seq.saturating_add(1);
     (first.first_seq > expected)
         .then(|| first.damage(0, Some((expected, first.first_seq - 1)), "the file before it is missing"))
+}
+
+/// A newest file, or the end of one, that `wal.meta` knows of and that is not there.
+pub(super) fn missing_newest(listing: &Listing, meta: meta::Read, plan: &Plan) -> Option<Damage> {
+    let meta::Read::Whole(meta) = meta else { return None };
+    let lost = |last: Seq| (plan.end_seq <= last).then_some((plan.end_seq, last));
+    match meta.reach {
+        Reach::Unknown => None,
+        Reach::Newest(first_seq) => {
+            let name = files::name_of(first_seq);
+            let is_there = listing.files.last().is_some_and(|(newest, _)| *newest >= first_seq);
+            // Set aside by an earlier start, which has reported it.
+            let is_aside = listing.damaged.iter().any(|damaged| damaged.strip_suffix(files::DAMAGED) == Some(&name));
+            let what =
+                format!("the file is missing, and with it the batches from {first_seq} on: `{META_NAME}` knows of it");
+            (!is_there && !is_aside).then(|| Damage { file: name, offset: 0, lost: lost(first_seq - 1), what })
+        }
+        Reach::Closed(last_seq) => lost(last_seq).map(|lost| Damage {
+            file: plan.files.last().map_or_else(|| files::name_of(plan.end_seq), |file| file.name.clone()),
+            offset: plan.files.last().map_or(0, |file| file.len),
+            lost: Some(lost),
+            what: format!("the log ends here, `{META_NAME}` says that it was closed behind batch {last_seq}"),
+        }),
+    }
 }

@@ -5,6 +5,7 @@ mod damage;
 mod faults;
 mod golden;
 mod life;
+mod reach;
 mod thread;
 
 use super::*;

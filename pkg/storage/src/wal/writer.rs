@@ -3,9 +3,9 @@
 //! Where `async` durability is chosen, the sync comes later and everything else stays. Nothing of
 //! a group whose fsync failed is published, and nothing is written after it.
 
-use super::files::{self, ActiveFile, Files, KeepNewest, NoFile};
+use super::files::{self, ActiveFile, Files, NoFile};
 use super::format::{self, FileHeader, FrameHead};
-use super::meta;
+use super::meta::{self, Reach};
 use super::queue::Pending;
 use super::recover;
 use super::replay;
@@ -31,7 +31,6 @@ pub(super) struct Shared {
     files: Files,
     last_seq: AtomicU64,
     synced_seq: AtomicU64,
-    has_active: AtomicBool,
     is_closed: AtomicBool,
     is_poisoned: AtomicBool,
     poison: Mutex<Option<String>>,
@@ -65,8 +64,7 @@ impl Shared {
     }
 
     pub(super) fn truncate(&self, flushed_seq: Seq) -> Result<()> {
-        let keep = if self.has_active.load(Ordering::Acquire) { KeepNewest::No } else { KeepNewest::Yes };
-        self.files.truncate(flushed_seq, keep)
+        self.files.truncate(flushed_seq)
     }
 
     pub(super) fn poison(&self, reason: &str) {
@@ -123,7 +121,8 @@ impl WalWriter {
         let meta = meta::read(disk, dir)?;
         let listing = files::list(disk, dir)?;
         let plan = replay::plan(disk, dir, &listing, Some(database_id), flushed_seq)?;
-        recover::renew_meta(env, &options, database_id, meta, &mut report)?;
+        report.damages.extend(replay::missing_newest(&listing, meta, &plan));
+        let meta = recover::renew_meta(env, &options, database_id, meta, &mut report)?;
         recover::make_durable(env, &options, &plan)?;
         let mut commit_time = plan.commit_time;
         let closed = recover::deliver(env, &options, &plan, flushed_seq, &mut report, progress, &mut |frame| {
@@ -134,13 +133,12 @@ impl WalWriter {
         report.last_seq = last_seq;
         report.torn_tail = plan.torn_tail;
         let file_bytes = options.file_bytes.max(FILE_BYTES_MIN);
-        let files = Files::new(Arc::clone(&env.disk), options.dir, file_bytes, closed);
+        let files = Files::new(Arc::clone(&env.disk), options.dir, file_bytes, closed, meta);
         files.clean(listing);
         let shared = Arc::new(Shared {
             files,
             last_seq: AtomicU64::new(last_seq),
             synced_seq: AtomicU64::new(last_seq),
-            has_active: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             is_poisoned: AtomicBool::new(false),
             poison: Mutex::new(None),
@@ -187,6 +185,18 @@ impl WalWriter {
             self.mark_synced();
         }
         Ok(self.shared.synced_seq())
+    }
+
+    /// Makes everything durable, for good, and notes where the log ends.
+    ///
+    /// # Errors
+    /// `Closed` if the fsync failed, now or before.
+    pub(super) fn close(&mut self) -> Result<Seq> {
+        let last_seq = self.sync()?;
+        if last_seq > 0 {
+            self.shared.files.write_meta(Reach::Closed(last_seq))?;
+        }
+        Ok(last_seq)
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -277,6 +287,7 @@ impl WalWriter {
             first_seq: self.next_seq,
             salt: self.env.random.next_u64(),
             commit_time: self.commit_time,
+            len_units: 0,
         };
         // Told before the new file exists: it may take the name of one without frames.
         self.retire_active();
@@ -285,7 +296,6 @@ impl WalWriter {
                 let room = active.room();
                 self.active = Some(active);
                 self.must_roll = false;
-                self.shared.has_active.store(true, Ordering::Release);
                 Ok(room)
             }
             Err(NoFile::Failed(error)) => Err(error),
@@ -295,7 +305,6 @@ impl WalWriter {
 
     fn retire_active(&mut self) {
         if let Some(active) = self.active.take() {
-            self.shared.has_active.store(false, Ordering::Release);
             self.shared.files.push_closed(active.close(self.next_seq - 1));
         }
     }
