@@ -1,0 +1,12 @@
+//! The query languages: LogQL and the short form, as texts, as trees and as pipelines over lines.
+//!
+//! Text → [`parse`] → [`Expr`] → (a) its text again, (b) a [`Pipeline`] of its stages, compiled,
+//! that a [`Runner`] applies to one line after the other. What a metric query comes to, and where
+//! lines are found, is decided by the query engine above: this crate reads no file and knows no
+//! snapshot.
+
+pub mod ast;
+mod labels;
+
+pub use ast::Expr;
+pub use labels::{Label, Labels, Origin};
