@@ -7,6 +7,13 @@
 
 pub mod ast;
 mod labels;
+mod parser;
+mod print;
+mod short;
+pub mod units;
 
 pub use ast::Expr;
 pub use labels::{Label, Labels, Origin};
+pub use parser::{NESTING_MAX, ParseError, QUERY_BYTES_MAX, parse, parse_log, parse_selector};
+pub use print::pretty;
+pub use short::{ShortError, parse_short};
