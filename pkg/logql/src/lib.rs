@@ -6,8 +6,10 @@
 //! snapshot.
 
 pub mod ast;
+pub mod evaluate;
 mod labels;
 mod parser;
+pub mod pipeline;
 mod print;
 mod short;
 pub mod units;
@@ -15,5 +17,6 @@ pub mod units;
 pub use ast::Expr;
 pub use labels::{Label, Labels, Origin};
 pub use parser::{NESTING_MAX, ParseError, QUERY_BYTES_MAX, parse, parse_log, parse_selector};
+pub use pipeline::{Pipeline, Runner, StageError, Wanted};
 pub use print::pretty;
 pub use short::{ShortError, parse_short};
