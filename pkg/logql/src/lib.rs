@@ -12,6 +12,7 @@ mod parser;
 pub mod pipeline;
 mod print;
 mod short;
+mod template;
 pub mod units;
 
 pub use ast::Expr;
@@ -20,3 +21,7 @@ pub use parser::{NESTING_MAX, ParseError, QUERY_BYTES_MAX, parse, parse_log, par
 pub use pipeline::{Pipeline, Runner, StageError, Wanted};
 pub use print::pretty;
 pub use short::{ShortError, parse_short};
+pub use template::{
+    Context, Fields, RENDER_BYTES_MAX, RENDER_STEPS_MAX, RenderError, TEMPLATE_BYTES_MAX, TEMPLATE_CALLS_MAX,
+    TEMPLATE_NESTING_MAX, Template, TemplateError,
+};
