@@ -150,7 +150,7 @@ fn append(batch: &Batch, builder: &mut BatchBuilder) -> Result<(), timberlog_typ
     }
     let mut levels = Vec::with_capacity(batch.level_count());
     for id in 0..batch.level_count() {
-        levels.push(builder.level(batch.level(id).spelling)?);
+        levels.push(builder.level_of(batch.level(id))?);
     }
     for row in 0..batch.rows() {
         for field in batch.fields() {

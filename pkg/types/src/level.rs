@@ -48,6 +48,32 @@ const SPELLINGS: &[(&str, Level)] = &[
     ("emerg", Level::Fatal),
     ("emergency", Level::Fatal),
     ("unknown", Level::Unknown),
+    // pino and bunyan; the numbers of syslog are below 10, and mean the opposite order.
+    ("10", Level::Trace),
+    ("20", Level::Debug),
+    ("30", Level::Info),
+    ("40", Level::Warn),
+    ("50", Level::Error),
+    ("60", Level::Fatal),
+];
+
+/// The names under which senders of streams and structured metadata tell a level (Loki's protocol),
+/// those that count first coming first.
+pub const KEYS: [&str; 14] = [
+    "level",
+    "LEVEL",
+    "Level",
+    "log.level",
+    "severity",
+    "SEVERITY",
+    "Severity",
+    "SeverityText",
+    "lvl",
+    "LVL",
+    "Lvl",
+    "severity_text",
+    "Severity_Text",
+    "SEVERITY_TEXT",
 ];
 
 impl Level {
@@ -103,6 +129,15 @@ mod tests {
         assert_eq!(Level::normalise("loud"), Level::Unknown);
         assert_eq!(Level::parse("loud"), None);
         assert_eq!(Level::parse("unknown"), Some(Level::Unknown));
+    }
+
+    #[test]
+    fn the_numbers_of_pino_are_levels_and_no_others() {
+        let found: Vec<Level> = ["10", "20", "30", "40", "50", "60"].map(Level::normalise).into();
+        assert_eq!(found, Level::ALL[1..]);
+        for other in ["0", "3", "7", "35", "70", "030", "30.0", "-30"] {
+            assert_eq!(Level::parse(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::column::{Column, LevelColumn, StreamRuns, ValueColumn};
 use crate::directory::{ColumnKey, Directory};
 use crate::error::SegmentError;
 use crate::message::MessageColumn;
+use timberlog_types::batch::LevelRef;
 use timberlog_types::{Batch, BatchBuilder, RowSet};
 
 /// The columns of a block.
@@ -115,7 +116,8 @@ fn level_ids(
     for &id in &levels.spellings {
         let level = directory.levels.get(id as usize);
         let level = level.ok_or(SegmentError::corrupt("level spelling is not in the directory"))?;
-        ids.push(builder.level(level.spelling.as_deref()).map_err(|error| too_large(&error))?);
+        let level = LevelRef { level: level.level, spelling: level.spelling.as_deref() };
+        ids.push(builder.level_of(level).map_err(|error| too_large(&error))?);
     }
     Ok(ids)
 }

@@ -7,7 +7,7 @@ use crate::directory::{Directory, LevelSpelling, StreamEntry};
 use crate::error::SegmentError;
 use std::collections::HashMap;
 use std::sync::Arc;
-use timberlog_types::{Batch, StreamRef};
+use timberlog_types::{Batch, Level, StreamRef};
 
 /// An id that is not known yet.
 pub(crate) const UNKNOWN: u32 = u32::MAX;
@@ -22,7 +22,7 @@ const IDS_KEPT_MAX: usize = 16 << 20;
 pub(crate) struct Names {
     streams: HashMap<u64, Vec<u32>>,
     services: HashMap<Box<str>, u32>,
-    levels: HashMap<Option<Box<str>>, u32>,
+    levels: HashMap<(Level, Option<Box<str>>), u32>,
     fields: HashMap<Box<str>, u32>,
     /// Per batch of the last block's slice.
     batches: Vec<Option<(Arc<Batch>, Resolved)>>,
@@ -139,13 +139,13 @@ impl Names {
 
     pub(crate) fn level(&mut self, batch: &Batch, level: usize, to: &mut Directory) -> Result<u32, SegmentError> {
         let level = batch.level(level);
-        let spelling = level.spelling.map(Box::from);
-        if let Some(&id) = self.levels.get(&spelling) {
+        let key = (level.level, level.spelling.map(Box::from));
+        if let Some(&id) = self.levels.get(&key) {
             return Ok(id);
         }
         let id = new_id("the number of level spellings", to.levels.len())?;
         to.levels.push(LevelSpelling { level: level.level, spelling: level.spelling.map(str::to_owned) });
-        self.levels.insert(spelling, id);
+        self.levels.insert(key, id);
         Ok(id)
     }
 

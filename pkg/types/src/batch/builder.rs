@@ -1,6 +1,6 @@
 //! Builds batches row by row, without allocating per record once its buffers have grown.
 
-use super::{BATCH_BYTES_MAX, BATCH_DAYS_MAX, Batch, MIXED, SPARSE};
+use super::{BATCH_BYTES_MAX, BATCH_DAYS_MAX, Batch, LevelRef, MIXED, SPARSE};
 use crate::level::Level;
 use crate::stream;
 use crate::time::Day;
@@ -62,6 +62,9 @@ pub struct BatchBuilder {
 /// The most field names that the records of a batch may have between them: each is a column with
 /// buffers of its own, so a few bytes of a hostile request would cost hundreds of bytes of memory.
 pub const BATCH_FIELDS_MAX: usize = 16_384;
+
+/// Begins the key of a level with a spelling; that of one without is the level's number.
+const SPELT: u8 = u8::MAX;
 
 /// Fields kept with their buffers between two batches; more than this, and all are let go.
 const FIELDS_KEPT_MAX: usize = 256;
@@ -177,8 +180,15 @@ impl BatchBuilder {
 
     /// The id of a level in this batch, by the sender's spelling; `None` if no level was sent.
     pub fn level(&mut self, spelling: Option<&str>) -> Result<u16, BuildError> {
+        self.level_of(LevelRef { level: spelling.map_or(Level::Unknown, Level::normalise), spelling })
+    }
+
+    /// The id of a level in this batch. One without a spelling was found out by other means than the
+    /// sender's word; it is kept as it is, one with a spelling is what the spelling means.
+    pub fn level_of(&mut self, LevelRef { level, spelling }: LevelRef<'_>) -> Result<u16, BuildError> {
+        let level = spelling.map_or(level, Level::normalise);
         self.scratch.clear();
-        self.scratch.push(u8::from(spelling.is_some()));
+        self.scratch.push(if spelling.is_some() { SPELT } else { level as u8 });
         self.scratch.extend_from_slice(spelling.unwrap_or_default().as_bytes());
         if self.scratch.len() > usize::from(u16::MAX) {
             return Err(BuildError::LevelTooLong);
@@ -188,7 +198,7 @@ impl BatchBuilder {
         }
         let (id, new) = self.levels.intern(&self.scratch);
         if new {
-            self.level_entries.push((spelling.map_or(Level::Unknown, Level::normalise), spelling.is_some()));
+            self.level_entries.push((level, spelling.is_some()));
             self.bytes += self.scratch.len() + 4;
         }
         // Below the number of entries, which is at most 65,535.

@@ -63,6 +63,21 @@ fn a_builder_is_empty_after_finish() {
 }
 
 #[test]
+fn a_level_may_be_known_without_a_spelling() {
+    let mut builder = BatchBuilder::new();
+    let stream = builder.stream("s", &[]).unwrap();
+    let found = |level| LevelRef { level, spelling: None };
+    let levels = [builder.level(Some("error")).unwrap(), builder.level_of(found(Level::Error)).unwrap()];
+    assert_eq!(builder.level_of(found(Level::Unknown)), builder.level(None));
+    for level in levels {
+        builder.finish_row(0, stream, level, b"").unwrap();
+    }
+    let batch = builder.finish().unwrap();
+    assert_eq!(batch.level(batch.level_id(0)), LevelRef { level: Level::Error, spelling: Some("error") });
+    assert_eq!(batch.level(batch.level_id(1)), found(Level::Error));
+}
+
+#[test]
 fn every_truncation_is_refused() {
     let bytes = sample().as_bytes().to_vec();
     for len in 0..bytes.len() {
