@@ -12,6 +12,7 @@ use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use timberlog_types::{Error, ErrorKind};
 
 /// Buffers of this size or less are kept for the next request.
 const KEPT_BYTES_MAX: usize = 4 << 20;
@@ -22,6 +23,8 @@ const RESERVE_BYTES_MAX: usize = 1 << 20;
 const DRAIN_BYTES_MAX: usize = 16 << 20;
 /// For so long at most.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// When to come back if there is no room.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The largest window of a zstd frame (`zstd -19` uses 8 MiB), as a power of two.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
@@ -78,6 +81,27 @@ impl Bodies {
     /// Bytes of bodies in memory.
     pub fn used_bytes(&self) -> usize {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes in the budget, before they are there.
+    ///
+    /// # Errors
+    /// `Overloaded` if there is no room; nothing is counted then.
+    pub fn take(&self, bytes: usize) -> Result<(), Error> {
+        if bytes == 0 || self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.bytes_max {
+            return Ok(());
+        }
+        self.give(bytes);
+        let message = format!(
+            "the bodies of all requests under way have more than {} bytes (limit `bodies_bytes_max`)",
+            self.bytes_max
+        );
+        Err(Error::new(ErrorKind::Overloaded { retry_after: RETRY_AFTER }, message))
+    }
+
+    /// Gives bytes back to the budget.
+    pub fn give(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Collects a body as it comes over the wire.
@@ -174,29 +198,14 @@ async fn drain(mut body: Body) {
 }
 
 impl Collected {
-    /// Counts bytes in the budget, before they are there.
-    fn count(&mut self, total: usize) -> ApiResult<()> {
-        let more = total.saturating_sub(self.counted);
-        if more == 0 {
-            return Ok(());
-        }
-        let before = self.bodies.used.fetch_add(more, Ordering::Relaxed);
-        self.counted += more;
-        if before.saturating_add(more) > self.bodies.bytes_max {
-            return Err(ApiError::overloaded(format!(
-                "the bodies of all requests under way have more than {} bytes (limit `bodies_bytes_max`)",
-                self.bodies.bytes_max
-            )));
-        }
-        Ok(())
-    }
-
     fn push(&mut self, data: &[u8], max: usize) -> ApiResult<()> {
         let total = self.bytes.len().saturating_add(data.len());
         if total > max {
             return Err(too_large(max));
         }
-        self.count(total)?;
+        let more = total.saturating_sub(self.counted);
+        self.bodies.take(more)?;
+        self.counted += more;
         self.bytes.extend_from_slice(data);
         Ok(())
     }
@@ -210,7 +219,7 @@ impl AsRef<[u8]> for Collected {
 
 impl Drop for Collected {
     fn drop(&mut self) {
-        self.bodies.used.fetch_sub(self.counted, Ordering::Relaxed);
+        self.bodies.give(self.counted);
         let mut bytes = std::mem::take(&mut self.bytes);
         if (1..=KEPT_BYTES_MAX).contains(&bytes.capacity()) {
             bytes.clear();

@@ -10,6 +10,7 @@ mod grpc;
 pub mod http;
 mod metrics;
 mod options;
+mod refusals;
 mod server;
 mod silence;
 mod state;

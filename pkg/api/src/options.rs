@@ -26,9 +26,10 @@ pub struct ServerOptions {
     pub grpc_message_bytes_max: usize,
     /// The longest body of a query.
     pub query_body_bytes_max: usize,
-    /// Bytes of ingestion bodies in memory at one time; beyond, requests are refused with 429.
+    /// Bytes of request bodies and gRPC messages in memory at one time; beyond, requests are refused
+    /// with 429 and calls with `RESOURCE_EXHAUSTED`.
     pub bodies_bytes_max: usize,
-    /// Connections to HTTP at one time; further ones wait to be accepted.
+    /// Connections to HTTP at one time, and as many to gRPC; further ones wait to be accepted.
     pub connections_max: usize,
     /// How long a client may take to send the next part of a request.
     pub read_timeout: Duration,

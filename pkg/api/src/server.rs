@@ -25,7 +25,7 @@ use tokio::sync::Semaphore;
 /// The longest read and write buffer of an HTTP/1 connection.
 const CONNECTION_BUFFER_BYTES: usize = 512 << 10;
 /// How long to wait when the system has no file handle left for another connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A server that is bound to its addresses and not yet running.
 pub struct Server {

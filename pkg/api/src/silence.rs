@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
@@ -21,6 +22,8 @@ pub struct Silence {
     stream: TcpStream,
     /// Until it is known which protocol the client speaks.
     waiting: Option<Waiting>,
+    /// Its place among the connections, where no one else keeps it.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 struct Waiting {
@@ -32,7 +35,12 @@ struct Waiting {
 impl Silence {
     /// Lets the client take `max` until it has said which protocol it speaks.
     pub fn new(stream: TcpStream, max: Duration) -> Self {
-        Self { stream, waiting: Some(Waiting { end: Box::pin(sleep(max)), matched: 0 }) }
+        Self { stream, waiting: Some(Waiting { end: Box::pin(sleep(max)), matched: 0 }), _place: None }
+    }
+
+    /// Gives the place among the connections back when the connection goes.
+    pub fn holding(self, place: OwnedSemaphorePermit) -> Self {
+        Self { _place: Some(place), ..self }
     }
 }
 

@@ -6,7 +6,7 @@ pub use tail::{Tail, TailEvent};
 pub use timberlog_disk::Env;
 pub use timberlog_filter as filter;
 pub use timberlog_query as query;
-pub use timberlog_storage::producers::ProducerBatch;
+pub use timberlog_storage::producers::{ProducerBatch, REFUSED_BYTES_MAX};
 pub use timberlog_storage::{Appended, Durability, Options, Progress, Snapshot, Stats, Storage};
 pub use timberlog_types as types;
 

@@ -3,14 +3,17 @@
 //! Batches are handed to the WAL as they come, so that several share one fsync; the answers wait
 //! in a bounded queue, and a client that does not read them is not read from either.
 
+use super::budget::Charge;
 use super::convert;
 use super::service::Answers;
 use crate::error;
 use crate::metrics::Protocol;
+use crate::refusals::Refusals;
 use crate::state::State;
 use crate::store::{self, Incoming};
 use std::sync::Arc;
 use timberlog_db::{Appended, Database, Durability, ProducerBatch};
+use timberlog_ingest::Refused;
 use timberlog_proto::v1::{self, AppendError, AppendRequest, AppendResponse};
 use timberlog_types::{Error, ErrorKind, Result, Tenant};
 use tokio::sync::{mpsc, oneshot};
@@ -29,27 +32,29 @@ struct Waiting {
 /// What waits to be told to the client, in order; a status is the last.
 type Next = Result<Waiting, Status>;
 
+/// Who appends, and where to.
+pub struct Appender {
+    /// What all handlers share.
+    pub state: Arc<State>,
+    /// The database.
+    pub database: Database,
+    /// Whose records.
+    pub tenant: Tenant,
+    /// What the messages of the call take.
+    pub charge: Option<Arc<Charge>>,
+}
+
 /// Reads batches until the client ends its side or the server is told to stop.
-pub fn serve(
-    state: Arc<State>,
-    database: Database,
-    tenant: Tenant,
-    requests: Streaming<AppendRequest>,
-) -> Answers<AppendResponse> {
+pub fn serve(appender: Appender, requests: Streaming<AppendRequest>) -> Answers<AppendResponse> {
     let (waiting, acknowledged) = mpsc::channel(BATCHES_WAITING_MAX);
     let (answers, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
     tokio::spawn(acknowledge(acknowledged, answers));
-    tokio::spawn(read(state, database, tenant, requests, waiting));
+    tokio::spawn(read(appender, requests, waiting));
     ReceiverStream::new(receiver)
 }
 
-async fn read(
-    state: Arc<State>,
-    database: Database,
-    tenant: Tenant,
-    mut requests: Streaming<AppendRequest>,
-    waiting: mpsc::Sender<Next>,
-) {
+async fn read(appender: Appender, mut requests: Streaming<AppendRequest>, waiting: mpsc::Sender<Next>) {
+    let Appender { state, database, tenant, charge } = appender;
     let mut draining = state.draining();
     let mut incoming = Incoming { tenant, stream_labels: None, strict: false };
     loop {
@@ -60,7 +65,13 @@ async fn read(
         let next = match request {
             Ok(Some(request)) => {
                 incoming.strict = request.strict;
-                Ok(append(&state, &database, &incoming, &request))
+                let next = append(&state, &database, &incoming, &request, charge.as_deref());
+                // Its records are counted as the database's from here on.
+                drop(request);
+                if let Some(charge) = &charge {
+                    charge.release();
+                }
+                Ok(next)
             }
             Ok(None) => return,
             Err(status) => Err(status),
@@ -73,7 +84,13 @@ async fn read(
 }
 
 /// Decodes a batch and hands it to the WAL.
-fn append(state: &State, database: &Database, incoming: &Incoming, request: &AppendRequest) -> Waiting {
+fn append(
+    state: &State,
+    database: &Database,
+    incoming: &Incoming,
+    request: &AppendRequest,
+    charge: Option<&Charge>,
+) -> Waiting {
     let mut response = AppendResponse {
         number: request.number,
         durability: match database.durability() {
@@ -83,7 +100,7 @@ fn append(state: &State, database: &Database, incoming: &Incoming, request: &App
         .into(),
         ..AppendResponse::default()
     };
-    match decode(state, database, incoming, request, &mut response) {
+    match decode(state, database, incoming, request, charge, &mut response) {
         Ok((batch, producer)) => {
             let (sender, receiver) = oneshot::channel();
             database.append_then(
@@ -106,30 +123,35 @@ fn decode(
     database: &Database,
     incoming: &Incoming,
     request: &AppendRequest,
+    charge: Option<&Charge>,
     response: &mut AppendResponse,
 ) -> Result<(timberlog_types::Batch, Option<ProducerBatch>)> {
-    let producer = match request.producer.as_str() {
+    let mut producer = match request.producer.as_str() {
         "" => None,
         producer => Some(ProducerBatch::new(producer, request.number)?),
     };
     let bytes = convert::records_bytes(&request.records);
+    charge.map_or(Ok(()), |charge| charge.grow_to(bytes))?;
     let mut decoded = store::in_place(bytes, || {
         let inputs = convert::Inputs::new(&request.records);
         store::decode(state, database, incoming, bytes, |decoder, options| decoder.records(inputs.iter(), options))
     })?;
     store::count(state, Protocol::Append, &decoded, bytes);
-    response.refused = decoded
-        .refused
-        .iter()
-        .map(|refused| v1::Refused {
-            index: u32::try_from(refused.index).unwrap_or(u32::MAX),
-            reason: refused.reason.clone(),
-        })
-        .collect();
+    let refusals = Refusals::of(&decoded);
+    refusals.keep_with(&mut producer);
+    response.refused = wire(refusals);
     match decoded.batch.take() {
         Some(batch) => Ok((batch, producer)),
         None => Err(Error::invalid(convert::all_refused(&decoded))),
     }
+}
+
+fn wire(refusals: Refusals) -> Vec<v1::Refused> {
+    let refused = |refused: Refused| v1::Refused {
+        index: u32::try_from(refused.index).unwrap_or(u32::MAX),
+        reason: refused.reason,
+    };
+    refusals.named.into_iter().map(refused).collect()
 }
 
 fn of_error(error: &Error) -> AppendError {
@@ -160,6 +182,9 @@ async fn acknowledged(Waiting { mut response, appended }: Waiting) -> AppendResp
         Ok(appended) => {
             response.accepted = u32::try_from(appended.rows).unwrap_or(u32::MAX);
             response.duplicate = appended.duplicate;
+            if appended.duplicate {
+                response.refused = wire(Refusals::of_duplicate(&appended));
+            }
         }
         Err(error) => response.error = Some(of_error(&error)),
     }

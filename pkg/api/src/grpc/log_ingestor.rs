@@ -2,6 +2,7 @@
 //!
 //! Its answer cannot name a refused record, so a batch is stored as a whole or not at all.
 
+use super::budget::Charge;
 use super::convert;
 use crate::error;
 use crate::metrics::Protocol;
@@ -24,18 +25,25 @@ pub struct Ingestor {
 #[tonic::async_trait]
 impl LogIngestor for Ingestor {
     async fn upload_log(&self, request: Request<LogEntry>) -> Result<Response<UploadResponse>, Status> {
+        let charge = Charge::of(&request);
         let (metadata, _, entry) = request.into_parts();
-        self.store(&metadata, std::slice::from_ref(&entry)).await
+        self.store(&metadata, std::slice::from_ref(&entry), charge).await
     }
 
     async fn upload_logs(&self, request: Request<LogBatch>) -> Result<Response<UploadResponse>, Status> {
+        let charge = Charge::of(&request);
         let (metadata, _, batch) = request.into_parts();
-        self.store(&metadata, &batch.entries).await
+        self.store(&metadata, &batch.entries, charge).await
     }
 }
 
 impl Ingestor {
-    async fn store(&self, metadata: &MetadataMap, entries: &[LogEntry]) -> Result<Response<UploadResponse>, Status> {
+    async fn store(
+        &self,
+        metadata: &MetadataMap,
+        entries: &[LogEntry],
+        charge: Option<Arc<Charge>>,
+    ) -> Result<Response<UploadResponse>, Status> {
         let state = &self.state;
         let database = state.database().map_err(error::status)?.clone();
         let headers = metadata.as_ref();
@@ -49,6 +57,9 @@ impl Ingestor {
         };
         let incoming = Incoming { tenant, stream_labels: None, strict: true };
         let bytes = convert::entries_bytes(entries);
+        if let Some(charge) = &charge {
+            charge.grow_to(bytes).map_err(error::status)?;
+        }
         let decoded = store::in_place(bytes, || {
             store::decode(state, &database, &incoming, bytes, |decoder, options| {
                 decoder.log_entries(entries.iter().map(convert::log_entry), options)

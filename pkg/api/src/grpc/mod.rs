@@ -1,27 +1,31 @@
 //! gRPC: LogsGo's ingestor and our own service, with reflection (v1, v1alpha) and health.
 
 mod append;
+mod budget;
 mod convert;
 mod log_ingestor;
 mod query;
 mod service;
 
+use crate::server::ACCEPT_PAUSE;
 use crate::silence::Silence;
-use crate::state::State;
+use crate::state::{Phase, State};
+use budget::Budget;
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use timberlog_proto::FILE_DESCRIPTOR_SET;
 use timberlog_proto::logapi::log_ingestor_server::LogIngestorServer;
 use timberlog_proto::v1::timber_log_server::TimberLogServer;
 use tokio::net::TcpListener;
-use tokio_stream::StreamExt;
+use tokio::sync::Semaphore;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 /// Streams that one connection may have open.
 const STREAMS_PER_CONNECTION_MAX: u32 = 64;
-/// How often health looks at whether the database is open.
-const HEALTH_TICK: std::time::Duration = std::time::Duration::from_millis(100);
+/// How often health looks at whether the server is ready.
+const HEALTH_TICK: Duration = Duration::from_millis(100);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -47,10 +51,13 @@ pub async fn serve(state: Arc<State>, listener: TcpListener) -> Result<(), BoxEr
     tokio::spawn(report_health(Arc::clone(&state), reporter));
     let mut draining = state.draining();
     let read_timeout = state.options.read_timeout;
-    let incoming = TcpIncoming::from(listener)
-        .with_nodelay(Some(true))
-        .map(move |stream| stream.map(|stream| Silence::new(stream, read_timeout)));
+    let budget = Budget { bodies: Arc::clone(&state.bodies), read_timeout };
+    let connections = Arc::new(Semaphore::new(state.options.connections_max));
+    let incoming = Box::pin(futures_util::stream::unfold(listener, move |listener| {
+        accept(listener, Arc::clone(&connections), read_timeout)
+    }));
     Server::builder()
+        .layer(budget)
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .http2_keepalive_interval(Some(state.options.read_timeout))
         .add_service(health)
@@ -66,7 +73,29 @@ pub async fn serve(state: Arc<State>, listener: TcpListener) -> Result<(), BoxEr
     Ok(())
 }
 
-/// Tells the health service when the database is open and when the server stops.
+/// Waits until there is room for a connection, and for the next one.
+async fn accept(
+    listener: TcpListener,
+    connections: Arc<Semaphore>,
+    read_timeout: Duration,
+) -> Option<(io::Result<Silence>, TcpListener)> {
+    let place = connections.acquire_owned().await.ok()?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Small answers must not wait for the client's delayed acknowledgement.
+                let _ = stream.set_nodelay(true);
+                return Some((Ok(Silence::new(stream, read_timeout).holding(place)), listener));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Tells the health service whether the server is ready: the same as `/ready` says.
 async fn report_health(state: Arc<State>, reporter: tonic_health::server::HealthReporter) {
     let names = [
         "",
@@ -80,13 +109,18 @@ async fn report_health(state: Arc<State>, reporter: tonic_health::server::Health
     };
     set(tonic_health::ServingStatus::NotServing).await;
     let mut draining = state.draining();
-    while state.database().is_err() {
+    let mut was_ready = false;
+    while !state.is_draining() {
+        let is_ready = matches!(state.phase(), Phase::Ready);
+        if is_ready != was_ready {
+            use tonic_health::ServingStatus::{NotServing, Serving};
+            set(if is_ready { Serving } else { NotServing }).await;
+            was_ready = is_ready;
+        }
         tokio::select! {
             () = tokio::time::sleep(HEALTH_TICK) => {}
-            _ = draining.wait_for(|&draining| draining) => return,
+            _ = draining.wait_for(|&draining| draining) => {}
         }
     }
-    set(tonic_health::ServingStatus::Serving).await;
-    let _ = draining.wait_for(|&draining| draining).await;
     set(tonic_health::ServingStatus::NotServing).await;
 }

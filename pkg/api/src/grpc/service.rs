@@ -1,6 +1,8 @@
 //! `timberlog.v1.TimberLog`.
 
-use super::{append, query};
+use super::append::{self, Appender};
+use super::budget::Charge;
+use super::query;
 use crate::error;
 use crate::state::State;
 use crate::tenant;
@@ -27,7 +29,9 @@ impl TimberLog for Service {
     async fn append(&self, request: Request<Streaming<AppendRequest>>) -> Result<Response<Self::AppendStream>, Status> {
         let database = self.state.database().map_err(error::status)?.clone();
         let tenant = tenant::of_headers(request.metadata().as_ref()).map_err(error::status)?;
-        Ok(Response::new(append::serve(Arc::clone(&self.state), database, tenant, request.into_inner())))
+        let charge = Charge::of(&request);
+        let appender = Appender { state: Arc::clone(&self.state), database, tenant, charge };
+        Ok(Response::new(append::serve(appender, request.into_inner())))
     }
 
     async fn query(&self, request: Request<QueryRequest>) -> Result<Response<Self::QueryStream>, Status> {

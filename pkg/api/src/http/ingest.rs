@@ -5,6 +5,7 @@ use super::params::{self, Params};
 use crate::body::{Collected, Encoding, MediaType};
 use crate::error::{ApiError, ApiResult};
 use crate::metrics::Protocol;
+use crate::refusals::Refusals;
 use crate::state::State;
 use crate::store::{self, Incoming};
 use crate::tenant::OfTenant;
@@ -38,7 +39,7 @@ pub async fn ingest(
     let database = state.database()?.clone();
     let media = MediaType::of_request(&headers)?;
     let encoding = Encoding::of_request(&headers)?;
-    let producer = params::producer(&headers)?;
+    let mut producer = params::producer(&headers)?;
     let incoming = Incoming { tenant, stream_labels: params::stream_labels(&headers)?, strict: params.strict };
     let body = state.bodies.collect(&headers, body, state.options.body_bytes_max).await?;
     let (decoded, incoming) = decode(&state, &database, encoding, body, incoming).await?;
@@ -50,8 +51,11 @@ pub async fn ingest(
         return Err(media.explain(nothing_stored(&decoded, incoming.strict)));
     };
     let id = (batch.rows() == 1).then(|| own_id(&batch));
+    let refusals = Refusals::of(&decoded);
+    refusals.keep_with(&mut producer);
     let appended = store::append(&database, &incoming.tenant, batch, producer).await?;
-    let mut response = answer::json(accepted(&decoded, &appended, id.as_ref()));
+    let refusals = if appended.duplicate { Refusals::of_duplicate(&appended) } else { refusals };
+    let mut response = answer::json(accepted(&refusals, &appended, id.as_ref()));
     response.headers_mut().insert(store::DURABILITY_HEADER, store::durability(&database));
     Ok(response)
 }
@@ -108,8 +112,9 @@ fn nothing_stored(decoded: &Decoded, strict: bool) -> ApiError {
         .with("refused_total", total.into())
 }
 
-fn accepted(decoded: &Decoded, appended: &Appended, id: Option<&Option<String>>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(64 + decoded.refused.len() * 80);
+fn accepted(refusals: &Refusals, appended: &Appended, id: Option<&Option<String>>) -> Vec<u8> {
+    let Refusals { named, total } = refusals;
+    let mut out = Vec::with_capacity(64 + named.len() * 80);
     out.extend_from_slice(b"{\"status\":\"accepted\"");
     if let Some(own) = id {
         out.extend_from_slice(b",\"id\":");
@@ -122,7 +127,7 @@ fn accepted(decoded: &Decoded, appended: &Appended, id: Option<&Option<String>>)
     out.extend_from_slice(b",\"accepted\":");
     put(&mut out, &appended.rows);
     out.extend_from_slice(b",\"refused\":[");
-    for (at, Refused { index, reason }) in decoded.refused.iter().enumerate() {
+    for (at, Refused { index, reason }) in named.iter().enumerate() {
         out.extend_from_slice(if at == 0 { b"{\"index\":" } else { b",{\"index\":" });
         put(&mut out, index);
         out.extend_from_slice(b",\"reason\":");
@@ -130,9 +135,9 @@ fn accepted(decoded: &Decoded, appended: &Appended, id: Option<&Option<String>>)
         out.push(b'}');
     }
     out.push(b']');
-    if decoded.refused_total > decoded.refused.len() {
+    if *total > named.len() {
         out.extend_from_slice(b",\"refused_total\":");
-        put(&mut out, &decoded.refused_total);
+        put(&mut out, total);
     }
     if appended.duplicate {
         out.extend_from_slice(b",\"duplicate\":true");

@@ -1,8 +1,10 @@
 //! gRPC through real clients: LogsGo's service, ours, reflection, health.
 
-use crate::harness::{Running, start, start_unopened};
+use crate::harness::{Running, start, start_in, start_unopened};
 use std::collections::HashMap;
 use std::future::Future;
+use std::time::{Duration, Instant};
+use timberlog_disk::sim::{Fault, Op, Sim};
 use timberlog_proto::logapi::log_ingestor_client::LogIngestorClient;
 use timberlog_proto::logapi::{LogBatch, LogEntry};
 use timberlog_proto::v1::timber_log_client::TimberLogClient;
@@ -12,7 +14,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request};
 use tonic_health::pb::health_check_response::ServingStatus;
 
-fn on<T, F: Future<Output = T>>(server: &Running, work: impl FnOnce(Channel) -> F) -> T {
+pub fn on<T, F: Future<Output = T>>(server: &Running, work: impl FnOnce(Channel) -> F) -> T {
     let address = format!("http://{}", server.grpc);
     server.runtime.block_on(async move {
         let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
@@ -20,7 +22,7 @@ fn on<T, F: Future<Output = T>>(server: &Running, work: impl FnOnce(Channel) -> 
     })
 }
 
-fn entry(message: &str, timestamp: i64) -> LogEntry {
+pub fn entry(message: &str, timestamp: i64) -> LogEntry {
     LogEntry {
         service: "web".to_owned(),
         level: "WARN".to_owned(),
@@ -30,7 +32,7 @@ fn entry(message: &str, timestamp: i64) -> LogEntry {
     }
 }
 
-fn record(message: &str) -> Record {
+pub fn record(message: &str) -> Record {
     let value = |kind| Some(v1::Value { kind: Some(kind) });
     Record {
         timestamp_ns: Some(1_700_000_000_000_000_001),
@@ -45,12 +47,12 @@ fn record(message: &str) -> Record {
     }
 }
 
-fn batch(producer: &str, number: u64, messages: &[&str]) -> AppendRequest {
+pub fn batch(producer: &str, number: u64, messages: &[&str]) -> AppendRequest {
     let records = messages.iter().map(|message| record(message)).collect();
     AppendRequest { records, producer: producer.to_owned(), number, strict: false }
 }
 
-async fn append(client: &mut TimberLogClient<Channel>, requests: Vec<AppendRequest>) -> Vec<AppendResponse> {
+pub async fn append(client: &mut TimberLogClient<Channel>, requests: Vec<AppendRequest>) -> Vec<AppendResponse> {
     let answers = client.append(tokio_stream::iter(requests)).await.unwrap().into_inner();
     answers.map(Result::unwrap).collect().await
 }
@@ -138,6 +140,24 @@ fn batches_are_acknowledged_in_order_and_once() {
         let newest = found.iter().find(|record| record.message == "good").unwrap();
         expected.labels.clone_from(&newest.labels);
         assert_eq!(*newest, expected);
+    });
+}
+
+#[test]
+fn a_duplicate_is_answered_as_the_first_was() {
+    let server = start();
+    on(&server, |channel| async move {
+        let mut client = TimberLogClient::new(channel);
+        let mut first = batch("p", 1, &["good", "far ahead"]);
+        first.records[1].timestamp_ns = Some(i64::MAX);
+        let mut other = batch("p", 1, &["far ahead", "a", "b"]);
+        other.records[0].timestamp_ns = Some(i64::MAX);
+        let answers = append(&mut client, vec![first, other, batch("p", 1, &["c"])]).await;
+        assert_eq!(answers[0].refused[0].index, 1);
+        for answer in &answers[1..] {
+            assert!(answer.duplicate);
+            assert_eq!((answer.accepted, &answer.refused), (1, &answers[0].refused));
+        }
     });
 }
 
@@ -252,11 +272,6 @@ fn reflection_names_the_services_in_both_versions() {
 #[test]
 fn health_follows_the_database() {
     let server = start_unopened(|_| ());
-    let check = |channel: Channel| async move {
-        let mut client = tonic_health::pb::health_client::HealthClient::new(channel);
-        let service = "logapi.LogIngestor".to_owned();
-        client.check(tonic_health::pb::HealthCheckRequest { service }).await.map(|answer| answer.into_inner().status())
-    };
     let status =
         on(
             &server,
@@ -267,6 +282,30 @@ fn health_follows_the_database() {
     drop(server);
     let server = start();
     while on(&server, check).ok() != Some(ServingStatus::Serving) {
+        std::thread::yield_now();
+    }
+}
+
+async fn check(channel: Channel) -> Result<ServingStatus, tonic::Status> {
+    let mut client = tonic_health::pb::health_client::HealthClient::new(channel);
+    let service = "logapi.LogIngestor".to_owned();
+    client.check(tonic_health::pb::HealthCheckRequest { service }).await.map(|answer| answer.into_inner().status())
+}
+
+#[test]
+fn health_turns_with_readiness() {
+    let sim = Sim::new(7);
+    let server = start_in(sim.env());
+    while on(&server, check).ok() != Some(ServingStatus::Serving) {
+        std::thread::yield_now();
+    }
+    server.post("/ingest", "{\"message\":\"a\"}").ok();
+    sim.disk.inject(Op::Sync, "/data/wal", 0, Fault::Io);
+    assert!(server.post("/ingest", "{\"message\":\"b\"}").status >= 500);
+    assert_eq!(server.get("/ready").status, 503);
+    let end = Instant::now() + Duration::from_secs(20);
+    while on(&server, check).ok() != Some(ServingStatus::NotServing) {
+        assert!(Instant::now() < end, "gRPC says it serves while /ready is 503");
         std::thread::yield_now();
     }
 }

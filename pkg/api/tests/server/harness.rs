@@ -37,6 +37,16 @@ pub fn start_with(change: impl FnOnce(&mut ServerOptions)) -> Running {
     running
 }
 
+/// A server whose database has a disk and a clock of its own. It cannot be read as a directory.
+pub fn start_in(env: Env) -> Running {
+    let mut running = start_unopened(|_| ());
+    let options = Options { disk_free_bytes_min: 0, ..Options::new("/data") };
+    let database = Database::open(options, env, &running.progress).unwrap();
+    running.opening.opened(Ok(database.clone()));
+    running.database = Some(database);
+    running
+}
+
 /// A server whose database is not open.
 pub fn start_unopened(change: impl FnOnce(&mut ServerOptions)) -> Running {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));

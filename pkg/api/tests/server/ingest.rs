@@ -237,3 +237,28 @@ fn made_up_records_are_stored() {
     assert_eq!(answer["data"].as_array().unwrap().len(), 5);
     assert_eq!(count(&server, "default"), 2500);
 }
+
+#[test]
+fn a_duplicate_is_answered_as_the_first_was() {
+    let server = start();
+    let send =
+        |key: &str, body: &str| server.send("POST", "/ingest", &[JSON, ("Idempotency-Key", key)], body.as_bytes());
+    let late = "{\"message\":\"b\",\"timestamp\":\"9999-01-01T00:00:00Z\"}";
+    let first = send("p/1", &format!("{{\"message\":\"a\"}}\n{{}}\n{late}")).ok();
+    assert_eq!((&first["accepted"], first["refused"].as_array().unwrap().len()), (&json!(1), 2));
+    // Whatever the body of the second one holds: none that is refused, others, more than there were.
+    for other in ["{\"message\":\"x\"}".to_owned(), format!("{{}}\n{{\"message\":\"y\"}}\n{{}}\n{{}}")] {
+        let second = send("p/1", &other).ok();
+        assert_eq!(second["duplicate"], true);
+        assert_eq!((&second["accepted"], &second["refused"]), (&first["accepted"], &first["refused"]), "{second}");
+    }
+    // Nothing was refused then, and nothing is now.
+    send("p/2", "{\"message\":\"a\"}").ok();
+    assert_eq!(send("p/2", &format!("{{}}\n{late}\n{{\"message\":\"a\"}}")).ok()["refused"], json!([]));
+    // Of a long list the first ones are kept, and how many there were.
+    let first = send("p/3", &format!("{}{{\"message\":\"a\"}}", "{}\n".repeat(200))).ok();
+    let again = send("p/3", "{\"message\":\"a\"}").ok();
+    assert_eq!(again["refused_total"], 200);
+    let (first, again) = (first["refused"].as_array().unwrap(), again["refused"].as_array().unwrap());
+    assert!(!again.is_empty() && first.starts_with(again));
+}

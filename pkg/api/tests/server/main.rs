@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod grpc;
+mod grpc_limits;
 mod harness;
 mod ingest;
 mod openapi;

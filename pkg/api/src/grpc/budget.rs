@@ -1,0 +1,197 @@
+//! The memory that the messages of calls take, counted in the budget of request bodies that HTTP
+//! uses too.
+//!
+//! tonic collects a message before a handler sees it; so bytes are counted as they come over the
+//! wire, and a handler that reads many messages says when it is done with one ([`Charge::release`]).
+//! As in HTTP nothing is counted on the word of a length, and a client that stops in the middle of
+//! a message is let go.
+
+use crate::body::Bodies;
+use crate::error;
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use timberlog_types::Result;
+use tokio::time::{Sleep, sleep};
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+type Request = axum::http::Request<Body>;
+
+/// Puts the budget around every call.
+#[derive(Clone)]
+pub struct Budget {
+    /// The budget.
+    pub bodies: Arc<Bodies>,
+    /// How long a client may take to send the next part of a message.
+    pub read_timeout: Duration,
+}
+
+/// What one call has in memory; given back when the last holder drops it.
+pub struct Charge {
+    bodies: Arc<Bodies>,
+    bytes: AtomicUsize,
+}
+
+impl Charge {
+    /// The charge of a call.
+    pub fn of<T>(request: &tonic::Request<T>) -> Option<Arc<Self>> {
+        request.extensions().get::<Arc<Self>>().cloned()
+    }
+
+    fn add(&self, more: usize) -> Result<()> {
+        self.bodies.take(more)?;
+        self.bytes.fetch_add(more, Relaxed);
+        Ok(())
+    }
+
+    /// Counts a message that has `bytes` now that it is decompressed.
+    ///
+    /// # Errors
+    /// `Overloaded` if there is no room.
+    pub fn grow_to(&self, bytes: usize) -> Result<()> {
+        self.add(bytes.saturating_sub(self.bytes.load(Relaxed)))
+    }
+
+    /// Gives back what the messages took that came so far.
+    pub fn release(&self) {
+        self.bodies.give(self.bytes.swap(0, Relaxed));
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl<S> Layer<S> for Budget {
+    type Service = Counting<S>;
+
+    fn layer(&self, inner: S) -> Counting<S> {
+        Counting { inner, budget: self.clone() }
+    }
+}
+
+/// A service whose calls are counted.
+#[derive(Clone)]
+pub struct Counting<S> {
+    inner: S,
+    budget: Budget,
+}
+
+impl<S> Service<Request> for Counting<S>
+where
+    S: Service<Request>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let charge = Arc::new(Charge { bodies: Arc::clone(&self.budget.bodies), bytes: AtomicUsize::new(0) });
+        let read_timeout = self.budget.read_timeout;
+        let (mut parts, inner) = request.into_parts();
+        parts.extensions.insert(Arc::clone(&charge));
+        let body = Body::new(Counted { inner, charge: Arc::clone(&charge), read_timeout, waiting: None });
+        let call = self.inner.call(Request::from_parts(parts, body));
+        Box::pin(async move {
+            let answer = call.await;
+            // The one message of a call that has one was held until here.
+            drop(charge);
+            answer
+        })
+    }
+}
+
+/// A body whose bytes are counted as they come.
+struct Counted {
+    inner: Body,
+    charge: Arc<Charge>,
+    read_timeout: Duration,
+    /// Runs while a message is here in part.
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.inner).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.waiting = None;
+                let counted = this.charge.add(frame.data_ref().map_or(0, Bytes::len));
+                Poll::Ready(Some(counted.map(|()| frame).map_err(error::status)))
+            }
+            Poll::Pending if this.charge.bytes.load(Relaxed) > 0 => {
+                let max = this.read_timeout;
+                let waiting = this.waiting.get_or_insert_with(|| Box::pin(sleep(max)));
+                std::task::ready!(waiting.as_mut().poll(context));
+                let message = format!("nothing of the message came for {} s", max.as_secs());
+                Poll::Ready(Some(Err(Status::deadline_exceeded(message))))
+            }
+            other => other,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::{BodyExt, StreamBody};
+    use std::convert::Infallible;
+    use tokio_stream::StreamExt;
+
+    /// Reads a whole request and answers with how it ended.
+    async fn read(request: Request) -> Result<Option<Status>, Infallible> {
+        Ok(request.into_body().collect().await.err())
+    }
+
+    #[tokio::test]
+    async fn a_client_that_stops_within_a_message_is_let_go() {
+        let bodies = Arc::new(Bodies::new(1000, Duration::from_secs(1)));
+        let budget = Budget { bodies: Arc::clone(&bodies), read_timeout: Duration::from_millis(20) };
+        let mut service = budget.layer(tower::service_fn(read));
+        let part = tokio_stream::once(Ok::<_, Status>(Frame::data(Bytes::from_static(b"begun"))));
+        let body = Body::new(StreamBody::new(part.chain(tokio_stream::pending())));
+        let call = service.call(Request::new(body));
+        let status = call.await.unwrap().unwrap();
+        assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+        assert_eq!(bodies.used_bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_says_nothing_between_messages_is_not() {
+        let bodies = Arc::new(Bodies::new(1000, Duration::from_secs(1)));
+        let budget = Budget { bodies: Arc::clone(&bodies), read_timeout: Duration::from_millis(1) };
+        let mut service = budget.layer(tower::service_fn(read));
+        let pause = async {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            Ok::<_, Status>(Frame::data(Bytes::from_static(b"late")))
+        };
+        let body = Body::new(StreamBody::new(futures_util::stream::once(pause)));
+        assert!(service.call(Request::new(body)).await.unwrap().is_none());
+        assert_eq!(bodies.used_bytes(), 0);
+    }
+}
