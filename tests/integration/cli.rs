@@ -88,6 +88,18 @@ fn flip(path: &Path, at: usize) {
 }
 
 #[test]
+fn ingest_sends_its_stream_labels_to_a_server() {
+    let (data, files) = (Data::new(), Files::new());
+    let path = files.write("in.jsonl", br#"{"message":"a","service":"web","zone":"z1","host":"h1"}"#);
+    let server = Server::start(&data, &[]);
+    let zones = || server.client().get("/api/v1/labels").expect("labels")["CustomLabels"]["zone"].clone();
+    let output = run(&["ingest", "--addr", &server.http, text(&path)], b"");
+    assert_eq!((code(&output), zones()), (0, Value::Null), "{}", err(&output));
+    let output = run(&["ingest", "--addr", &server.http, "--stream-labels", "service,zone", text(&path)], b"");
+    assert_eq!((code(&output), zones()), (0, json!(["z1"])), "{}", err(&output));
+}
+
+#[test]
 fn ingest_names_refused_lines_and_stores_the_others() {
     let (data, files) = (Data::new(), Files::new());
     let path = files.write("mixed.jsonl", MIXED.as_bytes());

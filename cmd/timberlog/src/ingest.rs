@@ -46,8 +46,9 @@ pub struct Arguments {
     /// Give up after so many tries of a batch that could not be stored now
     #[arg(long, value_name = "N", default_value_t = 10)]
     retries_max: u32,
-    /// With `--data-dir`: JSON keys that name the stream, comma-separated; `service` by default
-    #[arg(long, value_name = "KEYS", value_delimiter = ',', requires = "data_dir")]
+    /// JSON keys that name the stream, comma-separated; by default those of the server, with
+    /// `--data-dir` `service`
+    #[arg(long, value_name = "KEYS", value_delimiter = ',')]
     stream_labels: Option<Vec<String>>,
     /// With `--data-dir`: fields with an index of their own, comma-separated
     #[arg(long = "index", value_name = "FIELDS", value_delimiter = ',', requires = "data_dir")]

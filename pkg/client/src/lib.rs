@@ -18,6 +18,7 @@ pub struct Client {
     agent: ureq::Agent,
     base: String,
     tenant: Tenant,
+    stream_labels: Option<String>,
 }
 
 /// What the server said of a batch.
@@ -53,7 +54,19 @@ impl Client {
         }
         let agent =
             ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(timeout)).build().new_agent();
-        Ok(Self { agent, base, tenant })
+        Ok(Self { agent, base, tenant, stream_labels: None })
+    }
+
+    /// Records that are sent from now on have these keys as stream labels, whatever the server's
+    /// setting; with no name at all they have none.
+    ///
+    /// # Errors
+    /// `Invalid` if a name cannot stand in a header.
+    pub fn with_stream_labels(self, names: &[String]) -> Result<Self> {
+        if let Some(name) = names.iter().find(|name| name.contains(|c: char| c == ',' || c.is_control())) {
+            return Err(Error::invalid(format!("stream label {name:?} has a comma or a control character")));
+        }
+        Ok(Self { stream_labels: Some(names.join(",")), ..self })
     }
 
     /// Sends JSON records: one object, an array, or JSON lines. Records that were refused are in
@@ -69,6 +82,9 @@ impl Client {
             .content_type("application/x-ndjson");
         if let Some((producer, number)) = producer {
             request = request.header("idempotency-key", format!("{producer}/{number}"));
+        }
+        if let Some(names) = &self.stream_labels {
+            request = request.header("x-timberlog-stream-labels", names);
         }
         let response = request.send(body).map_err(|error| self.unreachable(&error))?;
         let (status, retry_after, body) = self.read(response)?;

@@ -169,7 +169,10 @@ impl<'r, 'a> RecordReader<'r, 'a> {
             Some(b'{' | b'[') => self.container(1)?,
             _ => self.scan.scalar()?,
         };
-        if MERGED.contains(&slot) && raw.shape != Shape::Object {
+        if MERGED.contains(&slot) && raw.shape == Shape::Null && self.schema == Schema::Write {
+            // A nil map, as Go writes it: no properties at all.
+            self.filled &= !(1 << slot);
+        } else if MERGED.contains(&slot) && raw.shape != Shape::Object {
             self.emit(KEYS[slot], raw);
         } else {
             self.fill(slot, raw);

@@ -49,10 +49,9 @@ enum Place {
 impl Sink {
     pub fn open(arguments: &Arguments) -> Result<Self> {
         let tenant = arguments.target.tenant()?;
+        let names = |names: &[String]| names.iter().filter(|name| !name.is_empty()).cloned().collect::<Vec<_>>();
         let place = match &arguments.target.data_dir {
             Some(data_dir) => {
-                let names =
-                    |names: &[String]| names.iter().filter(|name| !name.is_empty()).cloned().collect::<Vec<_>>();
                 let options = Options { user_indexes: names(&arguments.index), ..Options::new(data_dir) };
                 let database = Database::open(options, Env::real(), &Progress::default())?;
                 let stream_labels = arguments.stream_labels.as_deref().map_or(vec!["service".to_owned()], names);
@@ -60,7 +59,12 @@ impl Sink {
             }
             None => {
                 let producer = format!("ingest-{:016x}", Env::real().random.next_u64());
-                Place::Server { client: arguments.target.client()?, producer, number: 0 }
+                let client = arguments.target.client()?;
+                let client = match &arguments.stream_labels {
+                    Some(labels) => client.with_stream_labels(&names(labels))?,
+                    None => client,
+                };
+                Place::Server { client, producer, number: 0 }
             }
         };
         Ok(Self { place, retries_max: arguments.retries_max })

@@ -195,6 +195,20 @@ impl Ask {
     }
 }
 
+/// The limit that a request without pages asks for. Nothing would tell a cut answer from a whole one,
+/// so more than the server allows is refused.
+pub fn limit_within(asked: Option<usize>, default: usize, options: &ServerOptions) -> ApiResult<usize> {
+    let max = options.page_records_max;
+    match asked.filter(|&limit| limit > 0) {
+        None => Ok(default.min(max)),
+        Some(limit) if limit <= max => Ok(limit),
+        Some(limit) => Err(ApiError::invalid(format!(
+            "limit {limit}, expected at most {max} (`page_records_max`); `POST /api/v1/query` has pages and \
+             `POST /api/v1/export` has all records"
+        ))),
+    }
+}
+
 /// What a query of this server may use.
 pub fn limits(options: &ServerOptions) -> QueryLimits {
     QueryLimits { time: options.query_timeout, ..QueryLimits::default() }

@@ -1,7 +1,7 @@
 //! LogStream's queries: `GET /logs`, `GET /logs/recent`, `GET /stats`.
 
 use super::answer::{json, json_of, put};
-use super::ask::limits;
+use super::ask::{limit_within, limits};
 use super::params::{self, Params};
 use super::shape::{Shape, put_records};
 use crate::error::ApiResult;
@@ -48,7 +48,7 @@ pub async fn logs(
     let hour = || if level.is_none() && until.is_none() { now_ns.saturating_sub(HOUR_NS) } else { i64::MIN };
     let mut query = newest(tenant, &state);
     query.range = TimeRange { start: since.unwrap_or_else(hour), end: until.unwrap_or(i64::MAX) };
-    query.limit = params.limit.filter(|&limit| limit > 0).unwrap_or(LOGS_DEFAULT).min(state.options.page_records_max);
+    query.limit = limit_within(params.limit, LOGS_DEFAULT, &state.options)?;
     for (name, value) in [("level", level), ("service", params.service)] {
         if let Some(value) = value {
             query.filter = query.filter.and(Filter::eq(name, value));

@@ -1,7 +1,7 @@
 //! The original TimberLog's `POST /write` and `POST /query`.
 
 use super::answer::json;
-use super::ask::limits;
+use super::ask::{limit_within, limits};
 use super::params;
 use super::shape::{Shape, put_record, put_records};
 use crate::body::{Encoding, MediaType};
@@ -101,13 +101,13 @@ impl TimberQuery {
         let unbounded = |ms: i64, open: i64| if ms == 0 { open } else { ms.saturating_mul(MS_NS) };
         // The last millisecond is meant as a whole.
         let end = unbounded(self.end_time, i64::MAX).saturating_add(MS_NS - 1);
-        let limit = usize::try_from(self.limit).ok().filter(|&limit| limit > 0).unwrap_or(LIMIT_DEFAULT);
+        let limit = limit_within(usize::try_from(self.limit).ok(), LIMIT_DEFAULT, &state.options)?;
         Ok(Query {
             tenant,
             range: TimeRange { start: unbounded(self.start_time, i64::MIN), end },
             filter: self.filter()?,
             order: if self.sort_asc { Order::OldestFirst } else { Order::NewestFirst },
-            limit: limit.min(state.options.page_records_max),
+            limit,
             cursor: None,
             limits: limits(&state.options),
         })

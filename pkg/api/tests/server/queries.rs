@@ -240,6 +240,16 @@ fn an_answer_has_no_more_records_than_the_server_allows() {
     server.send("POST", "/simulate?count=10", &[], b"").ok();
     assert_eq!(server.post("/api/v1/query", r#"{"limit":100}"#).ok()["data"].as_array().unwrap().len(), 3);
     assert_eq!(server.get("/logs/recent").ok()["count"], 10);
+    // Where there are no pages, more is refused, and nothing asked for is as much as there may be.
+    for answer in [server.get("/logs?limit=4"), server.post("/query", r#"{"Limit":4}"#)] {
+        let error = answer.error(400);
+        assert!(error.contains("at most 3") && error.contains("page_records_max"), "{error}");
+    }
+    assert_eq!(server.get("/logs?limit=3").ok()["count"], 3);
+    for body in ["{}", r#"{"Limit":3}"#, r#"{"Limit":-1}"#] {
+        assert_eq!(server.post("/query", body).ok().as_array().unwrap().len(), 3);
+    }
+    assert_eq!(server.get("/logs").ok()["count"], 3);
 }
 
 /// The segment files below a directory.

@@ -273,6 +273,12 @@ fn write_takes_the_original_record() {
     assert_eq!(write(r#"{"Timestamp":5,"message":"x"}"#), Ok(format!("{} -=unknown \"\" \"x\" {{}}", 5_000_000 - NOW)));
     assert_eq!(write(r#"{"Timestamp":0,"MESSAGE":"x","msg":1}"#), Ok("0 -=unknown \"\" \"x\" {} msg:n:1".into()));
     assert_eq!(write(r#"{"Properties":"text"}"#), Ok("0 -=unknown \"\" \"\" {} Properties:s:text".into()));
+    // Go's nil map is no field, and takes back what stood before it.
+    assert_eq!(write(r#"{"Message":"x","Properties":null}"#), Ok("0 -=unknown \"\" \"x\" {}".into()));
+    assert_eq!(
+        write(r#"{"properties":{"a":1},"Message":"x","Properties":null}"#),
+        Ok("0 -=unknown \"\" \"x\" {}".into())
+    );
     for (body, reason) in [
         ("", "the body holds no record, expected at least one"),
         ("{}", "the record is an empty object, expected at least one key"),
