@@ -61,8 +61,8 @@ fn positive(test: &CompiledTest, columns: &dyn Columns, within: &RowSet) -> Resu
     }
     match test.target() {
         Target::Timestamp => columns.times(test, within),
-        Target::Level => columns.levels(test, within),
-        Target::Service => Ok(columns.streams(test, within)?.matched),
+        Target::Level | Target::Spelling => columns.levels(test, within),
+        Target::Service | Target::Stream => Ok(columns.streams(test, within)?.matched),
         Target::Message => columns.message(test, within),
         Target::Name(name) => {
             let streams = columns.streams(test, within)?;

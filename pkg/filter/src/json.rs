@@ -202,6 +202,7 @@ fn write(test: &Test) -> (&'static str, Value) {
         Op::Regex(pattern) => ("regex", json!(pattern.text)),
         Op::Exists => ("exists", json!(true)),
         Op::Number(comparison, number) => (operator(*comparison), json!(number)),
+        Op::Holds(test) => ("holds", json!(test.text())),
         Op::Time(comparison, at) => (operator(*comparison), json!(time::format_rfc3339(*at))),
     }
 }

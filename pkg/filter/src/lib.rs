@@ -27,6 +27,6 @@ pub use error::{FilterError, Result};
 pub use evaluate::evaluate;
 pub use matcher::Matcher;
 pub use tree::{
-    Comparison, DEPTH_MAX, Filter, Op, PATTERN_BYTES_MAX, Pattern, TESTS_MAX, TEXT_BYTES_MAX, Target, Test,
+    Comparison, DEPTH_MAX, Filter, Op, PATTERN_BYTES_MAX, Pattern, StreamTest, TESTS_MAX, TEXT_BYTES_MAX, Target, Test,
 };
 pub use verdict::Verdict;

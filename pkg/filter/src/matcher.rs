@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::pattern;
-use crate::tree::{Comparison, Op};
+use crate::tree::{Comparison, Op, Pattern};
 use memchr::memmem;
 use regex_automata::meta::Regex;
 use timberlog_index::{Alternatives, Case, Edge, Tokens};
@@ -78,6 +78,14 @@ impl Matcher {
         Self::new(Kind::TokenNoCase(NoCase::new(text)), literal(text), true)
     }
 
+    /// Matches a regular expression.
+    ///
+    /// # Errors
+    /// The expression is malformed or too large.
+    pub fn regex(pattern: &Pattern) -> Result<Self> {
+        Self::of(&Op::Regex(pattern.clone()), "expression")
+    }
+
     /// The tokens without which no text matches.
     pub fn tokens(&self) -> &Tokens {
         &self.tokens
@@ -94,7 +102,7 @@ impl Matcher {
             }
             Op::Prefix(text) => literal(text, Edge::Delimited, Edge::Open),
             Op::Contains(text) | Op::ContainsNoCase(text) => literal(text, Edge::Open, Edge::Open),
-            Op::Regex(_) | Op::Exists | Op::Number(..) | Op::Time(..) => return Ok(matcher),
+            Op::Regex(_) | Op::Exists | Op::Number(..) | Op::Time(..) | Op::Holds(_) => return Ok(matcher),
         };
         Ok(Self { tokens, ..matcher })
     }
@@ -118,7 +126,7 @@ impl Matcher {
             }
             Op::Number(comparison, number) => Self::new(Kind::Number(*comparison, *number), Vec::new(), false),
             Op::Exists => Self::new(Kind::NotEmpty, Vec::new(), false),
-            Op::Time(..) => Self::new(Kind::Nothing, Vec::new(), false),
+            Op::Time(..) | Op::Holds(_) => Self::new(Kind::Nothing, Vec::new(), false),
         })
     }
 

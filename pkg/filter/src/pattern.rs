@@ -34,6 +34,16 @@ pub(crate) fn compile(pattern: &Pattern, path: &str) -> Result<(Regex, Hir)> {
     Ok((regex, hir))
 }
 
+impl Pattern {
+    /// The expression compiled, for who matches texts outside a filter.
+    ///
+    /// # Errors
+    /// It is no valid expression, or compiles to more than is allowed.
+    pub fn to_regex(&self) -> Result<Regex> {
+        compile(self, "pattern").map(|(regex, _)| regex)
+    }
+}
+
 fn parse(pattern: &str) -> Result<Hir, String> {
     let parse = |pattern: &str| {
         ast::parse::ParserBuilder::new()

@@ -45,8 +45,8 @@ fn matches_test(test: &Test, record: &Plain) -> bool {
             Op::Number(comparison, at) => comparison.holds(record.timestamp as f64, *at),
             _ => true,
         },
-        Target::Level => matches_level(&test.op, record.level),
-        Target::Service => matches_text(&test.op, record.service),
+        Target::Level | Target::Spelling => matches_level(&test.op, record.level),
+        Target::Service | Target::Stream => matches_text(&test.op, record.service),
         Target::Message => matches_text(&test.op, &record.message),
         Target::Name(name) => {
             let label = record.labels.iter().find(|label| label.0 == name).map(|label| (ValueKind::String, label.1));
@@ -72,7 +72,7 @@ fn matches_level(op: &Op, spelling: Option<&str>) -> bool {
         Op::Eq(text) => is(text),
         Op::In(texts) => texts.iter().any(is),
         Op::Exists => spelling.is_some(),
-        Op::Number(..) | Op::Time(..) => false,
+        Op::Number(..) | Op::Time(..) | Op::Holds(_) => false,
         Op::Regex(pattern) => {
             let pattern = Pattern { text: pattern.text.to_lowercase(), ..pattern.clone() };
             matches_text(&Op::Regex(pattern), level.as_str())
@@ -100,7 +100,7 @@ fn matches_text(op: &Op, value: &str) -> bool {
         Op::Token(text) => tokens(text, value),
         Op::TokenNoCase(text) => tokens(&text.to_ascii_lowercase(), &value.to_ascii_lowercase()),
         Op::Number(comparison, number) => value.parse::<f64>().is_ok_and(|value| comparison.holds(value, *number)),
-        Op::Time(..) => false,
+        Op::Time(..) | Op::Holds(_) => false,
         // A different implementation of the few patterns below.
         Op::Regex(pattern) => match (pattern.text.as_str(), pattern.anchored) {
             ("a|b", false) => value.contains(['a', 'b']),

@@ -1,6 +1,9 @@
 //! The filter tree: what every query language is translated to.
 
 use crate::error::{FilterError, Result};
+use std::fmt;
+use std::sync::Arc;
+use timberlog_types::StreamRef;
 
 /// How deep a tree may be nested.
 pub const DEPTH_MAX: usize = 64;
@@ -47,6 +50,10 @@ pub enum Target {
     /// take any spelling that means a level (`WARNING` is `warn`); a text that means none is
     /// compared with the sender's spelling, without regard to ASCII case.
     Level,
+    /// The level as it was sent, exactly; missing if none was.
+    Spelling,
+    /// The stream as a whole; for [`Op::Holds`] only.
+    Stream,
     /// The derived service.
     Service,
     /// The message.
@@ -83,6 +90,44 @@ pub enum Op {
     Token(String),
     /// [`Op::Token`] without regard to ASCII case.
     TokenNoCase(String),
+    /// The stream passes a test that somebody else defines. For no other target.
+    Holds(StreamTest),
+}
+
+/// A test of whole streams, with the text that stands for it: two tests of one text are one test.
+#[derive(Clone)]
+pub struct StreamTest {
+    text: String,
+    test: Arc<dyn Fn(StreamRef<'_>) -> bool + Send + Sync>,
+}
+
+impl StreamTest {
+    /// A test with the text that stands for it.
+    pub fn new(text: impl Into<String>, test: impl Fn(StreamRef<'_>) -> bool + Send + Sync + 'static) -> Self {
+        Self { text: text.into(), test: Arc::new(test) }
+    }
+
+    /// Whether a stream passes.
+    pub fn holds(&self, stream: StreamRef<'_>) -> bool {
+        (self.test)(stream)
+    }
+
+    /// The text that stands for it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Debug for StreamTest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StreamTest").field(&self.text).finish()
+    }
+}
+
+impl PartialEq for StreamTest {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
 }
 
 /// A regular expression as RE2 reads it: `\d \w \s \b` are ASCII, all else is Unicode.
@@ -126,6 +171,8 @@ impl Target {
         match self {
             Self::Timestamp => "timestamp",
             Self::Level => "level",
+            Self::Spelling => "level as sent",
+            Self::Stream => "stream",
             Self::Service => "service",
             Self::Message => "message",
             Self::Name(name) => name,
@@ -247,10 +294,14 @@ impl Test {
             | Op::TokenNoCase(text) => limit(text, TEXT_BYTES_MAX)?,
             Op::In(texts) => texts.iter().try_for_each(|text| limit(text, TEXT_BYTES_MAX))?,
             Op::Regex(pattern) => limit(&pattern.text, PATTERN_BYTES_MAX)?,
-            Op::Exists | Op::Number(..) | Op::Time(..) => {}
+            Op::Exists | Op::Number(..) | Op::Time(..) | Op::Holds(_) => {}
         }
         let invalid = |reason: String| Err(FilterError::Invalid { path: path.to_owned(), reason });
         match (&self.target, &self.op) {
+            (Target::Stream, Op::Holds(_)) => Ok(()),
+            (Target::Stream, _) | (_, Op::Holds(_)) => {
+                invalid("a stream passes or fails a test of whole streams, and nothing else does".to_owned())
+            }
             (_, Op::Number(_, number)) if number.is_nan() => invalid("a number is expected, not NaN".to_owned()),
             (Target::Timestamp, Op::Number(..) | Op::Time(..) | Op::Exists | Op::Eq(_) | Op::In(_)) => Ok(()),
             (Target::Timestamp, _) => {

@@ -43,13 +43,17 @@ impl SegmentFacts {
     pub fn new(filter: &Compiled, directory: &Directory) -> Self {
         let fact = |test: &Arc<CompiledTest>| match test.target() {
             Target::Timestamp | Target::Message => Fact::None,
-            Target::Level => Fact::Levels(
+            Target::Level | Target::Spelling => Fact::Levels(
                 directory
                     .levels
                     .iter()
                     .map(|level| test.matches_level(level.level, level.spelling.as_ref().map(String::as_bytes)))
                     .collect(),
             ),
+            Target::Stream => Fact::Name {
+                streams: directory.streams.iter().map(|stream| test.decide_stream(stream)).collect(),
+                field: None,
+            },
             Target::Service => {
                 Fact::Services(directory.services.iter().map(|service| test.matches_text(service.as_bytes())).collect())
             }

@@ -2,7 +2,7 @@
 
 use crate::error::{FilterError, Result};
 use crate::matcher::Matcher;
-use crate::tree::{Comparison, Op, Target, Test};
+use crate::tree::{Comparison, Op, StreamTest, Target, Test};
 use crate::verdict::Verdict;
 use timberlog_index::Tokens;
 use timberlog_segment::TextMatcher;
@@ -25,6 +25,7 @@ pub struct CompiledTest {
 enum Check {
     Text(Box<Matcher>),
     Times(Vec<TimeRange>),
+    Stream(StreamTest),
     Level {
         /// For each normalised level whether it passes.
         levels: [bool; Level::ALL.len()],
@@ -39,7 +40,18 @@ impl CompiledTest {
         let check = match test.target {
             Target::Timestamp => Check::Times(times(&test.op, path)?),
             Target::Level => level(&test.op, path)?,
-            Target::Service | Target::Message | Target::Name(_) => Check::Text(Box::new(Matcher::of(&test.op, path)?)),
+            Target::Stream => match &test.op {
+                Op::Holds(test) => Check::Stream(test.clone()),
+                _ => {
+                    return Err(FilterError::Invalid {
+                        path: path.to_owned(),
+                        reason: "no test of a stream".to_owned(),
+                    });
+                }
+            },
+            Target::Service | Target::Message | Target::Spelling | Target::Name(_) => {
+                Check::Text(Box::new(Matcher::of(&test.op, path)?))
+            }
         };
         let matches_empty = match (&test.op, &check) {
             (Op::Exists, _) => false,
@@ -110,6 +122,9 @@ impl CompiledTest {
 
     /// Whether a level passes, given as it is normalised and as it was sent.
     pub fn matches_level(&self, level: Level, spelling: Option<&[u8]>) -> bool {
+        if self.test.target == Target::Spelling {
+            return spelling.map_or(self.matches_empty, |text| self.matches_text(text));
+        }
         let Check::Level { levels, spellings } = &self.check else { return false };
         if matches!(self.test.op, Op::Exists) {
             return spelling.is_some();
@@ -160,11 +175,12 @@ impl CompiledTest {
     /// fields do.
     pub fn decide_stream(&self, stream: StreamRef<'_>) -> Option<bool> {
         match &self.test.target {
+            Target::Stream => Some(matches!(&self.check, Check::Stream(test) if test.holds(stream))),
             Target::Service => Some(self.matches_text(stream.service().as_bytes())),
             Target::Name(name) => stream
                 .label(name)
                 .map(|label| self.matches_value(Value { kind: ValueKind::String, text: label.as_bytes() })),
-            Target::Timestamp | Target::Level | Target::Message => None,
+            Target::Timestamp | Target::Level | Target::Spelling | Target::Message => None,
         }
     }
 
@@ -188,7 +204,7 @@ impl CompiledTest {
 
     pub(super) fn cost(&self) -> u32 {
         let op = match &self.test.op {
-            Op::Exists | Op::Eq(_) => 0,
+            Op::Exists | Op::Eq(_) | Op::Holds(_) => 0,
             Op::Prefix(_) | Op::Number(..) | Op::Time(..) => 1,
             Op::In(_) | Op::Contains(_) | Op::Token(_) => 2,
             Op::ContainsNoCase(_) | Op::TokenNoCase(_) => 4,
@@ -196,8 +212,8 @@ impl CompiledTest {
         };
         op + match self.test.target {
             Target::Timestamp => 1,
-            Target::Service => 2,
-            Target::Level => 4,
+            Target::Service | Target::Stream => 2,
+            Target::Level | Target::Spelling => 4,
             Target::Name(_) => 16,
             Target::Message => 256,
         }
@@ -254,7 +270,7 @@ fn level(op: &Op, path: &str) -> Result<Check> {
     match op {
         Op::Eq(text) => spelled(text),
         Op::In(texts) => texts.iter().for_each(spelled),
-        Op::Exists | Op::Number(..) | Op::Time(..) => {}
+        Op::Exists | Op::Number(..) | Op::Time(..) | Op::Holds(_) => {}
         Op::Prefix(_) | Op::Regex(_) | Op::Contains(_) | Op::ContainsNoCase(_) | Op::Token(_) | Op::TokenNoCase(_) => {
             let matcher = Matcher::of(&without_case(op), path)?;
             for (passes, level) in levels.iter_mut().zip(Level::ALL) {

@@ -1,12 +1,13 @@
 //! The dimensions of a unit as small numbers, one a row, and the counting of their combinations.
 
-use super::dimension::Dimension;
+use super::buckets::Buckets;
+use super::dimension::{Dimension, RowSide, StreamSide};
 use super::tally::{self, Tally};
 use super::{BY_MAX, Scratch};
 use crate::plan::Plan;
 use crate::source::{OpenSegment, mixed_up};
 use std::collections::HashMap;
-use timberlog_filter::{ColumnSource, Target};
+use timberlog_filter::ColumnSource;
 use timberlog_segment::{BlockMeta, Column, ColumnKey};
 use timberlog_types::{Batch, Error, Result, RowSet, Value, ValueKind};
 
@@ -23,7 +24,7 @@ pub(crate) struct UnitCodes {
     dimensions: Vec<Codes>,
     /// By row: the place of its bucket in `starts`; empty if there is one bucket at most.
     buckets: Vec<u32>,
-    /// Where the buckets begin.
+    /// The names of the buckets.
     starts: Vec<i64>,
 }
 
@@ -77,31 +78,34 @@ impl Codes {
     fn of_batch(dimension: &Dimension, batch: &Batch, within: &RowSet) -> Self {
         let mut interner = Interner::default();
         let mut rows = vec![0; batch.rows()];
-        match &dimension.target {
-            Target::Level => {
-                let codes: Vec<u32> = (0..batch.level_count())
-                    .map(|id| interner.code(batch.level(id).level.as_str().as_bytes()))
-                    .collect();
-                within.iter().for_each(|row| rows[row] = codes[batch.level_id(row)]);
-            }
-            Target::Message => within.iter().for_each(|row| rows[row] = interner.code(batch.message(row))),
-            Target::Service | Target::Name(_) | Target::Timestamp => {
-                if let Some(field) = batch.field(dimension.target.name()) {
-                    for index in 0..field.len() {
-                        let row = field.row(index);
-                        if within.contains(row) {
-                            rows[row] = interner.code_of(field.value(index));
-                        }
-                    }
+        if dimension.row.is_level() {
+            let mut code = |id| {
+                let level = batch.level(id);
+                let value = dimension.row.of_level(level.level, level.spelling);
+                value.map_or(0, |value| interner.code(value.as_bytes()))
+            };
+            let codes: Vec<u32> = (0..batch.level_count()).map(&mut code).collect();
+            within.iter().for_each(|row| rows[row] = codes[batch.level_id(row)]);
+        }
+        if dimension.row == RowSide::Message {
+            within.iter().for_each(|row| rows[row] = interner.code(batch.message(row)));
+        }
+        if let Some(field) = dimension.row.field().and_then(|name| batch.field(name)) {
+            for index in 0..field.len() {
+                let row = field.row(index);
+                if within.contains(row) {
+                    rows[row] = interner.code_of(field.value(index));
                 }
-                let codes: Vec<Option<u32>> = (0..batch.stream_count())
-                    .map(|id| dimension.of_stream(batch.stream(id)).map(|value| interner.code(value)))
-                    .collect();
-                if codes.iter().any(Option::is_some) {
-                    for row in within.iter() {
-                        if let Some(code) = codes[batch.stream_id(row)] {
-                            rows[row] = code;
-                        }
+            }
+        }
+        if dimension.stream != StreamSide::None {
+            let codes: Vec<Option<u32>> = (0..batch.stream_count())
+                .map(|id| dimension.of_stream(batch.stream(id)).map(|value| interner.code(value)))
+                .collect();
+            if codes.iter().any(Option::is_some) {
+                for row in within.iter() {
+                    if let Some(code) = codes[batch.stream_id(row)] {
+                        rows[row] = code;
                     }
                 }
             }
@@ -122,64 +126,56 @@ impl Codes {
         let (directory, source, number) = (open.directory(), open.source(&plan.budget), block.number);
         let mut interner = Interner::default();
         let mut rows = Vec::new();
-        match &dimension.target {
-            Target::Level => {
-                let column = source.column(number, ColumnKey::Level)?;
-                let Column::Levels(levels) = &*column else { return Err(mixed_up(number, ColumnKey::Level)) };
-                let code = |&id: &u32| {
-                    directory.levels.get(id as usize).map_or(0, |l| interner.code(l.level.as_str().as_bytes()))
-                };
-                let codes: Vec<u32> = levels.spellings().iter().map(code).collect();
-                rows.reserve_exact(levels.rows());
-                levels.codes().for_each(|code| rows.push(codes.get(code).copied().unwrap_or_default()));
-            }
-            Target::Message => {
-                rows.resize(within.rows(), 0);
-                let column = source.column(number, ColumnKey::Message)?;
-                let Column::Message(messages) = &*column else { return Err(mixed_up(number, ColumnKey::Message)) };
-                messages
-                    .read(within, &mut |row, message| {
-                        if let Some(code) = rows.get_mut(row) {
-                            *code = interner.code(message);
-                        }
-                    })
-                    .map_err(|error| Error::corrupt(format!("block {number}: {error}")))?;
-            }
-            Target::Service | Target::Name(_) | Target::Timestamp => {
-                rows.resize(within.rows(), 0);
-                let field = directory.field(dimension.target.name()).map(ColumnKey::Field);
-                if let (Target::Name(_), Some(key)) =
-                    (&dimension.target, field.filter(|&key| block.column(key).is_some()))
-                {
-                    let column = source.column(number, key)?;
-                    let Column::Field(values) = &*column else { return Err(mixed_up(number, key)) };
-                    match (values.dictionary(), values.codes()) {
-                        (Some(dictionary), Some(codes)) => {
-                            let known: Vec<u32> = dictionary.iter().map(|value| interner.code_of(value)).collect();
-                            values.for_each_row(|row, index| {
-                                if let (Some(slot), Some(&code)) = (rows.get_mut(row), known.get(codes.get(index))) {
-                                    *slot = code;
-                                }
-                            });
-                        }
-                        _ => values.for_each_row(|row, index| {
-                            if let Some(slot) = rows.get_mut(row).filter(|_| within.contains(row)) {
-                                *slot = interner.code_of(values.value(index));
-                            }
-                        }),
+        if dimension.row.is_level() {
+            let column = source.column(number, ColumnKey::Level)?;
+            let Column::Levels(levels) = &*column else { return Err(mixed_up(number, ColumnKey::Level)) };
+            let code = |&id: &u32| {
+                let level = directory.levels.get(id as usize);
+                let value = level.and_then(|l| dimension.row.of_level(l.level, l.spelling.as_deref()));
+                value.map_or(0, |value| interner.code(value.as_bytes()))
+            };
+            let codes: Vec<u32> = levels.spellings().iter().map(code).collect();
+            rows.reserve_exact(levels.rows());
+            levels.codes().for_each(|code| rows.push(codes.get(code).copied().unwrap_or_default()));
+        }
+        rows.resize(within.rows(), 0);
+        if dimension.row == RowSide::Message {
+            let column = source.column(number, ColumnKey::Message)?;
+            let Column::Message(messages) = &*column else { return Err(mixed_up(number, ColumnKey::Message)) };
+            messages
+                .read(within, &mut |row, message| {
+                    if let Some(code) = rows.get_mut(row) {
+                        *code = interner.code(message);
                     }
+                })
+                .map_err(|error| Error::corrupt(format!("block {number}: {error}")))?;
+        }
+        if let Some(key) = dimension.field(open, block) {
+            let column = source.column(number, key)?;
+            let Column::Field(values) = &*column else { return Err(mixed_up(number, key)) };
+            match (values.dictionary(), values.codes()) {
+                (Some(dictionary), Some(codes)) => {
+                    let known: Vec<u32> = dictionary.iter().map(|value| interner.code_of(value)).collect();
+                    values.for_each_row(|row, index| {
+                        if let (Some(slot), Some(&code)) = (rows.get_mut(row), known.get(codes.get(index))) {
+                            *slot = code;
+                        }
+                    });
                 }
-                let mut ids = block.streams.iter().flat_map(|&(first, last)| first..=last);
-                let decides = |id: u32| directory.streams.get(id).is_some_and(|s| dimension.of_stream(s).is_some());
-                if ids.any(decides) {
-                    let column = source.column(number, ColumnKey::Stream)?;
-                    let Column::Streams(runs) = &*column else { return Err(mixed_up(number, ColumnKey::Stream)) };
-                    for (id, range) in runs.runs() {
-                        let value = directory.streams.get(id).and_then(|stream| dimension.of_stream(stream));
-                        if let (Some(value), Some(slots)) = (value, rows.get_mut(range)) {
-                            slots.fill(interner.code(value));
-                        }
+                _ => values.for_each_row(|row, index| {
+                    if let Some(slot) = rows.get_mut(row).filter(|_| within.contains(row)) {
+                        *slot = interner.code_of(values.value(index));
                     }
+                }),
+            }
+        }
+        if dimension.is_decided_by_streams(open, block) {
+            let column = source.column(number, ColumnKey::Stream)?;
+            let Column::Streams(runs) = &*column else { return Err(mixed_up(number, ColumnKey::Stream)) };
+            for (id, range) in runs.runs() {
+                let value = directory.streams.get(id).and_then(|stream| dimension.of_stream(stream));
+                if let (Some(value), Some(slots)) = (value, rows.get_mut(range)) {
+                    slots.fill(interner.code(value));
                 }
             }
         }
@@ -188,7 +184,7 @@ impl Codes {
 }
 
 impl UnitCodes {
-    pub fn of_batch(dimensions: &[Dimension], step: Option<i64>, batch: &Batch, within: &RowSet) -> Result<Self> {
+    pub fn of_batch(dimensions: &[Dimension], step: Option<Buckets>, batch: &Batch, within: &RowSet) -> Result<Self> {
         let codes = dimensions.iter().map(|dimension| Codes::of_batch(dimension, batch, within)).collect();
         let mut all = Self { dimensions: codes, buckets: Vec::new(), starts: vec![0] };
         if let Some(step) = step {
@@ -199,7 +195,7 @@ impl UnitCodes {
 
     pub fn of_block(
         dimensions: &[Dimension],
-        step: Option<i64>,
+        step: Option<Buckets>,
         plan: &Plan,
         open: &OpenSegment,
         block: &BlockMeta,
@@ -209,9 +205,9 @@ impl UnitCodes {
         let dimensions = dimensions.iter().map(codes).collect::<Result<_>>()?;
         let mut all = Self { dimensions, buckets: Vec::new(), starts: vec![0] };
         if let Some(step) = step {
-            let (first, last) = (block.range.start.div_euclid(step), block.range.end.div_euclid(step));
+            let (first, last) = (step.number(block.range.start), step.number(block.range.end));
             if first == last {
-                all.starts = vec![first.saturating_mul(step)];
+                all.starts = vec![step.name(first)];
             } else {
                 open.source(&plan.budget).with_timestamps(block.number, |times| {
                     all.set_buckets(step, times.iter().copied(), within);
@@ -221,7 +217,7 @@ impl UnitCodes {
         Ok(all)
     }
 
-    fn set_buckets(&mut self, step: i64, times: impl Iterator<Item = i64>, within: &RowSet) {
+    fn set_buckets(&mut self, step: Buckets, times: impl Iterator<Item = i64>, within: &RowSet) {
         self.starts.clear();
         let mut known: HashMap<i64, u32> = HashMap::new();
         // Most records stand next to one of the same bucket.
@@ -229,11 +225,10 @@ impl UnitCodes {
         self.buckets = Vec::with_capacity(within.rows());
         for (row, time) in times.enumerate() {
             if (time < first || last < time) && within.contains(row) {
-                let number = time.div_euclid(step);
-                first = number.saturating_mul(step);
-                last = number.saturating_add(1).checked_mul(step).map_or(i64::MAX, |next| next - 1);
+                let number = step.number(time);
+                (first, last) = step.span(number);
                 current = *known.entry(number).or_insert_with(|| {
-                    self.starts.push(first);
+                    self.starts.push(step.name(number));
                     // At most as many as rows of a unit.
                     self.starts.len() as u32 - 1
                 });

@@ -83,6 +83,6 @@ fn look_up(index: &SegmentIndex, test: &CompiledTest) -> Result<Option<RoaringBi
             Ok(Some(blocks))
         }
         Target::Service => index.blocks_matching_service("", &|name| test.matches_text(name.as_bytes())).map(Some),
-        Target::Timestamp | Target::Message | Target::Name(_) => Ok(None),
+        Target::Timestamp | Target::Message | Target::Spelling | Target::Stream | Target::Name(_) => Ok(None),
     }
 }
