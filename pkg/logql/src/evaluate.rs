@@ -7,11 +7,25 @@
 //! map (ties of `topk`, order of float additions across series), ours goes by the order of labels.
 //! Pure: knows no file, no clock and no thread.
 
+use self::plan::Planner;
+use self::run::{Failure, Guarded, Run, Source};
 use crate::Labels;
 use crate::ast::{Grouping, MetricExpr, RangeAggregation};
 
+mod answer;
+mod arithmetic;
+mod binary;
 mod error;
 mod limits;
+mod node;
+mod plan;
+mod replace;
+mod run;
+mod samples;
+#[cfg(test)]
+mod tests;
+mod vector;
+mod window;
 
 pub use error::{EvaluateError, PipelineError, pipeline_error};
 pub use limits::EvaluateLimits;
@@ -124,11 +138,58 @@ pub struct MatrixSeries {
 }
 
 /// Evaluates a metric query.
+///
+/// # Errors
+/// See [`EvaluateError`]; an error of `leaves` ends the evaluation at once.
 pub fn evaluate<L: Leaves>(
-    _expr: &MetricExpr,
-    _steps: Steps,
-    _leaves: &mut L,
-    _limits: &EvaluateLimits,
+    expr: &MetricExpr,
+    steps: Steps,
+    leaves: &mut L,
+    limits: &EvaluateLimits,
 ) -> Result<Value, EvaluateError<L::Error>> {
-    Ok(Value::Vector(Vec::new()))
+    let mut source = Guarded { leaves, error: None };
+    let answer = answer(expr, steps, &mut source, limits);
+    answer.map_err(|failure| failure.outside(source.error))
+}
+
+fn answer(expr: &MetricExpr, steps: Steps, source: &mut dyn Source, limits: &EvaluateLimits) -> Result<Value, Failure> {
+    let count = steps.count(limits)?;
+    if let Some(value) = plan::number(expr, 0)? {
+        return Ok(answer::constant(value, false, steps, count));
+    }
+    if let MetricExpr::VectorLiteral(value) = expr {
+        return Ok(answer::constant(*value, true, steps, count));
+    }
+    let mut run = Run::new(source, limits.memory_max_bytes);
+    let mut node = Planner { steps, count, loaded: Vec::new(), run: &mut run }.node(expr, 0)?;
+    if steps.step_ns == 0 {
+        answer::instant(&mut node, plan::sorts(expr), steps, &mut run, limits)
+    } else {
+        answer::range(&mut node, steps, count, &mut run, limits)
+    }
+}
+
+impl Steps {
+    /// How many there are.
+    fn count(self, limits: &EvaluateLimits) -> Result<usize, Failure> {
+        let length = self.end_ns.checked_sub(self.start_ns).ok_or(EvaluateError::TimeOutOfRange)?;
+        if length < 0 {
+            return Err(EvaluateError::EndBeforeStart);
+        }
+        if length == 0 && self.step_ns == 0 {
+            return Ok(1);
+        }
+        if self.step_ns <= 0 {
+            return Err(EvaluateError::Step);
+        }
+        let intervals = length.unsigned_abs() / self.step_ns.unsigned_abs();
+        let max = limits.points_per_series_max;
+        if max != 0 && intervals > max {
+            return Err(EvaluateError::TooManyPoints { max });
+        }
+        usize::try_from(intervals)
+            .ok()
+            .and_then(|intervals| intervals.checked_add(1))
+            .ok_or(EvaluateError::TimeOutOfRange)
+    }
 }

@@ -1,6 +1,7 @@
 //! Why a metric query has no answer. Texts that Loki has too are Loki's, to the letter: clients
 //! look for them.
 
+use super::run::Stopped;
 use crate::Labels;
 
 /// The label that says that a line could not be processed.
@@ -79,6 +80,9 @@ pub enum EvaluateError<E> {
         /// The number.
         value: f64,
     },
+    /// A number where a vector is needed, e.g. `sum(1)`.
+    #[error("unexpected expr type (*syntax.LiteralExpr) for Evaluator type (*logql.DefaultEvaluator) ")]
+    NumberInsteadOfVector,
     /// The expression of `label_replace` does not compile.
     #[error("invalid regex in label_replace: {message}")]
     Regex {
@@ -94,6 +98,31 @@ pub enum EvaluateError<E> {
     /// The tree of the query is too deep.
     #[error("the query is nested too deeply")]
     TooDeep,
+}
+
+impl EvaluateError<Stopped> {
+    /// The same error for the caller, with what stopped the source.
+    pub(super) fn outside<E>(self, stopped: Option<E>) -> EvaluateError<E> {
+        match self {
+            Self::Leaves(Stopped) => stopped.map_or(EvaluateError::TooDeep, EvaluateError::Leaves),
+            Self::Pipeline(error) => EvaluateError::Pipeline(error),
+            Self::Step => EvaluateError::Step,
+            Self::EndBeforeStart => EvaluateError::EndBeforeStart,
+            Self::TimeOutOfRange => EvaluateError::TimeOutOfRange,
+            Self::TooManyPoints { max } => EvaluateError::TooManyPoints { max },
+            Self::TooManySeries { max } => EvaluateError::TooManySeries { max },
+            Self::Memory { max_bytes } => EvaluateError::Memory { max_bytes },
+            Self::ManyToMany { side } => EvaluateError::ManyToMany { side },
+            Self::ManyToOne => EvaluateError::ManyToOne,
+            Self::NotUnique => EvaluateError::NotUnique,
+            Self::ApproxTopkInRange => EvaluateError::ApproxTopkInRange,
+            Self::LiteralInSetOperation { side, op, value } => EvaluateError::LiteralInSetOperation { side, op, value },
+            Self::NumberInsteadOfVector => EvaluateError::NumberInsteadOfVector,
+            Self::Regex { message } => EvaluateError::Regex { message },
+            Self::ParameterMissing { op } => EvaluateError::ParameterMissing { op },
+            Self::TooDeep => EvaluateError::TooDeep,
+        }
+    }
 }
 
 /// A line in a window could not be processed, and the query does not say that this is fine.
