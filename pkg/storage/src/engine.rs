@@ -98,6 +98,8 @@ impl Storage {
         let core = Arc::new(Core::open(options, env, subscriber)?);
         core.replay(progress)?;
         let flusher = if core.options.background {
+            // Known before the first append comes.
+            core.look_at_disk();
             let core = Arc::clone(&core);
             let spawned = std::thread::Builder::new().name("timberlog-flush".into()).spawn(move || core.run_flusher());
             Some(spawned.map_err(|error| Error::io("start the flush thread", &error))?)
@@ -227,15 +229,13 @@ impl Core {
     fn replay(self: &Arc<Self>, progress: &Progress) -> Result<()> {
         let flushed_seq = self.read_view().state().flushed_seq;
         let publish: Arc<dyn wal::Publish> = Arc::new(Publisher(Arc::downgrade(self)));
+        let mut flush_at = self.options.flush_bytes;
         let mut on_frame = |frame: wal::Frame| {
             let bytes = frame.batch.memory_bytes();
+            self.make_replay_room(bytes)?;
             self.memory.take(bytes);
             self.publish(&frame);
-            // Frozen generations count too: there is no flusher yet.
-            if self.memory.used() >= self.options.flush_bytes {
-                self.flush_all()?;
-            }
-            Ok(())
+            self.flush_replayed(&mut flush_at)
         };
         let told = |done: u64, total: u64| {
             progress.total_bytes.store(total, Ordering::Relaxed);

@@ -129,6 +129,48 @@ impl Core {
         Ok(())
     }
 
+    /// While the WAL is replayed: flushes when `flush_at` bytes are in memory. There is no flusher
+    /// yet, so frozen generations count too. A full disk does not fail it as long as there is room
+    /// in memory: what is replayed can be queried, and the flusher tries again.
+    pub(super) fn flush_replayed(self: &Arc<Self>, flush_at: &mut usize) -> Result<()> {
+        let used = self.memory.used();
+        if used < *flush_at {
+            return Ok(());
+        }
+        match self.flush_all() {
+            Ok(()) => *flush_at = self.options.flush_bytes,
+            Err(error) if error.kind == ErrorKind::Unavailable => {
+                tracing::error!(%error, "what the WAL holds cannot be flushed, it stays in memory");
+                // Not with every batch: each try freezes a generation of its own.
+                *flush_at = used.saturating_add(self.options.flush_bytes.max(1));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// While the WAL is replayed: makes sure that a batch of `bytes` fits into memory.
+    ///
+    /// # Errors
+    /// `Unavailable` if it does not and what is there cannot be flushed.
+    pub(super) fn make_replay_room(self: &Arc<Self>, bytes: usize) -> Result<()> {
+        let used = self.memory.used();
+        // Batches share less with each other here than when they came: what was taken must fit.
+        let bytes_max = self.options.buffer_bytes_max.saturating_add(self.options.buffer_bytes_max / 8);
+        if used == 0 || used.saturating_add(bytes) <= bytes_max {
+            return Ok(());
+        }
+        self.flush_all().map_err(|error| match error.kind {
+            ErrorKind::Unavailable => error.context(format!(
+                "the WAL holds more than the memory buffer takes ({} bytes), and it cannot be flushed: make room on \
+                 the disk of `{}`, or raise the buffer's limit, and start again",
+                self.options.buffer_bytes_max,
+                self.options.data_dir.display()
+            )),
+            _ => error,
+        })
+    }
+
     /// Flushes the oldest frozen generation, if there is one.
     pub(super) fn flush_one(self: &Arc<Self>) -> Result<()> {
         let _one_at_a_time = lock(&self.flushing);

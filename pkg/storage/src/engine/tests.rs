@@ -4,6 +4,7 @@ use std::time::Duration;
 use timberlog_types::{BatchBuilder, Day};
 
 mod failures;
+mod full_disk;
 mod hostile;
 
 struct Nobody;
