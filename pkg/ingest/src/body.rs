@@ -50,7 +50,7 @@ fn repair(body: &[u8]) -> String {
 pub(crate) fn decode(decoder: &mut Decoder, body: &[u8], options: &DecodeOptions<'_>) -> Result<Decoded, IngestError> {
     let plan = LabelPlan::new(options)?;
     let text = Text::new(body);
-    let Decoder { builder, state } = decoder;
+    let Decoder { builder, state, .. } = decoder;
     let reader = RecordReader::new(&text.text, builder, state, options, plan, Schema::Any);
     let mut bodies =
         BodyReader { reader, body, text: &text, decoded: Decoded::default(), index: 0, rescanned: 0, by_line: false };
@@ -80,7 +80,7 @@ pub(crate) fn decode_write(
 ) -> Result<Batch, IngestError> {
     let plan = LabelPlan::new(options)?;
     let text = Text::new(body);
-    let Decoder { builder, state } = decoder;
+    let Decoder { builder, state, .. } = decoder;
     let mut reader = RecordReader::new(&text.text, builder, state, options, plan, Schema::Write);
     reader.scan.skip_whitespace();
     if reader.scan.peek().is_none() {
@@ -237,7 +237,7 @@ fn rest(body: &[u8], at: usize) -> &[u8] {
 }
 
 /// What is wrong, and where.
-fn describe(error: Syntax, key: Option<&str>, body: &[u8]) -> String {
+pub(crate) fn describe(error: Syntax, key: Option<&str>, body: &[u8]) -> String {
     let Syntax { at, expected } = error;
     let key = key.map(|key| format!("`{}`: ", crate::record::excerpt(key))).unwrap_or_default();
     match body.get(at) {

@@ -47,6 +47,12 @@ pub enum IngestError {
     /// The record of a body that holds exactly one was refused.
     #[error("{0}")]
     Refused(String),
+    /// The body of a push request cannot be read, or labels of a stream in it cannot.
+    #[error("{0}")]
+    Malformed(String),
+    /// A push request names no stream.
+    #[error("error at least one valid stream is required for ingestion")]
+    NoStreams,
     /// The options name too many stream labels, or one with a name that is too long.
     #[error("stream labels: {0}")]
     StreamLabels(String),

@@ -10,6 +10,7 @@ mod decoded;
 pub mod demo;
 mod entry;
 mod labels;
+mod loki;
 mod options;
 mod record;
 mod roles;
@@ -23,6 +24,7 @@ mod tests;
 
 pub use decoded::{Decoded, IngestError, REFUSALS_LISTED_MAX, Refused};
 pub use entry::{LogEntry, RecordInput, push_record};
+pub use loki::{LokiForm, LokiPush, STREAM_LIMIT_WORDS};
 pub use options::{DecodeOptions, Limits, NoStreamLimit, STREAM_LABELS_MAX, StreamRegistry};
 
 use timberlog_types::{Batch, BatchBuilder};
@@ -33,6 +35,7 @@ use timberlog_types::{Batch, BatchBuilder};
 pub struct Decoder {
     builder: BatchBuilder,
     state: record::State,
+    loki: loki::State,
 }
 
 impl Decoder {
@@ -64,6 +67,20 @@ impl Decoder {
     /// As [`Decoder::json`].
     pub fn text(&mut self, body: &[u8], options: &DecodeOptions<'_>) -> Result<Decoded, IngestError> {
         text::decode(self, body, options)
+    }
+
+    /// Decodes a push request of Loki, its compression undone.
+    ///
+    /// # Errors
+    /// [`IngestError::Malformed`] if the body is no push request or labels cannot be read: nothing of
+    /// it is taken then; [`IngestError::NoStreams`] if it holds no stream.
+    pub fn loki(
+        &mut self,
+        body: &[u8],
+        push: LokiPush,
+        options: &DecodeOptions<'_>,
+    ) -> Result<Decoded, IngestError> {
+        loki::decode(self, body, push, options)
     }
 
     /// Takes the entries of LogsGo's gRPC interface.

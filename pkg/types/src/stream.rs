@@ -12,6 +12,26 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
+/// The stream labels from which Loki's `service_name` is taken if no label has that name; the first
+/// one counts.
+pub const SERVICE_NAME_KEYS: [&str; 13] = [
+    "service",
+    "app",
+    "application",
+    "app_name",
+    "name",
+    "app_kubernetes_io_name",
+    "container",
+    "container_name",
+    "k8s_container_name",
+    "component",
+    "workload",
+    "job",
+    "k8s_job_name",
+];
+/// Loki's `service_name` of a stream that has none of [`SERVICE_NAME_KEYS`].
+pub const SERVICE_NAME_UNKNOWN: &str = "unknown_service";
+
 /// A stream, borrowed from its canonical encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamRef<'a> {
