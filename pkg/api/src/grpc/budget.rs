@@ -175,8 +175,8 @@ mod tests {
         let mut service = budget.layer(tower::service_fn(read));
         let part = tokio_stream::once(Ok::<_, Status>(Frame::data(Bytes::from_static(b"begun"))));
         let body = Body::new(StreamBody::new(part.chain(tokio_stream::pending())));
-        let call = service.call(Request::new(body));
-        let status = call.await.unwrap().unwrap();
+        let call = tokio::time::timeout(Duration::from_secs(20), service.call(Request::new(body)));
+        let status = call.await.expect("an end").unwrap().unwrap();
         assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
         assert_eq!(bodies.used_bytes(), 0);
     }

@@ -247,7 +247,7 @@ fn a_duplicate_is_answered_as_the_first_was() {
     let first = send("p/1", &format!("{{\"message\":\"a\"}}\n{{}}\n{late}")).ok();
     assert_eq!((&first["accepted"], first["refused"].as_array().unwrap().len()), (&json!(1), 2));
     // Whatever the body of the second one holds: none that is refused, others, more than there were.
-    for other in ["{\"message\":\"x\"}".to_owned(), format!("{{}}\n{{\"message\":\"y\"}}\n{{}}\n{{}}")] {
+    for other in ["{\"message\":\"x\"}".to_owned(), "{}\n{\"message\":\"y\"}\n{}\n{}".to_owned()] {
         let second = send("p/1", &other).ok();
         assert_eq!(second["duplicate"], true);
         assert_eq!((&second["accepted"], &second["refused"]), (&first["accepted"], &first["refused"]), "{second}");

@@ -51,7 +51,7 @@ fn keys_have_roles() {
         (r#"{"level":"","lvl":"info","service":"","app":"a"}"#, r#"0 info=info "a" "" {service=a} app:s:a lvl:s:info"#),
         (r#"{"timestamp":null,"metadata":{}}"#, r#"0 -=unknown "" "" {}"#),
         // A role takes the text of what is no string; an object takes no role.
-        (r#"{"message":1.50,"level":30,"service":true}"#, r#"0 30=unknown "true" "1.50" {service=true}"#),
+        (r#"{"message":1.50,"level":30,"service":true}"#, r#"0 30=info "true" "1.50" {service=true}"#),
         (r#"{"message":[1, "a"]}"#, r#"0 -=unknown "" "[1, \"a\"]" {}"#),
         (
             r#"{"message":{"a":1},"log":{"level":"warn"},"line":"x"}"#,
