@@ -4,6 +4,7 @@
 //! and nothing is asked that they do not know; else the columns of the dimensions, by code, and
 //! the columns of the filter. Records are never built.
 
+mod buckets;
 mod codes;
 mod dimension;
 mod tally;
@@ -13,16 +14,17 @@ use crate::error::QueryError;
 use crate::plan::{Place, Plan, Unit};
 use crate::request::Aggregation;
 use crate::statistics::Statistics;
+pub(crate) use buckets::{Buckets, Grid};
 use codes::UnitCodes;
-use dimension::Dimension;
+pub(crate) use dimension::{Dimension, RowSide, StreamSide};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::sync::atomic::Ordering::Relaxed;
-use tally::Tally;
-use timberlog_filter::{ColumnSource, CompiledTest, Filter, Node, Target, Verdict};
+pub(crate) use tally::Tally;
+use timberlog_filter::{ColumnSource, CompiledTest, Node, Target, Verdict};
 use timberlog_segment::{BlockMeta, Column, ColumnKey};
 use timberlog_storage::Snapshot;
-use timberlog_types::{Error, Result};
+use timberlog_types::{Error, Result, TimeRange};
 
 use crate::source::{OpenSegment, mixed_up};
 
@@ -58,7 +60,7 @@ const BY_MAX: usize = 16;
 /// `Overloaded` if a limit ends the query.
 pub fn aggregate(snapshot: &Snapshot, aggregation: &Aggregation) -> Result<Groups> {
     let plan = Plan::new(snapshot, &aggregation.filter, aggregation.range, Budget::new(aggregation.limits))?;
-    let tally = count(&plan, aggregation)?;
+    let tally = count(&plan, &Question::new(aggregation)?)?;
     let mut groups = tally.groups(aggregation.step.is_some());
     // Inside, a record without a service has the empty one.
     for index in aggregation.by.iter().enumerate().filter(|(_, name)| *name == "service").map(|(index, _)| index) {
@@ -73,8 +75,8 @@ pub fn aggregate(snapshot: &Snapshot, aggregation: &Aggregation) -> Result<Group
     Ok(Groups { groups, statistics: plan.statistics(), missing: plan.budget.missing() })
 }
 
-fn count(plan: &Plan, aggregation: &Aggregation) -> Result<Tally, QueryError> {
-    let question = Question::new(aggregation)?;
+/// Counts the records of a plan.
+pub(crate) fn count(plan: &Plan, question: &Question) -> Result<Tally, QueryError> {
     let mut counted = Tally::new(question.groups_max);
     let mut unread: Vec<&Unit> = Vec::new();
     for unit in &plan.units {
@@ -114,11 +116,13 @@ fn count(plan: &Plan, aggregation: &Aggregation) -> Result<Tally, QueryError> {
 }
 
 /// What is counted by.
-struct Question {
-    /// One test for existence for each name: it knows what a name means.
-    dimensions: Vec<Dimension>,
-    step: Option<i64>,
-    groups_max: usize,
+pub(crate) struct Question {
+    /// Values.
+    pub dimensions: Vec<Dimension>,
+    /// Steps of time.
+    pub step: Option<Buckets>,
+    /// The most groups.
+    pub groups_max: usize,
 }
 
 /// Memory that is used again from unit to unit.
@@ -138,28 +142,19 @@ impl Question {
             return Err(QueryError::Invalid(format!("an aggregation can count by {BY_MAX} names at most")));
         }
         let dimensions = aggregation.by.iter().map(|name| Dimension::named(name)).collect::<Result<_, _>>()?;
-        Ok(Self { dimensions, step: aggregation.step, groups_max: aggregation.groups_max })
+        Ok(Self { dimensions, step: aggregation.step.map(Buckets::Aligned), groups_max: aggregation.groups_max })
     }
 
     /// Counts a whole block by what its directory says; `false` if that does not answer.
     fn count_known(&self, open: &OpenSegment, block: &BlockMeta, tally: &mut Tally) -> bool {
-        let bucket = match self.step {
-            None => 0,
-            Some(step) => {
-                let (first, last) = (block.range.start.div_euclid(step), block.range.end.div_euclid(step));
-                if first != last {
-                    return false;
-                }
-                first.saturating_mul(step)
-            }
-        };
+        let Some(bucket) = self.only_bucket(block.range) else { return false };
         // One dimension may vary, if the directory counts by it.
         let mut varying = None;
         let mut constants: Vec<Option<&[u8]>> = Vec::with_capacity(self.dimensions.len());
         for (index, dimension) in self.dimensions.iter().enumerate() {
             match dimension.constant(open, block) {
                 Some(value) => constants.push(value),
-                None if varying.is_none() && dimension.is_counted() => {
+                None if varying.is_none() && dimension.is_counted(open, block) => {
                     varying = Some(index);
                     constants.push(None);
                 }
@@ -174,20 +169,43 @@ impl Question {
         };
         let Some(dimension) = self.dimensions.get(index) else { return false };
         dimension.counts(open, block, &mut |value, rows| {
-            let values =
-                constants.iter().enumerate().map(|(i, &constant)| if i == index { Some(value) } else { constant });
+            let values = constants.iter().enumerate().map(|(i, &constant)| if i == index { value } else { constant });
             tally::encode(&mut key, bucket, values);
             tally.add(&key, rows);
         });
         true
     }
 
+    /// The name of the bucket that all times of a range belong to.
+    fn only_bucket(&self, range: TimeRange) -> Option<i64> {
+        let Some(step) = self.step else { return Some(0) };
+        let number = step.number(range.start);
+        (number == step.number(range.end)).then(|| step.name(number))
+    }
+
+    /// Counts one unit, from the directory if that answers.
+    pub fn count_one(
+        &self,
+        plan: &Plan,
+        unit: &Unit,
+        tally: &mut Tally,
+        scratch: &mut Scratch,
+    ) -> Result<(), QueryError> {
+        let is_known = plan.block(unit).is_some_and(|(open, block)| {
+            unit.is_inside && unit.verdict == Verdict::Always && self.count_known(open, block, tally)
+        });
+        if is_known { Ok(()) } else { self.count_unit(plan, unit, tally, scratch) }
+    }
+
     fn count_unit(&self, plan: &Plan, unit: &Unit, tally: &mut Tally, scratch: &mut Scratch) -> Result<(), QueryError> {
-        if self.dimensions.is_empty() && self.step.is_none() && unit.is_inside {
+        if self.dimensions.is_empty()
+            && unit.is_inside
+            && let Some(bucket) = self.only_bucket(unit.range)
+        {
             plan.budget.check()?;
             match count_messages(plan, unit) {
                 Ok(Some(rows)) => {
-                    tally::encode(&mut scratch.key, 0, std::iter::empty());
+                    tally::encode(&mut scratch.key, bucket, std::iter::empty());
                     tally.add(&scratch.key, rows);
                     plan.budget.rows_matched.fetch_add(rows, Relaxed);
                     return Ok(());
@@ -271,14 +289,6 @@ fn only_test<'a>(node: &'a Node, open: &OpenSegment, block: &BlockMeta) -> Optio
 
 /// The values of a name in a range, most records first: for listings.
 pub(crate) fn distinct(plan: &Plan, name: &str, groups_max: usize) -> Result<Vec<Group>, QueryError> {
-    let aggregation = Aggregation {
-        tenant: timberlog_types::Tenant::default(),
-        range: plan.range,
-        filter: Filter::All,
-        by: vec![name.to_owned()],
-        step: None,
-        groups_max,
-        limits: crate::request::QueryLimits::default(),
-    };
-    count(plan, &aggregation).map(|tally| tally.groups(false))
+    let question = Question { dimensions: vec![Dimension::named(name)?], step: None, groups_max };
+    count(plan, &question).map(|tally| tally.groups(false))
 }

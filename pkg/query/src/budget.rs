@@ -4,7 +4,7 @@
 //! depends on it.
 
 use crate::error::QueryError;
-use crate::request::QueryLimits;
+use crate::request::{Cancel, QueryLimits};
 use crate::statistics::Statistics;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -18,6 +18,7 @@ pub(crate) struct Budget {
     idle: AtomicU64,
     memory: AtomicU64,
     exceeded: AtomicBool,
+    cancel: Cancel,
     pub bytes_read: AtomicU64,
     pub blocks_pruned: AtomicU64,
     pub blocks_from_counts: AtomicU64,
@@ -40,6 +41,7 @@ impl Budget {
             idle: AtomicU64::new(0),
             memory: AtomicU64::new(0),
             exceeded: AtomicBool::new(false),
+            cancel: Cancel::default(),
             bytes_read: AtomicU64::new(0),
             blocks_pruned: AtomicU64::new(0),
             blocks_from_counts: AtomicU64::new(0),
@@ -52,8 +54,16 @@ impl Budget {
         }
     }
 
+    /// Ends the query too when somebody says so.
+    pub fn cancelled_by(self, cancel: &Cancel) -> Self {
+        Self { cancel: cancel.clone(), ..self }
+    }
+
     /// Ends the query if it has used up its time or bytes.
     pub fn check(&self) -> Result<(), QueryError> {
+        if self.cancel.is_cancelled() {
+            return Err(self.ended(QueryError::Cancelled));
+        }
         if self.spent() > self.limits.time {
             return Err(self.ended(QueryError::Time { limit: self.limits.time }));
         }

@@ -16,6 +16,9 @@ pub enum QueryError {
         /// The limit.
         limit: Duration,
     },
+    /// Who asked does not want to know any more.
+    #[error("query was cancelled")]
+    Cancelled,
     /// It looked at too many bytes.
     #[error("query reached its limit on bytes read, {limit}; ask for a shorter range or raise the limit")]
     Bytes {
@@ -53,6 +56,7 @@ impl From<QueryError> for Error {
             QueryError::Filter(_) | QueryError::Cursor(_) | QueryError::Invalid(_) | QueryError::Groups { .. } => {
                 Self::new(ErrorKind::Invalid, message)
             }
+            QueryError::Cancelled => Self::new(ErrorKind::Unavailable, message),
             QueryError::Time { .. } | QueryError::Bytes { .. } | QueryError::Memory { .. } => {
                 Self::new(ErrorKind::Overloaded { retry_after: Duration::from_secs(1) }, message)
             }

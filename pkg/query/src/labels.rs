@@ -105,7 +105,7 @@ fn plan(snapshot: &Snapshot, range: TimeRange) -> Result<Plan> {
 }
 
 /// Calls `each` with the streams of the plan's units; of a segment each once.
-fn each_stream(plan: &Plan, each: &mut dyn FnMut(StreamRef<'_>)) {
+pub(crate) fn each_stream(plan: &Plan, each: &mut dyn FnMut(StreamRef<'_>)) {
     for (index, open) in plan.segments.iter().enumerate() {
         let streams = &open.directory().streams;
         let mut seen = vec![false; streams.len()];

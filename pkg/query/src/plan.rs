@@ -7,6 +7,7 @@ pub(crate) mod lookup;
 
 use crate::budget::Budget;
 use crate::error::QueryError;
+use crate::logql::Residual;
 use crate::source::OpenSegment;
 use crate::statistics::Statistics;
 use rayon::prelude::*;
@@ -28,6 +29,8 @@ pub(crate) struct Plan {
     /// earlier unit arrived first.
     pub units: Vec<Unit>,
     pub budget: Budget,
+    /// What rows have to pass besides the filter.
+    pub residual: Option<Residual>,
     statistics: Statistics,
 }
 
@@ -53,8 +56,15 @@ impl Plan {
     /// Plans a query.
     pub fn new(snapshot: &Snapshot, filter: &Filter, range: TimeRange, budget: Budget) -> Result<Self, QueryError> {
         let filter = Compiled::new(filter)?;
-        let mut plan =
-            Self { filter, range, segments: Vec::new(), units: Vec::new(), budget, statistics: Statistics::default() };
+        let mut plan = Self {
+            filter,
+            range,
+            segments: Vec::new(),
+            units: Vec::new(),
+            budget,
+            residual: None,
+            statistics: Statistics::default(),
+        };
         snapshot.unreachable.iter().for_each(|what| plan.budget.miss(what.clone()));
         plan.statistics.segments = snapshot.segments.len() as u64;
         plan.statistics.partitions = days(snapshot.segments.iter());
@@ -160,7 +170,15 @@ impl Plan {
     /// looks at; a unit that is damaged is noted and matches nothing.
     pub fn rows(&self, unit: &Unit, range: TimeRange) -> Result<Option<RowSet>, QueryError> {
         self.budget.check()?;
-        match self.try_rows(unit, range) {
+        let rows = match (self.try_rows(unit, range), &self.residual) {
+            (Ok(Some(rows)), Some(residual)) if !rows.is_empty() => match residual.select(self, unit, &rows) {
+                Ok(rows) => Ok(Some(rows)),
+                Err(QueryError::Storage(error)) => Err(error),
+                Err(error) => return Err(error),
+            },
+            (rows, _) => rows,
+        };
+        match rows {
             Ok(rows) => {
                 let rows = rows.filter(|rows| !rows.is_empty());
                 if let Some(rows) = &rows {
@@ -240,7 +258,7 @@ fn judge_entry(filter: &Compiled, range: TimeRange, entry: &SegmentEntry) -> Opt
                 let verdicts = services.map(|(name, _)| Verdict::of(test.matches_text(name.as_bytes())));
                 (Verdict::of_parts(verdicts), "service: no record of such a service")
             }
-            Target::Message | Target::Name(_) => (Verdict::Maybe, ""),
+            Target::Message | Target::Spelling | Target::Stream | Target::Name(_) => (Verdict::Maybe, ""),
         };
         if verdict != Verdict::Maybe {
             decided_by = target;

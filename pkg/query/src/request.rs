@@ -2,6 +2,9 @@
 
 use crate::cursor::Cursor;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use timberlog_filter::Filter;
 use timberlog_types::{Tenant, TimeRange};
@@ -15,6 +18,22 @@ pub enum Order {
     NewestFirst,
     /// The oldest record first.
     OldestFirst,
+}
+
+/// Ends a query from outside. Clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Ends the query at the next chance, which comes every few ms.
+    pub fn cancel(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    /// Whether it was ended.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Relaxed)
+    }
 }
 
 /// What one query may use; reaching a limit ends it with an error that names the limit.

@@ -11,7 +11,7 @@ use crate::record::{self, Record};
 use crate::request::{Order, Query};
 use crate::statistics::Statistics;
 pub(crate) use key::{Key, range_left};
-use select::Selection;
+pub(crate) use select::Selection;
 use std::collections::VecDeque;
 use std::time::Instant;
 use timberlog_storage::Snapshot;

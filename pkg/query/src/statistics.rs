@@ -36,3 +36,27 @@ pub struct Statistics {
     /// From start to end, in ns.
     pub elapsed_ns: u64,
 }
+
+impl Statistics {
+    /// Adds what another part of the same query looked at.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.partitions, other.partitions),
+            (&mut self.partitions_read, other.partitions_read),
+            (&mut self.segments, other.segments),
+            (&mut self.segments_pruned, other.segments_pruned),
+            (&mut self.segments_read, other.segments_read),
+            (&mut self.blocks, other.blocks),
+            (&mut self.blocks_pruned, other.blocks_pruned),
+            (&mut self.blocks_from_counts, other.blocks_from_counts),
+            (&mut self.blocks_read, other.blocks_read),
+            (&mut self.blocks_missing, other.blocks_missing),
+            (&mut self.batches_read, other.batches_read),
+            (&mut self.rows_scanned, other.rows_scanned),
+            (&mut self.rows_matched, other.rows_matched),
+            (&mut self.bytes_read, other.bytes_read),
+            (&mut self.elapsed_ns, other.elapsed_ns),
+        ];
+        pairs.into_iter().for_each(|(mine, theirs)| *mine = mine.saturating_add(theirs));
+    }
+}

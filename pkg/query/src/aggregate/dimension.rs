@@ -95,6 +95,14 @@ impl Dimension {
         Ok(Self { stream, row })
     }
 
+    /// The name that LogQL has for it.
+    pub fn view_name(&self) -> &str {
+        match &self.stream {
+            StreamSide::View { name, .. } | StreamSide::Label(name) => name,
+            StreamSide::Service | StreamSide::None => "",
+        }
+    }
+
     /// The column of the field, if it is one and the block has it.
     pub fn field(&self, open: &OpenSegment, block: &BlockMeta) -> Option<ColumnKey> {
         open.directory().field(self.row.field()?).map(ColumnKey::Field).filter(|&key| block.column(key).is_some())
@@ -140,11 +148,7 @@ impl Dimension {
     pub fn is_counted(&self, open: &OpenSegment, block: &BlockMeta) -> bool {
         match &self.stream {
             StreamSide::Service => true,
-            _ => {
-                self.row.is_level()
-                    && self.field(open, block).is_none()
-                    && !self.is_decided_by_streams(open, block)
-            }
+            _ => self.row.is_level() && self.field(open, block).is_none() && !self.is_decided_by_streams(open, block),
         }
     }
 

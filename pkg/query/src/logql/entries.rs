@@ -1,0 +1,115 @@
+//! Log queries: lines in order, each with its labels.
+
+use super::feed::Residual;
+use super::lower::lower;
+use super::names::FieldNames;
+use super::{Entries, Entry, LogQuery};
+use crate::budget::Budget;
+use crate::error::QueryError;
+use crate::plan::Plan;
+use crate::request::Order;
+use crate::scan::{Key, Selection};
+use rayon::prelude::*;
+use timberlog_logql::{Label, Labels, Origin, Pipeline, Runner, Wanted};
+use timberlog_storage::Snapshot;
+use timberlog_types::RowSet;
+
+/// Lines that are looked for at once.
+const KEYS_AT_ONCE: usize = 4_096;
+
+/// Runs a log query.
+pub(crate) fn entries(snapshot: &Snapshot, query: &LogQuery) -> Result<Entries, QueryError> {
+    let options = &query.options;
+    let names = FieldNames::of(snapshot, query.range, options.derived);
+    let lowered = lower(&query.expr, &names, options.derived)?;
+    let budget = Budget::new(options.limits).cancelled_by(&options.cancel);
+    let mut plan = Plan::new(snapshot, &lowered.filter, query.range, budget)?;
+    let pipeline =
+        |wanted| Pipeline::new(&lowered.stages, None, wanted).map_err(|error| QueryError::Invalid(error.to_string()));
+    if lowered.drops() {
+        let pipeline = pipeline(Wanted::Names(Vec::new()))?;
+        plan.residual =
+            Some(Residual { pipeline: pipeline.into(), line: lowered.needs_line(), derived: options.derived });
+    }
+    let shape = Residual { pipeline: pipeline(Wanted::All)?.into(), line: true, derived: options.derived };
+    let mut selection = Selection::new(&plan, query.order, query.range, None);
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut last: Option<i64> = None;
+    while entries.len() < query.limit {
+        let wanted = if query.interval_ns > 0 { KEYS_AT_ONCE } else { query.limit - entries.len() };
+        let keys = selection.next_keys(&plan, wanted.min(KEYS_AT_ONCE))?;
+        if keys.is_empty() {
+            break;
+        }
+        for entry in materialise(&plan, query.order, &keys, &shape)? {
+            let is_due = last.is_none_or(|last| entry.timestamp.abs_diff(last) >= query.interval_ns.unsigned_abs());
+            if entries.len() < query.limit && (query.interval_ns <= 0 || is_due) {
+                last = Some(entry.timestamp);
+                entries.push(entry);
+            }
+        }
+    }
+    Ok(Entries { entries, statistics: plan.statistics(), missing: plan.budget.missing() })
+}
+
+/// The entries of keys, in their order. Those of a damaged unit are left out, and it is noted.
+fn materialise(plan: &Plan, order: Order, keys: &[Key], shape: &Residual) -> Result<Vec<Entry>, QueryError> {
+    let mut places: Vec<(u32, u32, usize)> = keys
+        .iter()
+        .enumerate()
+        .map(|(slot, key)| {
+            let (_, _, unit, row) = key.parts(order);
+            (unit, row, slot)
+        })
+        .collect();
+    places.sort_unstable();
+    let units: Vec<&[(u32, u32, usize)]> = places.chunk_by(|a, b| a.0 == b.0).collect();
+    let one = |wanted: &&[(u32, u32, usize)]| -> Result<Vec<(usize, Entry)>, QueryError> {
+        let Some(unit) = wanted.first().and_then(|&(unit, ..)| plan.units.get(unit as usize)) else {
+            return Ok(Vec::new());
+        };
+        plan.budget.check()?;
+        let mut rows = RowSet::none(unit.rows);
+        wanted.iter().for_each(|&(_, row, _)| rows.insert(row as usize));
+        let mut slots = wanted.iter();
+        let mut entries = Vec::with_capacity(wanted.len());
+        let read = shape.run(plan, unit, &rows, &mut |row, runner| {
+            if let Some(&(_, _, slot)) = slots.by_ref().find(|(_, wanted, _)| *wanted as usize == row.row) {
+                entries.push((slot, entry(row.timestamp, runner)));
+            }
+            Ok(())
+        });
+        match read {
+            Ok(()) => {
+                plan.budget.take_memory(entries.iter().map(|(_, entry)| entry.memory_bytes()).sum())?;
+                Ok(entries)
+            }
+            Err(QueryError::Storage(error)) => plan.miss(unit, &error).map(|()| Vec::new()),
+            Err(error) => Err(error),
+        }
+    };
+    let lists: Vec<Vec<(usize, Entry)>> = match units.as_slice() {
+        [only] => vec![one(only)?],
+        many => many.par_iter().map(one).collect::<Result<_, QueryError>>()?,
+    };
+    let mut entries: Vec<(usize, Entry)> = lists.into_iter().flatten().collect();
+    entries.sort_unstable_by_key(|&(slot, _)| slot);
+    Ok(entries.into_iter().map(|(_, entry)| entry).collect())
+}
+
+/// The entry that a runner has just made.
+pub(crate) fn entry(timestamp: i64, runner: &mut Runner) -> Entry {
+    let mut of = [Vec::new(), Vec::new(), Vec::new()];
+    runner.for_each_label(&mut |Label { name, value, origin }| {
+        let place = match origin {
+            Origin::Stream => 0,
+            Origin::Metadata => 1,
+            Origin::Parsed => 2,
+        };
+        if let Some(pairs) = of.get_mut(place) {
+            pairs.push((name.to_owned(), value.to_owned()));
+        }
+    });
+    let [stream, metadata, parsed] = of.map(Labels::new);
+    Entry { timestamp, line: String::from_utf8_lossy(runner.line()).into_owned(), stream, metadata, parsed }
+}

@@ -1,0 +1,61 @@
+//! Which stored fields LogQL sees under a name.
+
+use super::view;
+use crate::aggregate::{Dimension, RowSide, StreamSide};
+use std::collections::BTreeSet;
+use timberlog_storage::Snapshot;
+use timberlog_types::TimeRange;
+
+/// The fields that records of a range of time have, by their stored names.
+pub(crate) struct FieldNames {
+    stored: BTreeSet<String>,
+    derived: bool,
+}
+
+/// What a name stands for where no stage has made a label.
+pub(crate) enum Meaning {
+    /// The stream's label, else what each record has.
+    Column(Dimension),
+    /// Something that only the labels of each record tell.
+    Unclear,
+}
+
+impl FieldNames {
+    /// Looks at the directories of segments and the batches that overlap a range. A segment that
+    /// cannot be opened has nothing to say here: the plan reports it.
+    pub fn of(snapshot: &Snapshot, range: TimeRange, derived: bool) -> Self {
+        let mut stored = BTreeSet::new();
+        let mut add = |name: &str| {
+            if !stored.contains(name) {
+                stored.insert(name.to_owned());
+            }
+        };
+        for segment in snapshot.segments.iter().filter(|segment| range.overlaps(segment.entry.range)) {
+            if let Ok(files) = segment.open() {
+                files.reader.directory().field_names.iter().for_each(|name| add(name));
+            }
+        }
+        for batch in snapshot.batches.iter().filter(|batch| range.overlaps(batch.range)) {
+            batch.batch.fields().for_each(|field| add(field.name()));
+        }
+        Self { stored, derived }
+    }
+
+    /// What a name means.
+    pub fn meaning(&self, name: &str) -> Meaning {
+        // Labels that stages and collisions make.
+        if name.ends_with("_extracted") || name.starts_with("__") {
+            return Meaning::Unclear;
+        }
+        let mut fields = self.stored.iter().filter(|stored| view::is_named(stored, name));
+        let row = match (fields.next(), fields.next()) {
+            (Some(_), Some(_)) => return Meaning::Unclear,
+            (_, None) if name == view::DETECTED_LEVEL && self.derived => RowSide::DetectedLevel,
+            (None, _) if name == view::LEVEL => RowSide::Spelling,
+            (Some(_), None) if name == view::LEVEL => return Meaning::Unclear,
+            (Some(stored), None) => RowSide::Field(stored.clone()),
+            (None, _) => RowSide::None,
+        };
+        Meaning::Column(Dimension { stream: StreamSide::View { name: name.to_owned(), derived: self.derived }, row })
+    }
+}

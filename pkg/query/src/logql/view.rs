@@ -1,0 +1,107 @@
+//! What LogQL sees of a record: names it can write, levels as they were sent, and the labels that
+//! Loki derives.
+
+use std::borrow::Cow;
+use timberlog_types::{Level, StreamRef};
+
+/// The label that names a stream's service.
+pub const SERVICE_NAME: &str = "service_name";
+/// The metadata that names a record's level.
+pub const DETECTED_LEVEL: &str = "detected_level";
+/// The metadata that holds a level as it was sent.
+pub const LEVEL: &str = "level";
+
+/// Where Loki looks for the name of a service, the first that is there
+/// (`discover_service_name` of its limits).
+const SERVICE_LABELS: [&str; 13] = [
+    "service",
+    "app",
+    "application",
+    "app_name",
+    "name",
+    "app_kubernetes_io_name",
+    "container",
+    "container_name",
+    "k8s_container_name",
+    "component",
+    "workload",
+    "job",
+    "k8s_job_name",
+];
+
+/// What Loki calls a service that it finds no name for.
+const UNKNOWN_SERVICE: &str = "unknown_service";
+
+/// A name as LogQL can write it: what is no ASCII letter, digit, `_` or `:` is `_`, and a digit in
+/// front gets one before it.
+pub fn name(stored: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':';
+    let digit_first = stored.as_bytes().first().is_some_and(u8::is_ascii_digit);
+    if stored.bytes().all(is_plain) && !digit_first {
+        return Cow::Borrowed(stored);
+    }
+    let mut name = String::with_capacity(stored.len() + 1);
+    if digit_first {
+        name.push('_');
+    }
+    name.extend(stored.chars().map(|c| if c.is_ascii() && is_plain(c as u8) { c } else { '_' }));
+    Cow::Owned(name)
+}
+
+/// Whether LogQL sees a stored name as `wanted`.
+pub fn is_named(stored: &str, wanted: &str) -> bool {
+    stored == wanted || (stored.len() <= wanted.len() && name(stored) == wanted)
+}
+
+/// The value of a stream's label as LogQL sees it.
+pub fn label<'a>(stream: StreamRef<'a>, wanted: &str, derived: bool) -> Option<&'a str> {
+    let found = stream.labels().find(|&(stored, value)| is_named(stored, wanted) && !value.is_empty());
+    match found {
+        Some((_, value)) => Some(value),
+        None if derived && wanted == SERVICE_NAME => Some(service_name(stream)),
+        None => None,
+    }
+}
+
+/// The name of a stream's service as Loki derives it from the stream's labels.
+fn service_name<'a>(stream: StreamRef<'a>) -> &'a str {
+    let of = |wanted: &&str| stream.labels().find(|&(stored, value)| is_named(stored, wanted) && !value.is_empty());
+    SERVICE_LABELS.iter().find_map(of).map_or(UNKNOWN_SERVICE, |(_, value)| value)
+}
+
+/// The labels of a stream as LogQL sees them, sorted by name, each name once.
+pub fn labels<'a>(stream: StreamRef<'a>, derived: bool, into: &mut Vec<(Cow<'a, str>, &'a str)>) {
+    into.clear();
+    into.extend(stream.labels().filter(|(_, value)| !value.is_empty()).map(|(stored, value)| (name(stored), value)));
+    if derived && !into.iter().any(|(name, _)| name == SERVICE_NAME) {
+        into.push((Cow::Borrowed(SERVICE_NAME), service_name(stream)));
+    }
+    into.sort_by(|a, b| a.0.cmp(&b.0));
+    into.dedup_by(|later, first| later.0 == first.0);
+}
+
+/// The level of a record as Loki detects it, from the level as it was sent or filed. A record
+/// that came with Loki's push has a field of that name instead, since it may be found in the line.
+pub fn detected_level(level: Level, spelling: Option<&str>) -> &str {
+    let Some(spelling) = spelling else {
+        return level.as_str();
+    };
+    let known = [
+        ("trace", "trace"),
+        ("trc", "trace"),
+        ("debug", "debug"),
+        ("dbg", "debug"),
+        ("info", "info"),
+        ("inf", "info"),
+        ("information", "info"),
+        ("warn", "warn"),
+        ("wrn", "warn"),
+        ("warning", "warn"),
+        ("error", "error"),
+        ("err", "error"),
+        ("critical", "critical"),
+        ("fatal", "fatal"),
+    ];
+    let found = known.iter().find(|(text, _)| spelling.eq_ignore_ascii_case(text));
+    found.map_or(spelling, |(_, level)| level)
+}
