@@ -2,9 +2,10 @@
 
 mod tail;
 
-pub use tail::{Tail, TailEvent};
+pub use tail::{LogTail, LogTailEvent, Tail, TailEvent};
 pub use timberlog_disk::Env;
 pub use timberlog_filter as filter;
+pub use timberlog_logql as language;
 pub use timberlog_query as query;
 pub use timberlog_storage::producers::{ProducerBatch, REFUSED_BYTES_MAX};
 pub use timberlog_storage::{Appended, Durability, Options, Progress, Snapshot, Stats, Storage};
@@ -12,6 +13,10 @@ pub use timberlog_types as types;
 
 use std::sync::Arc;
 use timberlog_filter::Filter;
+use timberlog_logql::Labels;
+use timberlog_logql::ast::{LabelMatcher, LogExpr, MetricExpr};
+use timberlog_logql::evaluate::{Steps, Windows};
+use timberlog_query::logql::{self, Computed, Entries, LogQuery, MetricError, TailFilter, Volume, VolumeBy};
 use timberlog_query::{Aggregation, Explain, Export, Groups, Page, Query};
 use timberlog_types::{Batch, Result, Tenant, TimeRange};
 
@@ -106,6 +111,91 @@ impl Database {
     /// behind is told how many records it missed.
     pub fn tail(&self, tenant: &Tenant, filter: Filter) -> Result<Tail> {
         self.tails.subscribe(tenant, filter)
+    }
+
+    /// Runs a LogQL log query.
+    pub fn log_query(&self, tenant: &Tenant, query: &LogQuery) -> Result<Entries> {
+        logql::entries(&self.snapshot(tenant), query)
+    }
+
+    /// Runs a LogQL metric query.
+    pub fn metric_query(
+        &self,
+        tenant: &Tenant,
+        expr: &MetricExpr,
+        steps: Steps,
+        options: &logql::Options,
+    ) -> std::result::Result<Computed, MetricError> {
+        logql::compute(&self.snapshot(tenant), expr, steps, options)
+    }
+
+    /// What a LogQL log query would read and what it would leave out, and why.
+    pub fn explain_log_query(&self, tenant: &Tenant, query: &LogQuery) -> Result<Explain> {
+        logql::explain(&self.snapshot(tenant), query)
+    }
+
+    /// The names of stream labels as LogQL sees them, sorted: of the streams that a selector (an
+    /// empty one: all) lets through.
+    pub fn stream_label_names(
+        &self,
+        tenant: &Tenant,
+        selector: &[LabelMatcher],
+        range: TimeRange,
+        options: &logql::Options,
+    ) -> Result<Vec<String>> {
+        logql::label_names(&self.snapshot(tenant), selector, range, options)
+    }
+
+    /// The values of a stream label as LogQL sees them, sorted.
+    pub fn stream_label_values(
+        &self,
+        tenant: &Tenant,
+        name: &str,
+        selector: &[LabelMatcher],
+        range: TimeRange,
+        options: &logql::Options,
+    ) -> Result<Vec<String>> {
+        logql::label_values(&self.snapshot(tenant), name, selector, range, options)
+    }
+
+    /// The streams that any of the selectors lets through, sorted; all if there is none.
+    pub fn series(
+        &self,
+        tenant: &Tenant,
+        selectors: &[Vec<LabelMatcher>],
+        range: TimeRange,
+        options: &logql::Options,
+    ) -> Result<Vec<Labels>> {
+        logql::series(&self.snapshot(tenant), selectors, range, options)
+    }
+
+    /// How many streams, blocks, records and bytes a selector finds.
+    pub fn selector_stats(
+        &self,
+        tenant: &Tenant,
+        selector: &[LabelMatcher],
+        range: TimeRange,
+        options: &logql::Options,
+    ) -> Result<logql::Stats> {
+        logql::stats(&self.snapshot(tenant), selector, range, options)
+    }
+
+    /// Bytes by the labels of streams, the largest first.
+    pub fn volume(
+        &self,
+        tenant: &Tenant,
+        selector: &[LabelMatcher],
+        targets: &[String],
+        by: VolumeBy,
+        windows: Windows,
+        options: &logql::Options,
+    ) -> Result<Vec<Volume>> {
+        logql::volume(&self.snapshot(tenant), selector, targets, by, windows, options)
+    }
+
+    /// Follows new lines that a LogQL log query lets through, from now on.
+    pub fn log_tail(&self, tenant: &Tenant, expr: &LogExpr, derived: bool) -> Result<LogTail> {
+        Ok(self.tails.subscribe_logql(tenant, TailFilter::new(expr, derived)?))
     }
 
     /// What the engine knows of itself.

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use timberlog_filter::{Compiled, Filter};
 use timberlog_query::Record;
-use timberlog_storage::{BufferedBatch, Subscriber};
-use timberlog_types::{Result, Tenant};
+use timberlog_query::logql::{Entry, TailFilter};
+use timberlog_storage::{BufferedBatch, Snapshot, Subscriber};
+use timberlog_types::{Result, Seq, Tenant};
 
 /// Batches that may wait for a reader of a tail.
 const BATCHES_WAITING_MAX: usize = 256;
@@ -27,11 +28,39 @@ pub enum TailEvent {
     Missed(u64),
 }
 
-/// A subscription; ends when it is dropped.
+/// A subscription to records that match a filter; ends when it is dropped.
 pub struct Tail {
+    batches: Batches,
+    filter: Compiled,
+}
+
+/// What a tail of a log query tells.
+#[derive(Clone, Debug)]
+pub enum LogTailEvent {
+    /// New lines that match, in the order of their arrival.
+    Entries(Vec<Entry>),
+    /// So many records passed by unread because the reader fell behind.
+    Missed(u64),
+}
+
+/// A subscription to lines that a log query lets through; ends when it is dropped.
+pub struct LogTail {
+    batches: Batches,
+    filter: TailFilter,
+    /// Batches up to this number were part of what was asked for before.
+    seen: Seq,
+}
+
+/// The receiving end of a subscription.
+struct Batches {
     batches: Receiver<Arc<BufferedBatch>>,
     counts: Arc<Counts>,
-    filter: Compiled,
+}
+
+/// What comes out of it.
+enum Received {
+    Batch(Arc<BufferedBatch>),
+    Missed(u64),
 }
 
 #[derive(Default)]
@@ -58,11 +87,19 @@ pub(crate) struct Tails {
 impl Tails {
     pub(crate) fn subscribe(&self, tenant: &Tenant, filter: Filter) -> Result<Tail> {
         let filter = Compiled::new(&filter)?;
+        Ok(Tail { batches: self.batches(tenant), filter })
+    }
+
+    pub(crate) fn subscribe_logql(&self, tenant: &Tenant, filter: TailFilter) -> LogTail {
+        LogTail { batches: self.batches(tenant), filter, seen: 0 }
+    }
+
+    fn batches(&self, tenant: &Tenant) -> Batches {
         let (sender, batches) = crossbeam_channel::bounded(BATCHES_WAITING_MAX);
         let counts = Arc::<Counts>::default();
         let subscription = Subscription { tenant: tenant.clone(), batches: sender, counts: Arc::downgrade(&counts) };
         self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).push(subscription);
-        Ok(Tail { batches, counts, filter })
+        Batches { batches, counts }
     }
 }
 
@@ -94,15 +131,53 @@ impl Tail {
     /// # Errors
     /// `Closed` when the database is closed.
     pub fn next(&self, wait: Duration) -> Result<Option<TailEvent>> {
+        match self.batches.next(wait)? {
+            None => Ok(None),
+            Some(Received::Missed(records)) => Ok(Some(TailEvent::Missed(records))),
+            Some(Received::Batch(batch)) => {
+                let records = timberlog_query::matching(&batch.batch, &self.filter)?;
+                Ok((!records.is_empty()).then_some(TailEvent::Records(records)))
+            }
+        }
+    }
+}
+
+impl LogTail {
+    /// Leaves out what a snapshot that was taken after the subscription holds.
+    pub fn after(mut self, snapshot: &Snapshot) -> Self {
+        let batches = snapshot.batches.iter().map(|batch| batch.seq_max);
+        let segments = snapshot.segments.iter().map(|segment| segment.entry.seq_max);
+        self.seen = batches.chain(segments).max().unwrap_or_default();
+        self
+    }
+
+    /// The next event; `None` if nothing came within `wait`.
+    ///
+    /// # Errors
+    /// `Closed` when the database is closed.
+    pub fn next(&self, wait: Duration) -> Result<Option<LogTailEvent>> {
+        match self.batches.next(wait)? {
+            None => Ok(None),
+            Some(Received::Missed(records)) => Ok(Some(LogTailEvent::Missed(records))),
+            Some(Received::Batch(batch)) if batch.seq_max <= self.seen => Ok(None),
+            Some(Received::Batch(batch)) => {
+                let entries = self.filter.entries(&batch.batch)?;
+                Ok((!entries.is_empty()).then_some(LogTailEvent::Entries(entries)))
+            }
+        }
+    }
+}
+
+impl Batches {
+    fn next(&self, wait: Duration) -> Result<Option<Received>> {
         let missed = self.counts.missed.swap(0, Ordering::Relaxed);
         if missed > 0 {
-            return Ok(Some(TailEvent::Missed(missed)));
+            return Ok(Some(Received::Missed(missed)));
         }
         match self.batches.recv_timeout(wait) {
             Ok(batch) => {
                 self.counts.waiting_bytes.fetch_sub(batch.batch.memory_bytes(), Ordering::Relaxed);
-                let records = timberlog_query::matching(&batch.batch, &self.filter)?;
-                Ok((!records.is_empty()).then_some(TailEvent::Records(records)))
+                Ok(Some(Received::Batch(batch)))
             }
             Err(crossbeam_channel::RecvTimeoutError::Timeout) => Ok(None),
             Err(crossbeam_channel::RecvTimeoutError::Disconnected) => {
@@ -130,7 +205,7 @@ mod tests {
         for _ in 0..10 {
             tails.published(&tenant, &batch);
         }
-        assert_eq!(tail.batches.len(), 1);
+        assert_eq!(tail.batches.batches.len(), 1);
         assert!(matches!(tail.next(Duration::ZERO).unwrap(), Some(TailEvent::Missed(9))));
         assert!(matches!(tail.next(Duration::ZERO).unwrap(), Some(TailEvent::Records(records)) if records.len() == 1));
         tails.published(&tenant, &batch);
