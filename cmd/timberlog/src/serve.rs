@@ -72,6 +72,9 @@ pub struct Arguments {
     /// Memory for the buffer and flushes under way; beyond it requests wait and are then answered with 429
     #[arg(long, value_name = "SIZE", env = "TIMBERLOG_BUFFER_BYTES_MAX", default_value = "72MiB")]
     buffer_bytes_max: ByteSize,
+    /// Memory for requests that wait for room in the buffer; one larger request may wait alone
+    #[arg(long, value_name = "SIZE", env = "TIMBERLOG_WAITING_BYTES_MAX", default_value = "32MiB")]
+    waiting_bytes_max: ByteSize,
     /// Partitions (tenant and day) that one flush may write
     #[arg(long, value_name = "N", env = "TIMBERLOG_PARTITIONS_PER_FLUSH_MAX", default_value_t = 64)]
     partitions_per_flush_max: usize,
@@ -172,6 +175,7 @@ impl Arguments {
             flush_bytes,
             flush_age: *self.flush_age,
             buffer_bytes_max,
+            waiting_bytes_max: bytes(self.waiting_bytes_max),
             partitions_per_flush_max: self.partitions_per_flush_max,
             streams_max: self.streams_max,
             user_indexes: self.index.iter().filter(|name| !name.is_empty()).cloned().collect(),

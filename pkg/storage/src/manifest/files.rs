@@ -31,22 +31,35 @@ impl Kind {
 pub(super) enum ReadError {
     /// It is missing or its bytes are not what was written.
     Damaged(String),
-    /// The start must stop: a newer format, no permission, too many open files.
+    /// The start must stop: a newer format, no permission, a read that failed.
     Stop(Error),
 }
 
-/// Whether an I/O error says that the bytes are not there. Any other (no permission, too many open
-/// files) may pass and must not make anyone give up a file.
+/// Whether an I/O error says that the bytes are not there, or that the disk does not give them. Any
+/// other (no permission, too many open files) may pass and must not make anyone give up a file.
 pub(crate) fn is_lost(error: &io::Error) -> bool {
-    const EIO: i32 = 5;
     let kinds = [io::ErrorKind::NotFound, io::ErrorKind::UnexpectedEof, io::ErrorKind::InvalidData];
-    kinds.contains(&error.kind()) || error.raw_os_error() == Some(EIO)
+    kinds.contains(&error.kind()) || is_io(error)
+}
+
+/// Whether the disk failed to read: a bad sector, or a cable.
+fn is_io(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    error.raw_os_error() == Some(EIO)
 }
 
 impl ReadError {
     fn io(doing: String, error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::NotFound {
             Self::Damaged("missing".to_owned())
+        } else if is_io(error) {
+            // A disk that answers again gives the file back; falling back would lose what it names.
+            let mut error = Error::io(doing, error);
+            error.message.push_str(
+                "; nothing was changed: try again, and if the file stays unreadable, move it away (it then counts as \
+                 missing) and run `timberlog repair`",
+            );
+            Self::Stop(error)
         } else if is_lost(error) {
             Self::Damaged(format!("unreadable: {error}"))
         } else {

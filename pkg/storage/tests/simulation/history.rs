@@ -170,9 +170,10 @@ impl History {
             _ => {}
         }
         if self.rng.percent(10) {
-            // Of the WAL: a start must fail then, and not go on with half of it.
+            // A start must fail then, and not go on with half of the WAL or an older root.
             self.is_faulty = true;
-            process.fail_read("wal", self.rng.below(20));
+            let place = ["wal", "manifest"][self.rng.below(2) as usize];
+            process.fail_read(place, self.rng.below(20));
         }
         self.sim.disk.set_short_io(if self.rng.percent(30) { 20 } else { 0 });
     }

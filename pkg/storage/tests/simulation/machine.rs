@@ -78,8 +78,7 @@ impl Process {
         self.commits_left.store(commits, Ordering::SeqCst);
     }
 
-    /// Makes one read, or the opening or listing before it, fail. It ends with the process: a node
-    /// of the manifest that cannot be read at the start is damage, and reported as such.
+    /// Makes one read, or the opening or listing before it, fail. It ends with the process.
     pub fn fail_read(&self, path_part: &'static str, skip: u64) {
         *self.read_fault.lock().unwrap_or_else(PoisonError::into_inner) = Some((path_part, skip));
     }
