@@ -1,7 +1,8 @@
 //! The tree of a LogQL query: what was asked, with nothing resolved but numbers, units and quotes.
 //!
 //! Follows the LogQL reference of Loki 3 (<https://grafana.com/docs/loki/latest/query/>). A tree
-//! that the parser built prints as a text that parses to an equal tree.
+//! that the parser built prints as a text that parses to an equal tree, but for a query that is a
+//! number which no literal says (`1/0`).
 
 /// A query.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,7 +88,8 @@ pub struct LineFilter {
     /// How lines are compared.
     pub op: LineOp,
     /// With what; at least one. A line passes a positive filter if any matches, a negative one if
-    /// none does.
+    /// none does. The parser gives a negative one a single alternative: `!= "a" or "b"` is
+    /// `!= "a" != "b"`, as in Loki.
     pub alternatives: Vec<LineMatch>,
 }
 
@@ -245,7 +247,7 @@ pub struct RangeAggregation {
     pub log: LogExpr,
     /// The label whose value is the sample; `None` for operations that count lines and bytes.
     pub unwrap: Option<Unwrap>,
-    /// Length of the window in ns, more than 0.
+    /// Length of the window in ns, a whole number of ms; 0 (`[0]`) is allowed, as in Loki.
     pub range_ns: i64,
     /// How far windows are moved back, in ns; negative moves them ahead.
     pub offset_ns: i64,
@@ -272,6 +274,36 @@ pub enum RangeOp {
     StdvarOverTime,
     QuantileOverTime,
     RateCounter,
+}
+
+impl RangeOp {
+    /// Whether it may have a grouping.
+    pub fn takes_grouping(self) -> bool {
+        matches!(
+            self,
+            Self::AvgOverTime
+                | Self::StddevOverTime
+                | Self::StdvarOverTime
+                | Self::QuantileOverTime
+                | Self::MaxOverTime
+                | Self::MinOverTime
+                | Self::FirstOverTime
+                | Self::LastOverTime
+        )
+    }
+
+    /// Whether it may be of unwrapped values.
+    pub fn takes_values(self) -> bool {
+        !matches!(self, Self::CountOverTime | Self::BytesOverTime | Self::BytesRate)
+    }
+
+    /// Whether it may be of lines.
+    pub fn takes_lines(self) -> bool {
+        matches!(
+            self,
+            Self::CountOverTime | Self::Rate | Self::BytesOverTime | Self::BytesRate | Self::AbsentOverTime
+        )
+    }
 }
 
 /// `| unwrap duration(name) | filters`
@@ -316,7 +348,7 @@ pub struct VectorAggregation {
     pub parameter: Option<i64>,
     /// Of what.
     pub inner: MetricExpr,
-    /// `by (…)` or `without (…)`.
+    /// `by (…)` or `without (…)`; never `by ()`, which means no grouping.
     pub grouping: Option<Grouping>,
 }
 
@@ -349,7 +381,7 @@ pub struct BinaryExpr {
     pub right: MetricExpr,
     /// `bool`: a comparison gives 0 or 1 instead of filtering.
     pub return_bool: bool,
-    /// How the vectors are matched; `None` if nothing was written.
+    /// How the vectors are matched; `None` if nothing was written, or `ignoring ()`.
     pub matching: Option<VectorMatching>,
 }
 

@@ -8,6 +8,7 @@
 pub mod ast;
 pub mod evaluate;
 mod labels;
+mod lexer;
 mod parser;
 pub mod pipeline;
 mod print;
@@ -17,7 +18,7 @@ pub mod units;
 
 pub use ast::Expr;
 pub use labels::{Label, Labels, Origin};
-pub use parser::{NESTING_MAX, ParseError, QUERY_BYTES_MAX, parse, parse_log, parse_selector};
+pub use parser::{LABEL_FILTERS_MAX, NESTING_MAX, ParseError, QUERY_BYTES_MAX, parse, parse_log, parse_selector};
 pub use pipeline::{Pipeline, Runner, StageError, Wanted};
 pub use print::pretty;
 pub use short::{ShortError, parse_short};

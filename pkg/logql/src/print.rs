@@ -1,15 +1,66 @@
-//! The printers: a tree as text, on one line as Loki's `String()`, or laid out as `format_query`.
+//! The printers: a tree as text, on one line as Loki's `String()` ([`std::fmt::Display`] of every
+//! node), or laid out as `format_query` does ([`pretty`]).
+//!
+//! The text always parses to an equal tree. Where Loki's would not (it drops digits of sizes and of
+//! `vector(…)`, and parentheses and alternatives of a query that it lays out), ours says more.
 
-use crate::ast::Expr;
-use std::fmt;
+mod filter;
+mod layout;
+mod metric;
+mod operators;
+mod stage;
 
-/// The query laid out on several lines where it is long, as Loki's `format_query` does.
-pub fn pretty(expr: &Expr) -> String {
-    expr.to_string()
-}
+pub use layout::pretty;
 
-impl fmt::Display for Expr {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Ok(())
+use crate::ast::{Expr, LabelMatcher, LogExpr, MatchOp};
+use crate::units::quote;
+use std::fmt::{self, Display, Formatter};
+
+impl Display for Expr {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log(log) => log.fmt(f),
+            Self::Metric(metric) => metric.fmt(f),
+        }
     }
 }
+
+impl Display for LogExpr {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        selector(&self.selector, f)?;
+        self.stages.iter().try_for_each(|stage| write!(f, " {stage}"))
+    }
+}
+
+impl Display for LabelMatcher {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{}", self.name, self.op, quote(&self.value))
+    }
+}
+
+impl Display for MatchOp {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Eq => "=",
+            Self::Ne => "!=",
+            Self::Regex => "=~",
+            Self::NotRegex => "!~",
+        })
+    }
+}
+
+fn selector(matchers: &[LabelMatcher], f: &mut Formatter<'_>) -> fmt::Result {
+    f.write_str("{")?;
+    joined(matchers, ", ", f)?;
+    f.write_str("}")
+}
+
+fn joined<T: Display>(parts: &[T], separator: &str, f: &mut Formatter<'_>) -> fmt::Result {
+    parts.iter().enumerate().try_for_each(|(index, part)| {
+        let separator = if index == 0 { "" } else { separator };
+        write!(f, "{separator}{part}")
+    })
+}
+
+#[cfg(test)]
+mod tests;

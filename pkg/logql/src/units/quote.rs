@@ -28,11 +28,14 @@ pub fn quote(text: &str) -> String {
     out
 }
 
-/// Go's `strconv.Unquote` of a text in `"` or `` ` ``. What its escapes spell must be UTF-8.
+/// Reads a text in `"` (with Go's escapes) or `` ` ``, as Prometheus does: a carriage return stays.
+///
+/// # Errors
+/// It is no such text; or, other than in Go, its escapes do not spell UTF-8.
 pub fn unquote(text: &str) -> Result<String, UnitError> {
     let invalid = || UnitError("invalid syntax".to_owned());
     if let Some(raw) = text.strip_prefix('`').and_then(|text| text.strip_suffix('`')) {
-        return if raw.contains('`') { Err(invalid()) } else { Ok(raw.replace('\r', "")) };
+        return if raw.contains('`') { Err(invalid()) } else { Ok(raw.to_owned()) };
     }
     let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).ok_or_else(invalid)?;
     let mut out = Vec::with_capacity(inner.len());
@@ -63,7 +66,10 @@ fn escape(chars: &mut std::str::Chars<'_>, out: &mut Vec<u8>) -> Option<()> {
         'x' => u8::try_from(number(chars, 0, 2, 16)?).ok()?,
         '0'..='7' => u8::try_from(number(chars, first.to_digit(8)?, 2, 8)?).ok()?,
         'u' | 'U' => {
-            let c = char::from_u32(number(chars, 0, if first == 'u' { 4 } else { 8 }, 16)?)?;
+            let code = number(chars, 0, if first == 'u' { 4 } else { 8 }, 16)?;
+            // Half of a surrogate pair is no character.
+            let c = if code > u32::from(char::MAX) { return None } else { char::from_u32(code) };
+            let c = c.unwrap_or(char::REPLACEMENT_CHARACTER);
             out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
             return Some(());
         }
@@ -81,5 +87,6 @@ fn number(chars: &mut std::str::Chars<'_>, start: u32, digits: usize, radix: u32
 /// Close to Go's `IsPrint`: all but control characters, separators other than the space, and
 /// what is not assigned.
 fn is_printable(c: char) -> bool {
-    c.escape_debug().count() == 1 || matches!(c, '\'')
+    // Behind another character marks are printed as they are.
+    format!("a{c}").escape_debug().count() == 2
 }
