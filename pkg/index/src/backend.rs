@@ -4,6 +4,7 @@
 //! reads comes from pages that were held against the CRC32C in the segment's footer first; a page
 //! that differs is an I/O error for redb, and what is wrong with it is kept for the error message.
 
+use crate::error::IndexError;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -75,20 +76,25 @@ pub(crate) fn page_checksums(bytes: &[u8]) -> RedbPages {
 pub(crate) struct CheckedFile {
     file: Arc<dyn File>,
     pages: RedbPages,
-    fault: Arc<OnceLock<String>>,
+    fault: Arc<OnceLock<IndexError>>,
 }
 
 impl CheckedFile {
     /// Checks that there are as many checksums as pages. The first fault of a later read is put
     /// into `fault`.
-    pub(crate) fn new(file: Arc<dyn File>, pages: RedbPages, fault: Arc<OnceLock<String>>) -> Result<Self, String> {
+    pub(crate) fn new(
+        file: Arc<dyn File>,
+        pages: RedbPages,
+        fault: Arc<OnceLock<IndexError>>,
+    ) -> Result<Self, IndexError> {
         let RedbPages { page_size, len, ref crcs } = pages;
         if page_size != PAGE_SIZE || len.div_ceil(u64::from(PAGE_SIZE)) != crcs.len() as u64 {
-            return Err(format!("{} checksums of pages of {page_size} bytes for {len} bytes", crcs.len()));
+            let what = format!("{} checksums of pages of {page_size} bytes for {len} bytes", crcs.len());
+            return Err(IndexError::Corrupt(what));
         }
-        let actual = file.len().map_err(|error| format!("length: {error}"))?;
+        let actual = file.len().map_err(|error| IndexError::Io(format!("length: {error}")))?;
         if actual != len {
-            return Err(format!("file has {actual} bytes, expected {len}"));
+            return Err(IndexError::Corrupt(format!("file has {actual} bytes, expected {len}")));
         }
         Ok(Self { file, pages, fault })
     }
@@ -151,7 +157,7 @@ impl redb::StorageBackend for CheckedFile {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         self.read_checked(offset, out).inspect_err(|error| {
-            self.fault.get_or_init(|| error.to_string());
+            self.fault.get_or_init(|| fault(error));
         })
     }
 
@@ -165,6 +171,14 @@ impl redb::StorageBackend for CheckedFile {
 
     fn write(&self, _offset: u64, _data: &[u8]) -> io::Result<()> {
         Err(read_only())
+    }
+}
+
+/// What a read that failed says of the file: only bytes that were read can be wrong.
+fn fault(error: &io::Error) -> IndexError {
+    match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => IndexError::Corrupt(error.to_string()),
+        _ => IndexError::Io(error.to_string()),
     }
 }
 

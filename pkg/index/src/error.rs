@@ -8,7 +8,10 @@ pub enum IndexError {
     /// The index cannot be built of what was given.
     #[error("index cannot be built: {0}")]
     Build(String),
-    /// The bytes are damaged, or cannot be read.
+    /// The disk failed to read. The bytes may be right: opening the index anew may work later.
+    #[error("index cannot be read: {0}")]
+    Io(String),
+    /// The bytes are damaged, or missing.
     #[error("index is damaged: {0}")]
     Corrupt(String),
     /// Written by a newer program.
@@ -19,7 +22,7 @@ pub enum IndexError {
 impl From<IndexError> for Error {
     fn from(error: IndexError) -> Self {
         let kind = match error {
-            IndexError::Build(_) => ErrorKind::Internal,
+            IndexError::Build(_) | IndexError::Io(_) => ErrorKind::Internal,
             IndexError::Corrupt(_) => ErrorKind::Corrupt,
             IndexError::Version(_) => ErrorKind::Unavailable,
         };

@@ -2,7 +2,8 @@
 //!
 //! Whatever is wrong with the file ends as [`IndexError::Corrupt`]: redb's errors, values that are
 //! malformed, and panics of redb, which are caught here. After a panic nothing more is asked of
-//! that file.
+//! that file. A read that fails ends as [`IndexError::Io`]: redb answers nothing more then either,
+//! but the file may be opened anew.
 
 mod check;
 #[cfg(test)]
@@ -37,7 +38,7 @@ pub struct SegmentIndex {
     opened: Option<Opened>,
     header: Header,
     file_len: u64,
-    fault: Arc<OnceLock<String>>,
+    fault: Arc<OnceLock<IndexError>>,
     has_panicked: AtomicBool,
 }
 
@@ -73,10 +74,15 @@ impl SegmentIndex {
     pub fn open(file: Arc<dyn File>, pages: RedbPages) -> Result<Self, IndexError> {
         let fault = Arc::new(OnceLock::new());
         let file_len = pages.len;
-        let backend = CheckedFile::new(file, pages, Arc::clone(&fault)).map_err(IndexError::Corrupt)?;
+        let backend = CheckedFile::new(file, pages, Arc::clone(&fault))?;
         let opened = catch_unwind(AssertUnwindSafe(|| Opened::open(backend)));
         let (opened, header) = answer(&fault, opened)?;
         Ok(Self { opened: Some(opened), header, file_len, fault, has_panicked: AtomicBool::new(false) })
+    }
+
+    /// Whether a read has failed: this one gives no more answers, one that is opened anew may.
+    pub fn has_read_failed(&self) -> bool {
+        matches!(self.fault.get(), Some(IndexError::Io(_)))
     }
 
     /// The number of blocks of the segment.
@@ -226,7 +232,7 @@ impl SegmentIndex {
         })
     }
 
-    /// Asks redb; its errors and panics, and our own complaints, are `Corrupt`.
+    /// Asks redb; its errors and panics, and our own complaints, are `Corrupt`, failed reads `Io`.
     fn ask<T>(&self, question: impl FnOnce(&Opened) -> Result<T, Problem>) -> Result<T, IndexError> {
         if self.has_panicked.load(Ordering::Acquire) {
             return Err(IndexError::Corrupt("an earlier lookup failed".to_owned()));
@@ -300,7 +306,7 @@ fn split_service(value: &[u8]) -> Result<(u32, &[u8]), Problem> {
     Ok((u32::from_le_bytes(id), postings))
 }
 
-fn answer<T>(fault: &OnceLock<String>, asked: std::thread::Result<Result<T, Problem>>) -> Result<T, IndexError> {
+fn answer<T>(fault: &OnceLock<IndexError>, asked: std::thread::Result<Result<T, Problem>>) -> Result<T, IndexError> {
     let problem = match asked {
         Ok(Ok(answer)) => return Ok(answer),
         Ok(Err(Problem::Version(version))) => return Err(IndexError::Version(version)),
@@ -309,7 +315,7 @@ fn answer<T>(fault: &OnceLock<String>, asked: std::thread::Result<Result<T, Prob
         Err(_) => "redb panicked".to_owned(),
     };
     // The backend knows better than redb what was wrong with a page.
-    Err(IndexError::Corrupt(fault.get().cloned().unwrap_or(problem)))
+    Err(fault.get().cloned().unwrap_or(IndexError::Corrupt(problem)))
 }
 
 impl Drop for SegmentIndex {

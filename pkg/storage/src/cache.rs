@@ -98,6 +98,12 @@ impl Cache {
         }
     }
 
+    /// Forgets opened files, if they are these: they are opened anew when they are asked for.
+    pub(crate) fn forget_files(&self, segment: u64, files: &Arc<Opened>) {
+        let is_same = |entry: &Entry| matches!(entry, Entry::Files(cached) if Arc::ptr_eq(cached, files));
+        let _ = self.inner.remove_if(&(segment, Part::Files), is_same);
+    }
+
     /// A column.
     pub(crate) fn column(
         &self,

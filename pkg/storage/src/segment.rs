@@ -9,7 +9,7 @@ use std::sync::Arc;
 use timberlog_disk::{Env, Open};
 use timberlog_index::SegmentIndex;
 use timberlog_segment::{Column, ColumnKey, SegmentReader};
-use timberlog_types::{Day, Error, Result};
+use timberlog_types::{Day, Error, ErrorKind, Result};
 
 /// The opened files of a segment.
 pub struct Opened {
@@ -41,6 +41,15 @@ impl Opened {
         self.reader.memory_bytes() + index.map_or(0, SegmentIndex::memory_bytes) + 1024
     }
 
+    /// Whether the index gives no answers because a read failed, not because its bytes are wrong.
+    fn has_index_read_failed(&self) -> bool {
+        match &self.index {
+            None => false,
+            Some(Ok(index)) => index.has_read_failed(),
+            Some(Err(error)) => !matches!(error.kind, ErrorKind::Corrupt | ErrorKind::NotFound),
+        }
+    }
+
     /// Files that are open.
     pub fn count(&self) -> usize {
         1 + usize::from(matches!(self.index, Some(Ok(_))))
@@ -65,9 +74,21 @@ impl Segment {
         &self.log
     }
 
-    /// The opened files; a damaged or missing `.redb` does not fail this.
+    /// The opened files; a damaged or missing `.redb` does not fail this. One whose reading failed is
+    /// opened anew: only damage stays.
     pub fn open(&self) -> Result<Arc<Opened>> {
-        self.cache.files(self.number, || self.open_files())
+        let mut is_fresh = false;
+        let mut files = self.cache.files(self.number, || {
+            is_fresh = true;
+            self.open_files()
+        })?;
+        if files.has_index_read_failed() {
+            self.cache.forget_files(self.number, &files);
+            if !is_fresh {
+                files = self.cache.files(self.number, || self.open_files())?;
+            }
+        }
+        Ok(files)
     }
 
     /// A column of a block, through the cache.

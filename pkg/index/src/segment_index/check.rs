@@ -15,7 +15,7 @@ use timberlog_types::Level;
 /// The numbers of the pages of a `.redb` that do not match their checksums, whether a lookup would
 /// ever read them or not.
 pub fn damaged_pages(file: Arc<dyn File>, pages: RedbPages) -> Result<Vec<u64>, IndexError> {
-    let file = CheckedFile::new(file, pages, Arc::new(OnceLock::new())).map_err(IndexError::Corrupt)?;
+    let file = CheckedFile::new(file, pages, Arc::new(OnceLock::new()))?;
     Ok(file.damaged_pages())
 }
 

@@ -6,6 +6,7 @@ use timberlog_types::{BatchBuilder, Day};
 mod failures;
 mod full_disk;
 mod hostile;
+mod index_reads;
 
 struct Nobody;
 
