@@ -16,6 +16,7 @@ mod evaluate;
 mod json;
 mod matcher;
 mod pattern;
+mod re2;
 #[cfg(test)]
 mod tests;
 mod tree;

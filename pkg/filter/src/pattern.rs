@@ -2,10 +2,9 @@
 //!
 //! The expression is parsed, each of those is replaced by its ASCII form, and the result is
 //! compiled within limits: no expression can cost more than they allow, and matching is linear.
-//! Not as in RE2: inside brackets a further `[` opens a class within the class, and `&&`, `--`
-//! and `~~` combine classes; escape them to mean the characters.
 
 use crate::error::{FilterError, Result};
+use crate::re2;
 use crate::tree::Pattern;
 use regex_automata::meta::Regex;
 use regex_syntax::ast::{self, AssertionKind, Ast, ClassPerl, ClassPerlKind, ClassSetItem, Visitor};
@@ -21,7 +20,7 @@ const NEST_MAX: u32 = 100;
 /// Compiles a pattern; the HIR is what literals are taken from.
 pub(crate) fn compile(pattern: &Pattern, path: &str) -> Result<(Regex, Hir)> {
     let refuse = |reason: String| FilterError::Regex { path: path.to_owned(), pattern: pattern.text.clone(), reason };
-    let mut hir = parse(&pattern.text).map_err(&refuse)?;
+    let mut hir = parse(&re2::rewrite(&pattern.text)).map_err(&refuse)?;
     if pattern.anchored {
         hir = Hir::concat(vec![Hir::look(Look::Start), hir, Hir::look(Look::End)]);
     }

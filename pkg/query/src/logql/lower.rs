@@ -89,6 +89,11 @@ fn stream(text: String, test: impl Fn(StreamRef<'_>) -> bool + Send + Sync + 'st
     Filter::Test(Test { target: Target::Stream, op: Op::Holds(StreamTest::new(text, test)) })
 }
 
+/// An expression that must match a whole value; unlike in lines, `.` matches a line feed too.
+fn whole(text: &str) -> Pattern {
+    Pattern::whole(format!("(?s:{text})"))
+}
+
 /// One matcher, compiled.
 struct LabelTest {
     name: String,
@@ -102,8 +107,8 @@ impl LabelTest {
         let (negated, compiled) = match matcher.op {
             MatchOp::Eq => (false, Matcher::eq(&matcher.value)),
             MatchOp::Ne => (true, Matcher::eq(&matcher.value)),
-            MatchOp::Regex => (false, Matcher::regex(&Pattern::whole(matcher.value.as_str()))?),
-            MatchOp::NotRegex => (true, Matcher::regex(&Pattern::whole(matcher.value.as_str()))?),
+            MatchOp::Regex => (false, Matcher::regex(&whole(&matcher.value))?),
+            MatchOp::NotRegex => (true, Matcher::regex(&whole(&matcher.value))?),
         };
         Ok(Self { name: matcher.name.clone(), derived, negated, matcher: compiled })
     }
@@ -172,7 +177,7 @@ fn text_filter(matcher: &LabelMatcher, names: &FieldNames, derived: bool) -> Res
     let has_none = stream(format!("no {name} {derived}"), move |stream| view::label(stream, &name, derived).is_none());
     let op = match matcher.op {
         MatchOp::Eq | MatchOp::Ne => Op::Eq(matcher.value.clone()),
-        MatchOp::Regex | MatchOp::NotRegex => Op::Regex(Pattern::whole(matcher.value.as_str())),
+        MatchOp::Regex | MatchOp::NotRegex => Op::Regex(whole(&matcher.value)),
     };
     let by_row = Filter::Test(Test { target, op });
     let by_row = if negated { by_row.not() } else { by_row };
