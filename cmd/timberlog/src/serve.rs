@@ -54,6 +54,12 @@ pub struct Arguments {
         default_value = "service"
     )]
     stream_labels: Vec<String>,
+    /// Whether labels that Loki derives are: `service_name` from the labels of a stream, `detected_level` from a line
+    #[arg(long, value_enum, env = "TIMBERLOG_LOKI_DERIVE_LABELS", default_value_t = Switch::On)]
+    loki_derive_labels: Switch,
+    /// The most lines that a query of Loki's API may ask for
+    #[arg(long, value_name = "N", env = "TIMBERLOG_LOKI_ENTRIES_MAX", default_value_t = 5_000)]
+    loki_entries_max: usize,
     /// Fields with an index of their own (exact values), comma-separated: trace_id,user.id
     #[arg(long = "index", value_name = "FIELDS", env = "TIMBERLOG_INDEX", value_delimiter = ',')]
     index: Vec<String>,
@@ -125,6 +131,12 @@ enum DurabilityMode {
     Fsync,
     /// After its write: a power loss costs at most `--async-interval`
     Async,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -208,6 +220,8 @@ impl Arguments {
                 self.query_concurrency
             },
             query_timeout: *self.query_timeout,
+            loki_entries_max: self.loki_entries_max,
+            loki_derive_labels: self.loki_derive_labels == Switch::On,
             ..defaults
         }
     }

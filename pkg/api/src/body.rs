@@ -27,6 +27,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(2);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The largest window of a zstd frame (`zstd -19` uses 8 MiB), as a power of two.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+/// The most bytes that a byte of snappy stands for: a copy of 64 bytes takes 3.
+const SNAPPY_RATIO_MAX: usize = 22;
 
 /// How bodies are read.
 pub struct Bodies {
@@ -53,6 +55,8 @@ pub enum Encoding {
     Gzip,
     /// zstd, one or more frames.
     Zstd,
+    /// Bare DEFLATE, as Loki's clients mean by `deflate`.
+    Deflate,
 }
 
 impl Encoding {
@@ -148,6 +152,7 @@ impl Bodies {
         let out = match encoding {
             Encoding::Identity => return Ok(body),
             Encoding::Gzip => self.read(flate2::read::MultiGzDecoder::new(body.as_ref()), "gzip", max)?,
+            Encoding::Deflate => self.read(flate2::read::DeflateDecoder::new(body.as_ref()), "deflate", max)?,
             Encoding::Zstd => {
                 let failed = |error: std::io::Error| ApiError::invalid(format!("the body is not zstd: {error}"));
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(body.as_ref()).map_err(failed)?;
@@ -155,6 +160,28 @@ impl Bodies {
                 self.read(decoder, "zstd", max)?
             }
         };
+        Ok(out)
+    }
+
+    /// Undoes snappy without a frame, as Loki's clients send it; at most `max` bytes come out.
+    pub fn unsnap(self: &Arc<Self>, body: &[u8], max: usize) -> ApiResult<Collected> {
+        let corrupt = || ApiError::invalid("snappy: corrupt input");
+        let len = snap::raw::decompress_len(body).map_err(|_| corrupt())?;
+        if len > max {
+            return Err(ApiError::too_large(format!(
+                "the body has more than {max} bytes after snappy decompression (limit `body_bytes_max`)"
+            )));
+        }
+        // The length is the sender's word. No piece of a body stands for more than so many bytes.
+        if len > body.len().saturating_mul(SNAPPY_RATIO_MAX) {
+            return Err(corrupt());
+        }
+        let mut out = self.empty();
+        self.take(len)?;
+        out.counted = len;
+        out.bytes.resize(len, 0);
+        let written = snap::raw::Decoder::new().decompress(body, &mut out.bytes).map_err(|_| corrupt())?;
+        out.bytes.truncate(written);
         Ok(out)
     }
 

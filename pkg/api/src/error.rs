@@ -74,6 +74,11 @@ impl ApiError {
         self.status
     }
 
+    /// What is wrong, and the seconds after which another try makes sense.
+    pub fn into_parts(self) -> (StatusCode, String, Option<u64>) {
+        (self.status, self.message, self.retry_after_s)
+    }
+
     /// The same error in gRPC.
     pub fn into_status(self) -> tonic::Status {
         let code = match self.status {

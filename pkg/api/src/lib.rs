@@ -8,6 +8,7 @@ mod body;
 pub mod error;
 mod grpc;
 pub mod http;
+mod loki;
 mod metrics;
 mod options;
 mod refusals;

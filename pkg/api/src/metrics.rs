@@ -35,16 +35,19 @@ pub enum Protocol {
     Write,
     /// `POST /simulate`.
     Simulate,
+    /// `POST /loki/api/v1/push` and `/api/prom/push`.
+    Loki,
     /// `logapi.LogIngestor`.
     LogIngestor,
     /// `timberlog.v1.TimberLog/Append`.
     Append,
 }
 
-const PROTOCOLS: [(Protocol, &str); 5] = [
+const PROTOCOLS: [(Protocol, &str); 6] = [
     (Protocol::Ingest, "ingest"),
     (Protocol::Write, "write"),
     (Protocol::Simulate, "simulate"),
+    (Protocol::Loki, "loki"),
     (Protocol::LogIngestor, "log_ingestor"),
     (Protocol::Append, "append"),
 ];

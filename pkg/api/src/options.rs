@@ -41,6 +41,11 @@ pub struct ServerOptions {
     pub query_timeout: Duration,
     /// The most records in one answer.
     pub page_records_max: usize,
+    /// The most lines that a query of Loki's API may ask for.
+    pub loki_entries_max: usize,
+    /// Whether labels that Loki derives are: `service_name`, and `detected_level`, for which lines
+    /// that come by Loki's protocol are looked into.
+    pub loki_derive_labels: bool,
     /// Exports at one time.
     pub exports_max: usize,
     /// Tails at one time.
@@ -67,6 +72,8 @@ impl Default for ServerOptions {
             queries_waiting_max: 256,
             query_timeout: Duration::from_secs(30),
             page_records_max: 10_000,
+            loki_entries_max: 5_000,
+            loki_derive_labels: true,
             exports_max: 8,
             tails_max: 64,
             drain_max: Duration::from_secs(20),

@@ -11,7 +11,7 @@ mod ingest;
 mod loge;
 mod logstream;
 mod operations;
-mod params;
+pub(crate) mod params;
 mod query;
 mod shape;
 mod simulate;
@@ -21,6 +21,7 @@ pub use operations::OPENAPI;
 pub(crate) use shape::is_number;
 
 use crate::error::ApiError;
+use crate::loki;
 use crate::state::State;
 use axum::Router;
 use axum::extract::Request;
@@ -83,6 +84,8 @@ pub fn routes() -> Vec<Route> {
         get("/api/v1/labels", self::get(loge::labels)),
         get("/api/v1/labels/{name}/values", self::get(loge::label_values)),
         get("/api/v1/stats", self::get(loge::stats)),
+        raw(post("/loki/api/v1/push", self::post(loki::push::push))),
+        raw(post("/api/prom/push", self::post(loki::push::push_legacy))),
     ]
 }
 

@@ -6,6 +6,7 @@ mod grpc;
 mod grpc_limits;
 mod harness;
 mod ingest;
+mod loki_push;
 mod openapi;
 mod operations;
 mod queries;

@@ -1,0 +1,7 @@
+//! Loki's HTTP API, for Grafana, logcli and everything that ships logs to Loki.
+//!
+//! Foreign shapes end here: requests become what `ingest` and `db` know, answers become what Loki's
+//! clients read, errors are plain text. Nothing here looks at a column.
+
+mod error;
+pub(crate) mod push;
