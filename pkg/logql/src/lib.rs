@@ -21,7 +21,7 @@ pub use labels::{Label, Labels, Origin};
 pub use parser::{LABEL_FILTERS_MAX, NESTING_MAX, ParseError, QUERY_BYTES_MAX, parse, parse_log, parse_selector};
 pub use pipeline::{Pipeline, Runner, StageError, Wanted};
 pub use print::pretty;
-pub use short::{ShortError, parse_short};
+pub use short::{SHORT_BYTES_MAX, SHORT_NESTING_MAX, ShortError, parse_short, print_short};
 pub use template::{
     Context, Fields, RENDER_BYTES_MAX, RENDER_STEPS_MAX, RenderError, TEMPLATE_BYTES_MAX, TEMPLATE_CALLS_MAX,
     TEMPLATE_NESTING_MAX, Template, TemplateError,

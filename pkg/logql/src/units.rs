@@ -12,6 +12,7 @@ pub use bytes::{parse_bytes, print_bytes};
 pub use duration::{
     parse_duration, parse_go_duration, parse_prometheus_duration, print_go_duration, print_prometheus_duration,
 };
+pub(crate) use number::underscores_separate;
 pub use number::{parse_float, print_float, print_float_general};
 pub use quote::{quote, unquote};
 

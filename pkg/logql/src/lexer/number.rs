@@ -1,6 +1,7 @@
 //! Numbers as Go writes them, with its complaints about those that it would not.
 
 use super::scanner::Scanner;
+use crate::units::underscores_separate;
 
 impl Scanner<'_> {
     /// Passes over a number; its first digit is next, or a point was before it.
@@ -134,25 +135,4 @@ impl Prefix {
             Self::Binary => 2,
         }
     }
-}
-
-/// Whether each `_` is between digits, or between a prefix and a digit.
-pub(crate) fn underscores_separate(text: &str) -> bool {
-    let lower = text.to_ascii_lowercase();
-    let has_prefix = ["0x", "0o", "0b"].iter().any(|prefix| lower.starts_with(prefix));
-    let is_hexadecimal = lower.starts_with("0x");
-    let is_digit = |c: char| c.is_ascii_digit() || (is_hexadecimal && c.is_ascii_hexdigit());
-    let mut before = if has_prefix { '0' } else { '.' };
-    for c in lower.chars().skip(if has_prefix { 2 } else { 0 }) {
-        let class = match c {
-            '_' => '_',
-            c if is_digit(c) => '0',
-            _ => '.',
-        };
-        if (class == '_' && before != '0') || (class == '.' && before == '_') {
-            return false;
-        }
-        before = class;
-    }
-    before != '_'
 }

@@ -170,6 +170,7 @@ impl Kind {
             "sort" => Self::Sort,
             "sort_desc" => Self::SortDesc,
             "label_replace" => Self::LabelReplace,
+            "ip" => Self::Ip,
             "bytes" => Self::BytesConv,
             "duration" => Self::DurationConv,
             "duration_seconds" => Self::DurationSecondsConv,

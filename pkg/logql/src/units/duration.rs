@@ -85,10 +85,12 @@ pub fn parse_prometheus_duration(text: &str) -> Result<i64, UnitError> {
     let mut last_unit = 0;
     while !rest.is_empty() {
         let (number, behind) = digits(rest);
-        if number.is_empty() {
-            return Err(UnitError(format!("not a valid duration string: {}", quote(text))));
-        }
+        let invalid = || UnitError(format!("not a valid duration string: {}", quote(text)));
+        let number: u64 = number.parse().map_err(|_| invalid())?;
         let unit_len = behind.find(|c: char| c.is_ascii_digit()).unwrap_or(behind.len());
+        if unit_len == 0 {
+            return Err(invalid());
+        }
         let (unit_text, behind) = behind.split_at(unit_len);
         rest = behind;
         let Some((place, ms)) = PROMETHEUS_UNITS
@@ -100,10 +102,9 @@ pub fn parse_prometheus_duration(text: &str) -> Result<i64, UnitError> {
             return Err(UnitError(format!("unknown unit {unit} in duration {text}")));
         };
         if place <= last_unit {
-            return Err(UnitError(format!("not a valid duration string: {}", quote(text))));
+            return Err(invalid());
         }
         last_unit = place;
-        let number = decimal(number).ok_or_else(out_of_range)?;
         let ns = ms.checked_mul(1_000_000).and_then(|ns| number.checked_mul(ns)).ok_or_else(out_of_range)?;
         total = total.checked_add(ns).filter(|&total| i64::try_from(total).is_ok()).ok_or_else(out_of_range)?;
     }

@@ -3,8 +3,13 @@
 use super::{UnitError, quote};
 
 /// Go's `ParseFloat(text, 64)`: decimal, hexadecimal with a `p` exponent, `inf`, `infinity` and
-/// `nan` in any case. No underscores, no spaces.
+/// `nan` in any case, `_` between digits. No spaces.
 pub fn parse_float(text: &str) -> Result<f64, UnitError> {
+    if text.contains('_') && underscores_separate(text.trim_start_matches(['+', '-'])) {
+        // Two signs are refused without underscores just as well.
+        return parse_float(&text.replace('_', ""))
+            .map_err(|error| UnitError(error.0.replace(&quote(&text.replace('_', "")), &quote(text))));
+    }
     let invalid = || UnitError(format!("strconv.ParseFloat: parsing {}: invalid syntax", quote(text)));
     let (negative, body) = match text.as_bytes().first() {
         Some(b'-') => (true, text.get(1..).unwrap_or_default()),
@@ -108,4 +113,25 @@ fn scale(mantissa: u64, exponent: i64) -> f64 {
 fn two_to(exponent: i64) -> f64 {
     let exponent = i32::try_from(exponent.clamp(-2_000, 2_000)).unwrap_or(0);
     if exponent < -1000 { 2f64.powi(-1000) * 2f64.powi(exponent + 1000) } else { 2f64.powi(exponent) }
+}
+
+/// Whether each `_` is between digits, or between a prefix and a digit.
+pub(crate) fn underscores_separate(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let has_prefix = ["0x", "0o", "0b"].iter().any(|prefix| lower.starts_with(prefix));
+    let is_hexadecimal = lower.starts_with("0x");
+    let is_digit = |c: char| c.is_ascii_digit() || (is_hexadecimal && c.is_ascii_hexdigit());
+    let mut before = if has_prefix { '0' } else { '.' };
+    for c in lower.chars().skip(if has_prefix { 2 } else { 0 }) {
+        let class = match c {
+            '_' => '_',
+            c if is_digit(c) => '0',
+            _ => '.',
+        };
+        if (class == '_' && before != '0') || (class == '.' && before == '_') {
+            return false;
+        }
+        before = class;
+    }
+    before != '_'
 }
