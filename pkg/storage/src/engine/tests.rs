@@ -7,6 +7,7 @@ mod failures;
 mod full_disk;
 mod hostile;
 mod index_reads;
+mod wal_files;
 
 struct Nobody;
 
