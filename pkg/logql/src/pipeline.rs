@@ -6,13 +6,46 @@
 //! stages and is shared by threads; a runner owns what changes from line to line and allocates
 //! nothing for a line once its buffers have grown. Nothing here reads a block or knows a plan.
 
+mod builder;
+mod decolorize;
+mod format;
+mod group;
+mod ip;
+mod json;
+mod label_filter;
+mod line_filter;
+mod line_pattern;
+mod logfmt;
+mod names;
+mod needs;
+mod order;
+mod parse;
+mod pick;
+mod regexp;
 mod runner;
+mod sanitize;
+mod simplify;
+mod stage;
+#[cfg(test)]
+mod tests;
+mod text;
+mod unwrap;
 
+pub use ip::IpFilter;
+pub use line_filter::LineTest;
+pub use line_pattern::LinePattern;
+pub use order::raw_line_filters;
 pub use runner::Runner;
 
 use std::sync::Arc;
 
 use crate::ast::{Stage, Unwrap};
+use builder::RESERVED;
+use label_filter::LabelTest;
+use names::{NameId, Names};
+use parse::Hints;
+use stage::Step;
+use unwrap::Unwrapping;
 
 /// Labels that the caller looks at after a run; a grouping's names, for instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +64,13 @@ pub struct StageError(pub String);
 /// The compiled stages of a query.
 #[derive(Debug)]
 pub struct Pipeline {
+    steps: Vec<Step>,
+    unwrapping: Option<Unwrapping>,
+    hints: Hints,
+    /// The labels that parsers must find; if there are any, they find no others.
+    required: Vec<NameId>,
+    /// The names of the query; those of [`RESERVED`] come first.
+    names: Names,
     metadata: Wanted,
 }
 
@@ -40,8 +80,22 @@ impl Pipeline {
     /// # Errors
     /// A stage is invalid: see [`check`].
     pub fn new(stages: &[Stage], unwrap: Option<&Unwrap>, wanted: Wanted) -> Result<Self, StageError> {
-        let _ = (stages, unwrap);
-        Ok(Self { metadata: wanted })
+        let mut names = Names::default();
+        for name in RESERVED {
+            names.intern(name);
+        }
+        let mut steps = Vec::with_capacity(stages.len());
+        for index in order::running_order(stages) {
+            let Some(stage) = stages.get(index) else { continue };
+            match Step::new(stage, index, &mut names)? {
+                // It holds whatever the labels are, and parsers need not know of it.
+                Step::Label(LabelTest::Noop) => {}
+                step => steps.push(step),
+            }
+        }
+        let unwrapping = unwrap.map(|unwrap| Unwrapping::new(unwrap, &mut names)).transpose()?;
+        let needs = needs::Needs::new(&steps, unwrapping.as_ref(), &wanted, &mut names);
+        Ok(Self { steps, unwrapping, hints: needs.hints, required: needs.required, names, metadata: needs.metadata })
     }
 
     /// What applies it to lines; each thread has its own.
@@ -62,17 +116,6 @@ impl Pipeline {
 /// What is wrong with it (a regular expression, pattern, template, address or path), in Loki's
 /// words, which [`crate::ParseError`] wraps as `stage '…' : …`.
 pub fn check(stage: &Stage) -> Result<(), String> {
-    Pipeline::new(std::slice::from_ref(stage), None, Wanted::All).map(drop).map_err(|error| error.0)
-}
-
-/// Indices of the line filters that see the line as it is stored, in order: a line that fails one
-/// of them is dropped whatever the other stages do, so the engine may test them first (and may
-/// then leave them out of the pipeline).
-///
-/// These are all line filters before the first stage that changes the line; as in Loki, a line
-/// filter right after `decolorize` runs before it.
-pub fn raw_line_filters(stages: &[Stage]) -> Vec<usize> {
-    let line = |stage: &Stage| matches!(stage, Stage::Line(_));
-    let leading = stages.iter().take_while(|&stage| line(stage)).count();
-    (0..leading).collect()
+    let mut names = Names::default();
+    Step::new(stage, 0, &mut names).map(drop).map_err(|error| error.0)
 }
