@@ -8,6 +8,7 @@
 //! over one HTTP connection. Prints a Markdown table.
 
 mod corpus;
+mod logql;
 mod process;
 mod queries;
 
@@ -107,6 +108,7 @@ fn restart_and_query(corpus: &corpus::Corpus, data: &Path, flags: &[&str]) {
     let server = Process::start(data, flags);
     row("start", format!("{:.0} ms", started.elapsed().as_secs_f64() * 1e3), None);
     queries::all(&server, corpus);
+    logql::all(&server, corpus);
     row("peak resident memory of the queries", format!("{:.0} MB", server.resident_peak_bytes() as f64 / 1e6), None);
     drop(server);
     let server = Process::start(data, &["--cache-bytes", "0"]);

@@ -17,7 +17,7 @@ use timberlog_storage::{BufferedBatch, Options, Progress, Snapshot, Storage, Sub
 use timberlog_types::time::{DAY_NS, SECOND_NS};
 use timberlog_types::{Batch, BatchBuilder, ErrorKind, RowSet, Tenant, TimeRange, ValueKind};
 
-const START: i64 = 1_790_000_000 * SECOND_NS;
+pub(crate) const START: i64 = 1_790_000_000 * SECOND_NS;
 
 struct Nobody;
 
@@ -26,24 +26,24 @@ impl Subscriber for Nobody {
 }
 
 /// A storage and, beside it, everything that was put into it.
-struct World {
-    storage: Storage,
+pub(crate) struct World {
+    pub storage: Storage,
     tenant: Tenant,
     /// In order of arrival: a batch of the one record, and its number.
-    records: Vec<(Batch, String)>,
+    pub records: Vec<(Batch, String)>,
     _dir: tempfile::TempDir,
 }
 
 #[derive(Clone, Debug)]
-struct Plain {
-    timestamp: i64,
-    level: Option<&'static str>,
-    service: &'static str,
-    label: Option<&'static str>,
-    host: Option<&'static str>,
-    size: Option<i32>,
-    trace: u16,
-    message: String,
+pub(crate) struct Plain {
+    pub timestamp: i64,
+    pub level: Option<&'static str>,
+    pub service: &'static str,
+    pub label: Option<&'static str>,
+    pub host: Option<&'static str>,
+    pub size: Option<i32>,
+    pub trace: u16,
+    pub message: String,
 }
 
 impl Plain {
@@ -65,7 +65,7 @@ impl Plain {
 }
 
 impl World {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut options = Options::new(dir.path().join("data"));
         options.background = false;
@@ -76,7 +76,7 @@ impl World {
         Self { storage, tenant: Tenant::default(), records: Vec::new(), _dir: dir }
     }
 
-    fn append(&mut self, records: &[Plain]) {
+    pub fn append(&mut self, records: &[Plain]) {
         if records.is_empty() {
             return;
         }
@@ -90,7 +90,7 @@ impl World {
         self.storage.append(&self.tenant, together.finish().unwrap(), None).unwrap();
     }
 
-    fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> Snapshot {
         self.storage.snapshot(&self.tenant)
     }
 
@@ -127,7 +127,7 @@ fn number(record: &Record) -> String {
     record.fields.iter().find(|field| field.0 == "number").unwrap().2.clone()
 }
 
-fn plain() -> impl Strategy<Value = Plain> {
+pub(crate) fn plain() -> impl Strategy<Value = Plain> {
     let time = prop_oneof![4 => 0..4_i64, 2 => (0..7200_i64).prop_map(|s| s * SECOND_NS), 1 => 0..3_i64];
     let day = prop::sample::select(vec![0, 0, 0, 1, 3]);
     let word = prop::sample::select(vec!["error", "node01", "GET", "user=77412", "t00001eef", "ok", "38101a0b", "ä"]);

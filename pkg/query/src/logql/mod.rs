@@ -12,6 +12,8 @@ mod names;
 mod rows;
 mod samples;
 mod tail;
+#[cfg(test)]
+mod tests;
 pub(crate) mod view;
 
 pub(crate) use feed::Residual;

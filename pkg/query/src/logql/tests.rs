@@ -1,0 +1,201 @@
+//! LogQL over buffer and segments against a naive run over every record by itself.
+
+use super::{
+    LogQuery, Options, TailFilter, VolumeBy, compute, entries, label_names, label_values, series, stats, volume,
+};
+use crate::request::Order;
+use crate::tests::{Plain, START, World, plain};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use timberlog_logql::ast::{Expr, LogExpr};
+use timberlog_logql::evaluate::{Steps, Value, Windows};
+use timberlog_logql::{Labels, parse};
+use timberlog_types::TimeRange;
+use timberlog_types::time::{DAY_NS, SECOND_NS};
+
+fn log(text: &str) -> LogExpr {
+    match parse(text) {
+        Ok(Expr::Log(log)) => log,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+fn query(text: &str, range: TimeRange, order: Order) -> LogQuery {
+    LogQuery { expr: log(text), range, order, limit: usize::MAX, interval_ns: 0, options: Options::default() }
+}
+
+/// Time, line and all labels of the lines that a query lets through, oldest first.
+fn naive(world: &World, text: &str, range: TimeRange) -> Vec<(i64, String, Labels)> {
+    let filter = TailFilter::new(&log(text), true).unwrap();
+    let mut records: Vec<_> = world.records.iter().collect();
+    records.sort_by_key(|(batch, _)| (batch.timestamp(0), batch.stream_hash(0)));
+    let mut found = Vec::new();
+    for (batch, _) in records.into_iter().filter(|(batch, _)| range.contains(batch.timestamp(0))) {
+        found.extend(filter.entries(batch).unwrap().iter().map(|e| (e.timestamp, e.line.clone(), e.labels())));
+    }
+    found
+}
+
+const LOG_QUERIES: &[&str] = &[
+    r#"{service_name=~".+"}"#,
+    r#"{host="h1"}"#,
+    r#"{service_name=~".+", host!="h1"} |= "error""#,
+    r#"{service_name=~".+", host=~"h.+|"} |~ "[0-9]+" != "node01""#,
+    r#"{service_name=~".+"} | level="ERROR""#,
+    r#"{service_name=~".+"} | level=~"(?i)error|loud" | host!="h2""#,
+    r#"{service_name=~".+"} | host="" or host_extracted="h3""#,
+    r#"{service_name=~".+"} | detected_level="error""#,
+    r#"{service_name=~".+"} | size > 20"#,
+    r#"{service_name=~".+"} |= "user" | logfmt | user != "" | line_format "{{.user}} {{.host}}" |= "7""#,
+    r#"{service_name=~".+"} | label_format level="{{.level}}x" | level="ERRORx""#,
+    r#"{service_name=~".+"} | json | __error__ != """#,
+    r#"{service_name=~".+"} | drop host | host="""#,
+];
+
+const GROUPINGS: &[&str] = &[
+    "",
+    "by ()",
+    "by (level)",
+    "by (host, level)",
+    "by (detected_level)",
+    "by (service_name)",
+    "by (size, nope)",
+    "without (number, trace)",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn entries_are_those_of_a_naive_run(
+        flushed in prop::collection::vec(plain(), 0..60),
+        buffered in prop::collection::vec(plain(), 0..20),
+        end in prop_oneof![Just(i64::MAX), (0..3 * 3_600 * SECOND_NS).prop_map(|ns| START + ns)],
+        order in prop_oneof![Just(Order::NewestFirst), Just(Order::OldestFirst)],
+    ) {
+        let world = world(&flushed, &buffered);
+        let range = TimeRange { start: i64::MIN, end };
+        for text in LOG_QUERIES {
+            let mut expected = naive(&world, text, range);
+            if order == Order::NewestFirst {
+                expected.reverse();
+            }
+            let all = entries(&world.snapshot(), &query(text, range, order)).unwrap();
+            let found: Vec<_> = all.entries.iter().map(|e| (e.timestamp, e.line.clone(), e.labels())).collect();
+            prop_assert_eq!(&found, &expected, "{}", text);
+            let few = entries(&world.snapshot(), &LogQuery { limit: 3, ..query(text, range, order) }).unwrap();
+            let found: Vec<_> = few.entries.iter().map(|e| (e.timestamp, e.line.clone(), e.labels())).collect();
+            prop_assert_eq!(&found[..], &expected[..expected.len().min(3)], "{}", text);
+        }
+    }
+
+    #[test]
+    fn windows_count_what_a_naive_run_counts(
+        flushed in prop::collection::vec(plain(), 0..60),
+        buffered in prop::collection::vec(plain(), 0..20),
+        (range_s, step_s) in (1..4000_i64, 1..4000_i64),
+        offset in prop::sample::select(vec!["", " offset 7s", " offset -11s"]),
+    ) {
+        let world = world(&flushed, &buffered);
+        let steps = Steps { start_ns: START + 5 * SECOND_NS, end_ns: START + 9_000 * SECOND_NS, step_ns: step_s * SECOND_NS };
+        let shift = match offset { "" => 0, " offset 7s" => -7, _ => 11 } * SECOND_NS;
+        for text in LOG_QUERIES {
+            let lines = naive(&world, text, TimeRange::ALL);
+            for grouping in GROUPINGS {
+                let metric = format!("sum {grouping} (count_over_time({text} [{range_s}s]{offset}))");
+                let Ok(Expr::Metric(expr)) = parse(&metric) else { panic!("{metric}") };
+                let computed = compute(&world.snapshot(), &expr, steps, &Options::default());
+                // A line with an error fails the query, as in Loki.
+                let in_a_window = |time: i64| {
+                    let mut ends = (0..).map(|n| steps.start_ns + n * steps.step_ns).take_while(|end| *end <= steps.end_ns);
+                    ends.any(|end| end + shift - range_s * SECOND_NS < time && time <= end + shift)
+                };
+                let has_error = lines.iter().any(|(time, _, labels)| !labels.get("__error__").is_empty() && in_a_window(*time));
+                if has_error && computed.is_err() {
+                    continue;
+                }
+                let Value::Matrix(matrix) = computed.unwrap().value else { panic!("no matrix") };
+                let found: BTreeMap<Labels, Vec<(i64, f64)>> =
+                    matrix.into_iter().map(|series| (series.labels, series.points)).collect();
+                let mut expected: BTreeMap<Labels, Vec<(i64, f64)>> = BTreeMap::new();
+                let mut end = steps.start_ns;
+                while end <= steps.end_ns {
+                    let window = (end + shift - range_s * SECOND_NS, end + shift);
+                    for (_, _, labels) in lines.iter().filter(|(time, ..)| window.0 < *time && *time <= window.1) {
+                        let points = expected.entry(grouped(labels, grouping)).or_default();
+                        match points.last_mut() {
+                            Some((time, count)) if *time == end => *count += 1.0,
+                            _ => points.push((end, 1.0)),
+                        }
+                    }
+                    end += steps.step_ns;
+                }
+                prop_assert_eq!(found, expected, "{}", metric);
+            }
+        }
+    }
+}
+
+fn world(flushed: &[Plain], buffered: &[Plain]) -> World {
+    let mut world = World::new();
+    world.append(flushed);
+    world.storage.flush().unwrap();
+    world.append(buffered);
+    world
+}
+
+fn grouped(labels: &Labels, grouping: &str) -> Labels {
+    let names: Vec<&str> = grouping
+        .split_once('(')
+        .map(|(_, names)| names.trim_end_matches(')').split(", ").collect())
+        .unwrap_or_default();
+    let mut labels = labels.clone();
+    let without = grouping.starts_with("without");
+    labels.retain(|name| names.contains(&name) != without);
+    labels
+}
+
+#[test]
+fn listings_see_streams_as_logql_does() {
+    let record = |service, label, message: &str| Plain {
+        timestamp: START,
+        level: Some("info"),
+        service,
+        label,
+        host: Some("field"),
+        size: None,
+        trace: 1,
+        message: message.to_owned(),
+    };
+    let mut world = world(&[record("web", Some("h1"), "a"), record("web", None, "bb")], &[]);
+    world.append(&[record("db", Some("h2"), "ccc")]);
+    let (snapshot, options) = (world.snapshot(), Options::default());
+    assert_eq!(label_names(&snapshot, &[], TimeRange::ALL, &options).unwrap(), ["host", "service_name"]);
+    let exact = Options { derived: false, ..Options::default() };
+    assert_eq!(label_names(&snapshot, &[], TimeRange::ALL, &exact).unwrap(), ["host"]);
+    let host =
+        |selector: &str| label_values(&snapshot, "host", &log(selector).selector, TimeRange::ALL, &options).unwrap();
+    assert_eq!(host(r#"{service_name=~".+"}"#), ["h1", "h2"]);
+    assert_eq!(host(r#"{host!="h1",service_name=~".+"}"#), ["h2"]);
+    let found = series(&snapshot, &[log(r#"{host=~".+"}"#).selector], TimeRange::ALL, &exact).unwrap();
+    let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, [r#"{host="h1"}"#, r#"{host="h2"}"#]);
+    let found = stats(&snapshot, &log(r#"{host=~".+"}"#).selector, TimeRange::ALL, &options).unwrap();
+    assert_eq!((found.streams, found.entries), (2, 2));
+    assert!(found.bytes > 0 && found.chunks == 2, "{found:?}");
+    let window = Windows { first_end_ns: START, step_ns: 0, count: 1, range_ns: DAY_NS };
+    let volumes = volume(&snapshot, &log(r#"{host=~".+"}"#).selector, &[], VolumeBy::Series, window, &options).unwrap();
+    let names: Vec<String> = volumes.iter().map(|volume| volume.labels.to_string()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(volumes.iter().all(|volume| volume.bytes.iter().all(|&(end, bytes)| end == START && bytes > 0)));
+}
+
+#[test]
+fn a_query_ends_when_nobody_wants_it() {
+    let world = world(&[], &[]);
+    let mut query = query(r#"{service_name=~".+"}"#, TimeRange::ALL, Order::NewestFirst);
+    query.options.cancel.cancel();
+    assert_eq!(entries(&world.snapshot(), &query).unwrap_err().message, "query was cancelled");
+    query.options = Options::default();
+    assert!(entries(&world.snapshot(), &query).is_ok());
+}
