@@ -20,3 +20,6 @@ pub use quote::{quote, unquote};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct UnitError(pub String);
+
+#[cfg(test)]
+mod tests;

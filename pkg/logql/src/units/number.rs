@@ -47,11 +47,11 @@ pub fn print_float(value: f64) -> String {
     }
 }
 
-/// Go's `%v` of a float: as [`print_float`], but below 1e-4 and from 1e21 on with an exponent of
+/// Go's `%v` of a float: as [`print_float`], but below 1e-4 and from 1e6 on with an exponent of
 /// at least two digits.
 pub fn print_float_general(value: f64) -> String {
     let magnitude = value.abs();
-    if !value.is_finite() || magnitude == 0.0 || (1e-4..1e21).contains(&magnitude) {
+    if !value.is_finite() || magnitude == 0.0 || (1e-4..1e6).contains(&magnitude) {
         return print_float(value);
     }
     let text = format!("{value:e}");
