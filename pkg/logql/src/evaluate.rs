@@ -13,7 +13,7 @@ use crate::Labels;
 use crate::ast::{Grouping, MetricExpr, RangeAggregation};
 
 mod answer;
-mod arithmetic;
+pub(crate) mod arithmetic;
 mod binary;
 mod error;
 mod limits;

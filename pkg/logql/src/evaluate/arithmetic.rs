@@ -1,4 +1,4 @@
-//! Binary operators on two numbers.
+//! Binary operators on two numbers, for those that the parser folds and for those of vectors.
 
 use crate::ast::BinaryOp;
 
@@ -13,7 +13,7 @@ pub(super) fn combines_sets(op: BinaryOp) -> bool {
 }
 
 /// The result of an operator; comparisons give 1 or 0. NaN for a set operator.
-pub(super) fn apply(op: BinaryOp, left: f64, right: f64) -> f64 {
+pub(crate) fn apply(op: BinaryOp, left: f64, right: f64) -> f64 {
     let truth = |holds: bool| if holds { 1.0 } else { 0.0 };
     match op {
         BinaryOp::Add => left + right,

@@ -3,6 +3,7 @@
 
 use super::run::Stopped;
 use crate::Labels;
+use timberlog_types::Error;
 
 /// The label that says that a line could not be processed.
 const ERROR_LABEL: &str = "__error__";
@@ -100,11 +101,47 @@ pub enum EvaluateError<E> {
     TooDeep,
 }
 
-impl EvaluateError<Stopped> {
-    /// The same error for the caller, with what stopped the source.
-    pub(super) fn outside<E>(self, stopped: Option<E>) -> EvaluateError<E> {
+impl<E> EvaluateError<E> {
+    /// Whether the query is to blame. For the others Loki says that it failed itself (status 500),
+    /// though they would fail again too; `None` for an error of the source.
+    pub fn blames_query(&self) -> Option<bool> {
         match self {
-            Self::Leaves(Stopped) => stopped.map_or(EvaluateError::TooDeep, EvaluateError::Leaves),
+            Self::Leaves(_) => None,
+            Self::ManyToMany { .. }
+            | Self::ManyToOne
+            | Self::NotUnique
+            | Self::ApproxTopkInRange
+            | Self::NumberInsteadOfVector => Some(false),
+            Self::Pipeline(_)
+            | Self::Step
+            | Self::EndBeforeStart
+            | Self::TimeOutOfRange
+            | Self::TooManyPoints { .. }
+            | Self::TooManySeries { .. }
+            | Self::Memory { .. }
+            | Self::LiteralInSetOperation { .. }
+            | Self::Regex { .. }
+            | Self::ParameterMissing { .. }
+            | Self::TooDeep => Some(true),
+        }
+    }
+}
+
+/// All are of the kind "invalid", since asking again does not help, but for those of the source.
+impl<E: Into<Error>> From<EvaluateError<E>> for Error {
+    fn from(error: EvaluateError<E>) -> Self {
+        match error {
+            EvaluateError::Leaves(error) => error.into(),
+            error => Self::invalid(error.without_leaves::<Self>().map_or_else(String::new, |error| error.to_string())),
+        }
+    }
+}
+
+impl<E> EvaluateError<E> {
+    /// The same error for another source, unless it is one of the source.
+    fn without_leaves<F>(self) -> Option<EvaluateError<F>> {
+        Some(match self {
+            Self::Leaves(_) => return None,
             Self::Pipeline(error) => EvaluateError::Pipeline(error),
             Self::Step => EvaluateError::Step,
             Self::EndBeforeStart => EvaluateError::EndBeforeStart,
@@ -121,6 +158,17 @@ impl EvaluateError<Stopped> {
             Self::Regex { message } => EvaluateError::Regex { message },
             Self::ParameterMissing { op } => EvaluateError::ParameterMissing { op },
             Self::TooDeep => EvaluateError::TooDeep,
+        })
+    }
+}
+
+impl EvaluateError<Stopped> {
+    /// The same error for the caller, with what stopped the source.
+    pub(super) fn outside<E>(self, stopped: Option<E>) -> EvaluateError<E> {
+        match (self, stopped) {
+            (Self::Leaves(Stopped), Some(error)) => EvaluateError::Leaves(error),
+            // Whoever stops leaves an error behind, so the text is never seen.
+            (error, _) => error.without_leaves().unwrap_or(EvaluateError::TooDeep),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Cursor, Meant, NESTING_MAX, ParseError, Parsed, aggregation, check, matching, selector};
 use crate::ast::{BinaryExpr, BinaryOp, MetricExpr, VectorMatching};
+use crate::evaluate::arithmetic;
 use crate::lexer::Kind;
 
 /// An expression whose operators bind at least so tightly; and how deep its tree is.
@@ -103,31 +104,10 @@ fn combine(op: BinaryOp, return_bool: bool, matching: Option<VectorMatching>, le
         }
     }
     match (left?, right?) {
-        (MetricExpr::Literal(left), MetricExpr::Literal(right)) => Ok(MetricExpr::Literal(folded(op, left, right))),
+        (MetricExpr::Literal(left), MetricExpr::Literal(right)) => {
+            Ok(MetricExpr::Literal(arithmetic::apply(op, left, right)))
+        }
         (left, right) => Ok(MetricExpr::Binary(Box::new(BinaryExpr { op, left, right, return_bool, matching }))),
-    }
-}
-
-/// What two literals come to.
-fn folded(op: BinaryOp, left: f64, right: f64) -> f64 {
-    let truth = |holds: bool| if holds { 1.0 } else { 0.0 };
-    match op {
-        BinaryOp::Add => left + right,
-        BinaryOp::Sub => left - right,
-        BinaryOp::Mul => left * right,
-        BinaryOp::Div if right == 0.0 => f64::NAN,
-        BinaryOp::Div => left / right,
-        BinaryOp::Mod if right == 0.0 => f64::NAN,
-        BinaryOp::Mod => left % right,
-        BinaryOp::Pow => left.powf(right),
-        BinaryOp::Eq => truth(left == right),
-        BinaryOp::Ne => truth(left != right),
-        BinaryOp::Gt => truth(left > right),
-        BinaryOp::Ge => truth(left >= right),
-        BinaryOp::Lt => truth(left < right),
-        BinaryOp::Le => truth(left <= right),
-        // Refused before.
-        BinaryOp::Or | BinaryOp::And | BinaryOp::Unless => f64::NAN,
     }
 }
 

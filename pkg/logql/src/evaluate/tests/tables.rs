@@ -1,7 +1,8 @@
 //! The files of questions and answers, and facts that no file can state.
 
 use super::fixture;
-use crate::evaluate::samples;
+use crate::ast::BinaryOp;
+use crate::evaluate::{arithmetic, samples};
 
 #[test]
 fn ranges() {
@@ -50,4 +51,44 @@ fn seconds_are_rounded_once() {
     assert_eq!(samples::seconds(60_000_000_000), 60.0);
     assert_eq!(samples::seconds(1), 1e-9);
     assert_eq!(samples::seconds(1_500_000_001), 1.0 + 500_000_001.0 / 1e9);
+}
+
+/// Powers as a Loki answers them.
+#[test]
+fn powers() {
+    let facts = [
+        (1.1, 10.0, 2.593742460100002),
+        (1.1, 3.0, 1.3310000000000004),
+        (3.7, 5.0, 693.4395700000001),
+        (1.7, 13.0, 990.4578032905931),
+        (2.3, -7.0, 0.0029370081243991616),
+        (1.1, 2.5, 1.2690587062858836),
+        (7.3, 0.3, 1.8155025282199486),
+        (123.456, 3.7, 54776609.3406535),
+        (0.001, -1.7, 125892.5411794167),
+        (2.0, 0.1, 1.0717734625362931),
+        (10.0, -5.0, 0.00001),
+        (10.0, 22.0, 1e22),
+        (10.0, 23.0, 1e23),
+        (1.0000001, 1_000_000.0, 1.1051709126081526),
+        (-3.3, 3.0, -35.937),
+        (10.0, 400.0, f64::INFINITY),
+        (-10.0, 401.0, f64::NEG_INFINITY),
+        (10.0, -400.0, 0.0),
+        (0.0, 0.0, 1.0),
+        (5.0, 0.0, 1.0),
+        (9.0, 0.5, 3.0),
+        (4.0, -0.5, 0.5),
+        (0.0, -1.0, f64::INFINITY),
+        (2.0, -1074.0, 5e-324),
+        (5e-324, 2.0, 0.0),
+        (2.0, f64::INFINITY, f64::INFINITY),
+        (f64::INFINITY, -1.0, 0.0),
+    ];
+    let power = |base, exponent| arithmetic::apply(BinaryOp::Pow, base, exponent);
+    for (base, exponent, expected) in facts {
+        assert_eq!(power(base, exponent), expected, "{base} ^ {exponent}");
+    }
+    assert!(power(-8.0, 1.0 / 3.0).is_nan());
+    assert!(power(f64::NAN, 2.0).is_nan());
 }
