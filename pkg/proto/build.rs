@@ -3,7 +3,7 @@
 use prost::Message;
 use std::path::PathBuf;
 
-const FILES: [&str; 2] = ["logapi.proto", "timberlog/v1/timberlog.proto"];
+const FILES: [&str; 3] = ["logapi.proto", "loge.proto", "timberlog/v1/timberlog.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");

@@ -37,17 +37,20 @@ pub enum Protocol {
     Simulate,
     /// `POST /loki/api/v1/push` and `/api/prom/push`.
     Loki,
+    /// `POST /api/v1/push`.
+    Push,
     /// `logapi.LogIngestor`.
     LogIngestor,
     /// `timberlog.v1.TimberLog/Append`.
     Append,
 }
 
-const PROTOCOLS: [(Protocol, &str); 6] = [
+const PROTOCOLS: [(Protocol, &str); 7] = [
     (Protocol::Ingest, "ingest"),
     (Protocol::Write, "write"),
     (Protocol::Simulate, "simulate"),
     (Protocol::Loki, "loki"),
+    (Protocol::Push, "push"),
     (Protocol::LogIngestor, "log_ingestor"),
     (Protocol::Append, "append"),
 ];

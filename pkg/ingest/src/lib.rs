@@ -12,6 +12,7 @@ mod entry;
 mod labels;
 mod loki;
 mod options;
+mod push;
 mod record;
 mod roles;
 mod scan;
@@ -26,6 +27,7 @@ pub use decoded::{Decoded, IngestError, REFUSALS_LISTED_MAX, Refused};
 pub use entry::{LogEntry, RecordInput, push_record};
 pub use loki::{LokiForm, LokiPush, STREAM_LIMIT_WORDS};
 pub use options::{DecodeOptions, Limits, NoStreamLimit, STREAM_LABELS_MAX, StreamRegistry};
+pub use push::PushForm;
 
 use timberlog_types::{Batch, BatchBuilder};
 
@@ -36,6 +38,7 @@ pub struct Decoder {
     builder: BatchBuilder,
     state: record::State,
     loki: loki::State,
+    push: push::State,
 }
 
 impl Decoder {
@@ -81,6 +84,15 @@ impl Decoder {
         options: &DecodeOptions<'_>,
     ) -> Result<Decoded, IngestError> {
         loki::decode(self, body, push, options)
+    }
+
+    /// Decodes a push payload of loge, all of it or nothing.
+    ///
+    /// # Errors
+    /// [`IngestError::Malformed`] with the first thing that is wrong, and in which stream and value;
+    /// [`IngestError::StreamLabels`] as [`Decoder::json`].
+    pub fn push(&mut self, body: &[u8], form: PushForm, options: &DecodeOptions<'_>) -> Result<Batch, IngestError> {
+        push::decode(self, body, form, options)
     }
 
     /// Takes the entries of LogsGo's gRPC interface.

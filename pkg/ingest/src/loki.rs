@@ -5,11 +5,11 @@
 //! alone, in Loki's words. This module answers nothing and knows no header.
 
 mod detect;
-mod json;
+pub(crate) mod json;
 mod labels;
 mod legacy;
-mod pairs;
-mod protobuf;
+pub(crate) mod pairs;
+pub(crate) mod protobuf;
 mod sink;
 
 pub use sink::STREAM_LIMIT_WORDS;
@@ -64,7 +64,7 @@ pub(crate) fn decode(
     LabelPlan::new(options)?;
     decoder.builder.clear();
     decoder.state.streams.clear();
-    let Decoder { builder, state, loki } = decoder;
+    let Decoder { builder, state, loki, .. } = decoder;
     let mut sink = Sink::new(builder, &mut state.streams, options, push.derive_labels);
     let read = match push.form {
         LokiForm::Json => json::read(&text(body), loki, &mut sink),

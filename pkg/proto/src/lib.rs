@@ -11,6 +11,11 @@ pub mod logapi {
     tonic::include_proto!("logapi");
 }
 
+/// loge's push payload, `loge.Payload`.
+pub mod loge {
+    tonic::include_proto!("loge");
+}
+
 /// TimberLog's own service, `timberlog.v1.TimberLog`.
 pub mod v1 {
     tonic::include_proto!("timberlog.v1");

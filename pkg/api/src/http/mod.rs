@@ -12,6 +12,7 @@ mod loge;
 mod logstream;
 mod operations;
 pub(crate) mod params;
+mod push;
 mod query;
 mod shape;
 mod simulate;
@@ -79,6 +80,7 @@ pub fn routes() -> Vec<Route> {
         get("/logs/recent", self::get(logstream::recent)),
         get("/stats", self::get(logstream::stats)),
         raw(post("/simulate", self::post(simulate::simulate))),
+        raw(post("/api/v1/push", self::post(push::push))),
         post("/api/v1/query", self::post(query::query)),
         raw(post("/api/v1/export", self::post(export::export))),
         get("/api/v1/labels", self::get(loge::labels)),

@@ -12,7 +12,7 @@ use crate::unescape::unescape;
 use std::borrow::Cow;
 
 /// Why a body cannot be read.
-pub(super) enum Fault {
+pub(crate) enum Fault {
     Syntax(Syntax),
     Reason(String),
 }
@@ -33,7 +33,7 @@ impl Fault {
     }
 }
 
-pub(super) type Read<T = ()> = Result<T, Fault>;
+pub(crate) type Read<T = ()> = Result<T, Fault>;
 
 /// Reads a request.
 pub(super) fn read(text: &str, state: &mut State, sink: &mut Sink<'_>) -> Result<(), String> {
@@ -42,7 +42,7 @@ pub(super) fn read(text: &str, state: &mut State, sink: &mut Sink<'_>) -> Result
 }
 
 /// A place in a body.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     pub scan: Scanner<'a>,
 }
 

@@ -15,7 +15,7 @@ use super::labels;
 use super::sink::Sink;
 use std::borrow::Cow;
 
-type Read<T = ()> = Result<T, String>;
+pub(crate) type Read<T = ()> = Result<T, String>;
 
 /// Reads a request.
 pub(super) fn read(body: &[u8], state: &mut State, sink: &mut Sink<'_>) -> Read {
@@ -101,17 +101,17 @@ fn instant(bytes: &[u8]) -> Read<Option<i64>> {
 }
 
 /// What is left of a message.
-struct Message<'a>(&'a [u8]);
+pub(crate) struct Message<'a>(pub &'a [u8]);
 
 /// The value of a field.
-enum Value<'a> {
+pub(crate) enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
     Other,
 }
 
 impl<'a> Value<'a> {
-    fn bytes(self) -> Read<&'a [u8]> {
+    pub fn bytes(self) -> Read<&'a [u8]> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
             _ => Err("the body is not a push request: a field has the wrong wire type".into()),
@@ -128,7 +128,7 @@ impl<'a> Value<'a> {
 
 impl<'a> Message<'a> {
     /// The next field and its number.
-    fn next(&mut self) -> Read<Option<(u64, Value<'a>)>> {
+    pub fn next(&mut self) -> Read<Option<(u64, Value<'a>)>> {
         if self.0.is_empty() {
             return Ok(None);
         }
