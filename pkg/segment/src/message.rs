@@ -48,6 +48,7 @@ mod column;
 mod condition;
 mod cut;
 mod encode;
+mod lengths;
 mod literal;
 mod rebuild;
 mod search;

@@ -160,22 +160,26 @@ impl MessageColumn {
 
     /// The rows without a template.
     pub(super) fn rare(&self) -> Result<Rare<'_>, MessageError> {
-        let text = self.streams.get(streams::RARE)?;
+        Ok(Rare { text: self.streams.get(streams::RARE)?, ends: self.rare_ends()? })
+    }
+
+    /// Where each row without a template ends, in the text of all of them.
+    pub(super) fn rare_ends(&self) -> Result<&[usize], MessageError> {
         if let Some(ends) = self.rare_ends.get() {
-            return Ok(Rare { text, ends });
+            return Ok(ends);
         }
-        let count = self.templates()?.rare_rows;
+        let (count, text_len) = (self.templates()?.rare_rows, self.streams.len(streams::RARE));
         let mut bytes = Bytes(self.streams.get(streams::RARE_LENGTHS)?);
         let mut ends = Vec::with_capacity(count.min(bytes.0.len()));
         let mut end = 0;
         for _ in 0..count {
-            end += bytes.length(text.len() - end)?;
+            end += bytes.length(text_len - end)?;
             ends.push(end);
         }
-        if end != text.len() || !bytes.0.is_empty() {
+        if end != text_len || !bytes.0.is_empty() {
             return Err(MessageError("lengths of rare rows"));
         }
-        Ok(Rare { text, ends: self.rare_ends.get_or_init(|| ends.into()) })
+        Ok(self.rare_ends.get_or_init(|| ends.into()))
     }
 }
 

@@ -131,7 +131,7 @@ fn copy_exactly(line: &mut [u8], len: usize, bytes: &[u8], at: usize, count: usi
 
 /// How many digits a number needs.
 #[inline]
-fn decimal_len(value: u64) -> usize {
+pub(super) fn decimal_len(value: u64) -> usize {
     value.checked_ilog10().unwrap_or(0) as usize + 1
 }
 

@@ -145,6 +145,12 @@ impl Streams {
         self.directory.get(stream).map_or(0, |entry| entry.raw)
     }
 
+    /// Whether a stream was decompressed.
+    #[cfg(test)]
+    pub(super) fn is_open(&self, stream: usize) -> bool {
+        self.open[stream].get().is_some()
+    }
+
     /// Bytes of memory once every stream is decompressed.
     pub(super) fn memory_bytes(&self) -> usize {
         let streams = self.directory.iter().filter(|entry| entry.raw != entry.stored.len());

@@ -123,6 +123,18 @@ proptest! {
     }
 
     #[test]
+    fn lengths_are_those_of_the_texts(rows in rows(), picks in any::<u64>()) {
+        let column = open(&rows);
+        let some = RowSet::from_fn(rows.len(), |row| picks >> (row % 64) & 1 == 1);
+        let mut lengths = vec![7; 3];
+        column.lengths(&some, &mut lengths).unwrap();
+        let len = |row: usize| if some.contains(row) { rows[row].len() as u32 } else { 0 };
+        prop_assert_eq!(&lengths, &(0..rows.len()).map(len).collect::<Vec<_>>());
+        column.lengths(&RowSet::all(rows.len()), &mut lengths).unwrap();
+        prop_assert_eq!(lengths, rows.iter().map(|row| row.len() as u32).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn searches_agree_with_the_naive_scan(
         rows in rows(),
         cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1..12_usize), 1..20),
@@ -247,6 +259,23 @@ fn a_block_where_templates_do_not_pay_is_stored_as_text() {
 }
 
 #[test]
+fn lengths_need_neither_strings_nor_rare_text() {
+    // Templates of every kind of slot with rare rows beside them, and a block of plain text.
+    let lines: Vec<_> = sample().into_iter().take(37).collect();
+    let plain: Vec<_> = (0..4000).map(|row| lines[row * row % 37].clone()).collect();
+    for rows in [crowded_rows(), plain] {
+        let column = open(&rows);
+        let mut lengths = Vec::new();
+        column.lengths(&RowSet::all(rows.len()), &mut lengths).unwrap();
+        assert!(lengths.iter().map(|&len| len as usize).eq(rows.iter().map(Vec::len)));
+        let texts = [streams::STRINGS, streams::RARE];
+        assert!(!texts.iter().any(|&stream| column.streams.is_open(stream)));
+        read(&column, &RowSet::all(rows.len())).unwrap();
+        assert!(texts.iter().any(|&stream| column.streams.is_open(stream)));
+    }
+}
+
+#[test]
 fn a_matcher_without_literals_is_asked_for_every_row() {
     struct Ends;
     impl TextMatcher for Ends {
@@ -300,6 +329,7 @@ fn damage_is_an_error_or_another_text() {
     });
     let ask = |payload: Vec<u8>, rows: usize| {
         let Ok(column) = MessageColumn::open(payload, rows) else { return };
+        let _ = column.lengths(&RowSet::all(rows), &mut Vec::new());
         let _ = read(&column, &RowSet::all(rows));
         for matcher in &matchers {
             let _ = column.count(matcher);
