@@ -36,6 +36,7 @@ pub(crate) fn apply(op: BinaryOp, left: f64, right: f64) -> f64 {
 
 /// `base` to the power of `exponent`. For whole exponents the products are those that Go makes,
 /// by repeated squaring of mantissa and exponent apart, since rounding is not the same otherwise.
+/// For others the last digit may differ from Go's, whose exponential depends on the processor.
 fn pow(base: f64, exponent: f64) -> f64 {
     if exponent == 0.0 || base == 1.0 {
         return 1.0;

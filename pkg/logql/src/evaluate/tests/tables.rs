@@ -39,6 +39,11 @@ fn facts_of_loki() {
     fixture::run(include_str!("loki.txt"));
 }
 
+#[test]
+fn uneven_samples() {
+    fixture::run(include_str!("uneven.txt"));
+}
+
 /// Windows of nanoseconds, as Loki's test of range vectors has them.
 #[test]
 fn a_counter_over_nanoseconds() {
