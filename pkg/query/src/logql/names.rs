@@ -51,8 +51,11 @@ impl FieldNames {
         let row = match (fields.next(), fields.next()) {
             (Some(_), Some(_)) => return Meaning::Unclear,
             (_, None) if name == view::DETECTED_LEVEL && self.derived => RowSide::DetectedLevel,
+            // Where a field tells the level, it was not sent as `level` besides.
+            _ if name == view::LEVEL && self.stored.iter().any(|stored| view::is_level_key(stored)) => {
+                return Meaning::Unclear;
+            }
             (None, _) if name == view::LEVEL => RowSide::Spelling,
-            (Some(_), None) if name == view::LEVEL => return Meaning::Unclear,
             (Some(stored), None) => RowSide::Field(stored.clone()),
             (None, _) => RowSide::None,
         };

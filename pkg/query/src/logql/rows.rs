@@ -47,12 +47,20 @@ impl Need<'_> {
     }
 }
 
+impl Need<'_> {
+    /// Whether the field of this stored name has to be read.
+    fn reads(&self, stored: &str) -> bool {
+        self.wants(&view::name(stored)) || (view::is_level_key(stored) && self.wants(view::LEVEL))
+    }
+}
+
 /// Where one name of metadata comes from.
 struct Metadata<'c> {
     name: Cow<'c, str>,
     source: Source<'c>,
 }
 
+#[derive(Clone)]
 enum Source<'c> {
     Field(&'c ValueColumn),
     BatchField(FieldColumn<'c>),
@@ -83,9 +91,18 @@ fn sources<'c>(
     need: &Need<'_>,
     fields: impl Iterator<Item = (&'c str, Source<'c>)>,
     levels: &[(Level, Option<&'c str>)],
-) -> Vec<Metadata<'c>> {
-    let mut all: Vec<Metadata<'c>> =
-        fields.map(|(stored, source)| Metadata { name: view::name(stored), source }).collect();
+) -> Sources<'c> {
+    let mut all = Vec::new();
+    let mut level_keys = Vec::new();
+    for (stored, source) in fields {
+        if view::is_level_key(stored) && need.wants(view::LEVEL) {
+            level_keys.push(source.clone());
+        }
+        let name = view::name(stored);
+        if need.wants(&name) {
+            all.push(Metadata { name, source });
+        }
+    }
     if need.wants(view::LEVEL) && levels.iter().any(|(_, spelling)| spelling.is_some()) {
         let source = Source::Spelling(levels.iter().map(|&(_, spelling)| spelling).collect());
         all.push(Metadata { name: Cow::Borrowed(view::LEVEL), source });
@@ -97,7 +114,14 @@ fn sources<'c>(
         all.push(Metadata { name: Cow::Borrowed(view::DETECTED_LEVEL), source: Source::Detected(texts, own) });
     }
     all.sort_by(|a, b| a.name.cmp(&b.name));
-    all
+    Sources { all, level_keys }
+}
+
+/// Where the metadata of a unit comes from.
+struct Sources<'c> {
+    all: Vec<Metadata<'c>>,
+    /// Fields that tell a level under another name: a level that is the same was not sent besides.
+    level_keys: Vec<Source<'c>>,
 }
 
 /// Calls `each` with the rows of a unit, ascending.
@@ -122,11 +146,10 @@ pub(crate) fn of_batch(
     each: &mut dyn FnMut(&Row<'_>) -> Result<(), QueryError>,
 ) -> Result<(), QueryError> {
     let levels: Vec<_> = (0..batch.level_count()).map(|id| batch.level(id)).map(|l| (l.level, l.spelling)).collect();
-    let fields = batch.fields().filter(|field| need.wants(&view::name(field.name())));
+    let fields = batch.fields().filter(|field| need.reads(field.name()));
     let sources = sources(need, fields.map(|field| (field.name(), Source::BatchField(field))), &levels);
-    let has_level = |id| view::label(batch.stream(id), view::LEVEL, false).is_some();
-    let streams: Vec<bool> = (0..batch.stream_count()).map(has_level).collect();
-    let mut metadata = Vec::with_capacity(sources.len());
+    let streams: Vec<bool> = (0..batch.stream_count()).map(|id| view::tells_level(batch.stream(id))).collect();
+    let mut metadata = Vec::with_capacity(sources.all.len());
     for row in rows.iter() {
         let stream_id = batch.stream_id(row);
         let hides_level = streams.get(stream_id).copied().unwrap_or_default();
@@ -144,20 +167,22 @@ pub(crate) fn of_batch(
 }
 
 fn gather<'c>(
-    sources: &'c [Metadata<'c>],
+    sources: &'c Sources<'c>,
     row: usize,
     level: usize,
     hides_level: bool,
     metadata: &mut Vec<(&'c str, &'c [u8])>,
 ) {
     metadata.clear();
-    for Metadata { name, source } in sources {
-        if hides_level && matches!(source, Source::Spelling(_)) {
-            continue;
+    for Metadata { name, source } in &sources.all {
+        let Some(value) = source.value(row, level).filter(|value| !value.is_empty()) else { continue };
+        if matches!(source, Source::Spelling(_)) {
+            let mut told = sources.level_keys.iter().filter_map(|key| key.value(row, level));
+            if hides_level || told.any(|other| other == value) {
+                continue;
+            }
         }
-        if let Some(value) = source.value(row, level).filter(|value| !value.is_empty()) {
-            metadata.push((name, value));
-        }
+        metadata.push((name, value));
     }
 }
 
@@ -175,7 +200,7 @@ fn of_block(
     for column in &block.columns {
         let ColumnKey::Field(id) = column.key else { continue };
         let Some(name) = directory.field_names.get(id as usize) else { continue };
-        if need.wants(&view::name(name)) {
+        if need.reads(name) {
             fields.push((name, source.column(number, column.key)?));
         }
     }
@@ -196,14 +221,14 @@ fn of_block(
     let Column::Streams(runs) = &*column else { return Err(mixed_up(number, ColumnKey::Stream).into()) };
     let mut runs = runs.runs().peekable();
     let mut current: Option<(usize, StreamRef<'_>, bool, usize)> = None;
-    let mut metadata = Vec::with_capacity(sources.len());
-    let has_levels = sources.iter().any(|m| matches!(m.source, Source::Spelling(_) | Source::Detected(..)));
+    let mut metadata = Vec::with_capacity(sources.all.len());
+    let has_levels = sources.all.iter().any(|m| matches!(m.source, Source::Spelling(_) | Source::Detected(..)));
     let mut visit = |row: usize, line: &[u8]| -> Result<(), QueryError> {
         if current.is_none_or(|(.., end)| row >= end) {
             while runs.next_if(|(_, range)| range.end <= row).is_some() {}
             let Some((id, range)) = runs.peek() else { return Err(mixed_up(number, ColumnKey::Stream).into()) };
             let stream = directory.streams.get(*id).ok_or_else(|| mixed_up(number, ColumnKey::Stream))?;
-            let has_level = has_levels && view::label(stream, view::LEVEL, false).is_some();
+            let has_level = has_levels && view::tells_level(stream);
             current = Some((*id as usize, stream, has_level, range.end));
         }
         let Some((stream_id, stream, hides_level, _)) = current else { return Ok(()) };

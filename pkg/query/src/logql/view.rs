@@ -2,7 +2,8 @@
 //! Loki derives.
 
 use std::borrow::Cow;
-use timberlog_types::{Level, StreamRef};
+use timberlog_types::stream::{SERVICE_NAME_KEYS, SERVICE_NAME_UNKNOWN};
+use timberlog_types::{Level, StreamRef, level};
 
 /// The label that names a stream's service.
 pub const SERVICE_NAME: &str = "service_name";
@@ -10,27 +11,6 @@ pub const SERVICE_NAME: &str = "service_name";
 pub const DETECTED_LEVEL: &str = "detected_level";
 /// The metadata that holds a level as it was sent.
 pub const LEVEL: &str = "level";
-
-/// Where Loki looks for the name of a service, the first that is there
-/// (`discover_service_name` of its limits).
-const SERVICE_LABELS: [&str; 13] = [
-    "service",
-    "app",
-    "application",
-    "app_name",
-    "name",
-    "app_kubernetes_io_name",
-    "container",
-    "container_name",
-    "k8s_container_name",
-    "component",
-    "workload",
-    "job",
-    "k8s_job_name",
-];
-
-/// What Loki calls a service that it finds no name for.
-const UNKNOWN_SERVICE: &str = "unknown_service";
 
 /// A name as LogQL can write it: what is no ASCII letter, digit, `_` or `:` is `_`, and a digit in
 /// front gets one before it.
@@ -53,12 +33,13 @@ pub fn is_named(stored: &str, wanted: &str) -> bool {
     stored == wanted || (stored.len() <= wanted.len() && name(stored) == wanted)
 }
 
-/// The value of a stream's label as LogQL sees it.
+/// The value of a stream's label as LogQL sees it; empty for `level` where another label tells it.
 pub fn label<'a>(stream: StreamRef<'a>, wanted: &str, derived: bool) -> Option<&'a str> {
     let found = stream.labels().find(|&(stored, value)| is_named(stored, wanted) && !value.is_empty());
     match found {
         Some((_, value)) => Some(value),
         None if derived && wanted == SERVICE_NAME => Some(service_name(stream)),
+        None if wanted == LEVEL && tells_level(stream) => Some(""),
         None => None,
     }
 }
@@ -66,7 +47,17 @@ pub fn label<'a>(stream: StreamRef<'a>, wanted: &str, derived: bool) -> Option<&
 /// The name of a stream's service as Loki derives it from the stream's labels.
 fn service_name<'a>(stream: StreamRef<'a>) -> &'a str {
     let of = |wanted: &&str| stream.labels().find(|&(stored, value)| is_named(stored, wanted) && !value.is_empty());
-    SERVICE_LABELS.iter().find_map(of).map_or(UNKNOWN_SERVICE, |(_, value)| value)
+    SERVICE_NAME_KEYS.iter().find_map(of).map_or(SERVICE_NAME_UNKNOWN, |(_, value)| value)
+}
+
+/// Whether the level of records is that of a label of their stream: then it was not sent besides.
+pub fn tells_level(stream: StreamRef<'_>) -> bool {
+    stream.labels().any(|(name, value)| !value.is_empty() && is_level_key(name))
+}
+
+/// Whether a stored name is one of those under which senders tell a level.
+pub fn is_level_key(stored: &str) -> bool {
+    level::KEYS.contains(&stored)
 }
 
 /// The labels of a stream as LogQL sees them, sorted by name, each name once.
