@@ -142,6 +142,7 @@ impl<'e> Planner<'_, 'e> {
         for at in order {
             let Some(labels) = loaded.get(at).map(|series| &series.labels) else { continue };
             let window = WindowOver::new(&loaded, at, measure, &windows);
+            self.run.work(window.len())?;
             self.run.take(size_of::<RangeSeries>() + window.extra_bytes())?;
             series.push(RangeSeries { set: self.run.number(labels.clone())?, failure: pipeline_error(labels), window });
         }

@@ -104,6 +104,11 @@ impl WindowOver {
         over
     }
 
+    /// How many samples there are.
+    pub(super) fn len(&self) -> usize {
+        self.points().len()
+    }
+
     /// What it keeps besides the samples at most.
     pub(super) fn extra_bytes(&self) -> usize {
         match self.carried {
