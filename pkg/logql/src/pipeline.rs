@@ -21,7 +21,7 @@ mod needs;
 mod order;
 mod parse;
 mod pick;
-mod regexp;
+pub(crate) mod regexp;
 mod runner;
 mod sanitize;
 mod simplify;
@@ -56,7 +56,8 @@ pub enum Wanted {
     Names(Vec<String>),
 }
 
-/// Why a stage cannot be compiled; the text is Loki's, without its `stage '…' :` in front.
+/// Why a stage cannot be compiled, in Loki's words; from [`Pipeline::new`] with `stage '…' : ` in
+/// front, as it is in Loki's answer behind `parse error : `.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct StageError(pub String);
@@ -78,7 +79,7 @@ impl Pipeline {
     /// Compiles stages, and the unwrapping after them for a metric query that has one.
     ///
     /// # Errors
-    /// A stage is invalid: see [`check`].
+    /// A stage is invalid, as [`check`] tells, with the stage in front.
     pub fn new(stages: &[Stage], unwrap: Option<&Unwrap>, wanted: Wanted) -> Result<Self, StageError> {
         let mut names = Names::default();
         for name in RESERVED {
@@ -87,7 +88,7 @@ impl Pipeline {
         let mut steps = Vec::with_capacity(stages.len());
         for index in order::running_order(stages) {
             let Some(stage) = stages.get(index) else { continue };
-            match Step::new(stage, index, &mut names)? {
+            match Step::new(stage, index, &mut names).map_err(|error| order::in_stage(error, index, stages))? {
                 // It holds whatever the labels are, and parsers need not know of it.
                 Step::Label(LabelTest::Noop) => {}
                 step => steps.push(step),

@@ -1,6 +1,7 @@
 //! The order in which stages run: line filters early, as Loki moves them.
 
-use crate::ast::Stage;
+use super::StageError;
+use crate::ast::{LogExpr, Stage};
 
 /// Indices of the stages in the order in which they run.
 ///
@@ -44,4 +45,21 @@ pub fn raw_line_filters(stages: &[Stage]) -> Vec<usize> {
 
 fn changes_line(stage: &Stage) -> bool {
     matches!(stage, Stage::LineFormat(_) | Stage::Unpack | Stage::Decolorize)
+}
+
+/// An error with the stage in front of it. As in Loki, line filters that run one after the other are
+/// one stage.
+pub(super) fn in_stage(error: StageError, index: usize, stages: &[Stage]) -> StageError {
+    let order = running_order(stages);
+    let is_line = |index: &usize| matches!(stages.get(*index), Some(Stage::Line(_)));
+    let alone = [index];
+    let group = if is_line(&index) {
+        order.split(|other| !is_line(other)).find(|group| group.contains(&index)).unwrap_or(&alone)
+    } else {
+        &alone
+    };
+    let stages = group.iter().filter_map(|&index| stages.get(index).cloned()).collect();
+    let text = LogExpr { selector: Vec::new(), stages }.to_string();
+    let text = text.strip_prefix("{}").unwrap_or(&text).trim_start();
+    StageError(format!("stage '{text}' : {}", error.0))
 }

@@ -1,7 +1,10 @@
 //! Regular expressions: compiled with the meaning that they have in Go, refused in Go's words.
 
+mod words;
+
 use regex_automata::meta::Regex;
 use regex_syntax::ast::{self, ErrorKind};
+use std::borrow::Cow;
 use timberlog_filter::{FilterError, Pattern};
 
 use super::StageError;
@@ -10,7 +13,7 @@ use super::StageError;
 const NEST_MAX: u32 = 100;
 
 /// Compiles an expression that is searched for.
-pub(super) fn search(expression: &str) -> Result<Regex, StageError> {
+pub(crate) fn search(expression: &str) -> Result<Regex, StageError> {
     compile(&Pattern::search(expression))
 }
 
@@ -21,53 +24,47 @@ pub(super) fn whole(expression: &str) -> Result<Regex, StageError> {
 
 fn compile(pattern: &Pattern) -> Result<Regex, StageError> {
     let text = pattern.text.as_str();
-    pattern.to_regex().map_err(|error| {
+    if let Ok(tree) = parse(text)
+        && let Some(reason) = words::refused_by_go(text, &tree)
+    {
+        return Err(StageError(format!("error parsing regexp: {reason}")));
+    }
+    let without_names = Pattern { text: each_name_once(text).into_owned(), anchored: pattern.anchored };
+    without_names.to_regex().map_err(|error| {
         let reason = match (parse(text), error) {
-            (Err(error), _) => in_words_of_go(text, &error),
-            (Ok(_), FilterError::Regex { reason, .. }) => reason,
+            (Err(error), _) => words::of_syntax_error(text, &error),
+            (Ok(_), FilterError::Regex { reason, .. }) => words::of_other_error(text, reason),
             (Ok(_), error) => error.to_string(),
         };
         StageError(format!("error parsing regexp: {reason}"))
     })
 }
 
+/// The expression without the names of groups that have one in use: Go allows that.
+fn each_name_once(text: &str) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(text);
+    while let Some((start, end)) = repeated_name(&text) {
+        let before = text.get(..start).unwrap_or_default();
+        let open = before.rfind('(').map_or(0, |open| open + 1);
+        text = Cow::Owned(text.get(..open).unwrap_or_default().to_owned() + text.get(end + 1..).unwrap_or_default());
+    }
+    text
+}
+
+/// The first name of a group that is in use already, and what stands between `<` and `>` there.
+fn repeated_name(text: &str) -> Option<(usize, usize)> {
+    let error = parse(text).err()?;
+    let is_repeated = matches!(error.kind(), ErrorKind::GroupNameDuplicate { .. });
+    is_repeated.then(|| (error.span().start.offset, error.span().end.offset))
+}
+
+/// A name that two groups of an expression have.
+pub(super) fn duplicate_name(text: &str) -> Option<&str> {
+    let (start, end) = repeated_name(text)?;
+    text.get(start..end)
+}
+
 /// The tree of an expression.
 pub(super) fn parse(expression: &str) -> Result<ast::Ast, ast::Error> {
     ast::parse::ParserBuilder::new().nest_limit(NEST_MAX).build().parse(expression)
-}
-
-fn in_words_of_go(text: &str, error: &ast::Error) -> String {
-    let (start, end) = (error.span().start.offset, error.span().end.offset);
-    let at = text.get(start..end).unwrap_or_default();
-    let from = text.get(start..).unwrap_or_default();
-    match error.kind() {
-        ErrorKind::GroupUnclosed => format!("missing closing ): `{text}`"),
-        ErrorKind::GroupUnopened => format!("unexpected ): `{text}`"),
-        ErrorKind::ClassUnclosed => format!("missing closing ]: `{from}`"),
-        ErrorKind::ClassRangeInvalid => format!("invalid character class range: `{at}`"),
-        ErrorKind::EscapeUnexpectedEof => "trailing backslash at end of expression: ``".to_owned(),
-        ErrorKind::EscapeUnrecognized | ErrorKind::UnsupportedBackreference => {
-            format!("invalid escape sequence: `{at}`")
-        }
-        ErrorKind::RepetitionMissing => {
-            let operator = text.get(end.saturating_sub(1)..end).unwrap_or_default();
-            format!("missing argument to repetition operator: `{operator}`")
-        }
-        ErrorKind::RepetitionCountInvalid | ErrorKind::DecimalInvalid => format!("invalid repeat count: `{at}`"),
-        ErrorKind::GroupNameDuplicate { .. } => format!("duplicate capture group name: `{at}`"),
-        ErrorKind::GroupNameInvalid | ErrorKind::GroupNameEmpty | ErrorKind::GroupNameUnexpectedEof => {
-            format!("invalid named capture: `{at}`")
-        }
-        ErrorKind::FlagUnrecognized
-        | ErrorKind::FlagDanglingNegation
-        | ErrorKind::FlagDuplicate { .. }
-        | ErrorKind::FlagRepeatedNegation { .. }
-        | ErrorKind::FlagUnexpectedEof
-        | ErrorKind::UnsupportedLookAround => {
-            let open = text.get(..end).and_then(|before| before.rfind("(?")).unwrap_or(start);
-            format!("invalid or unsupported Perl syntax: `{}`", text.get(open..end).unwrap_or_default())
-        }
-        ErrorKind::NestLimitExceeded(_) => format!("expression nests too deeply: `{text}`"),
-        other => format!("{other}: `{at}`"),
-    }
 }

@@ -151,6 +151,9 @@ pub(super) struct GroupParser {
 impl GroupParser {
     fn new(expression: &str, slot: usize, names: &mut Names) -> Result<Self, StageError> {
         let regex = regexp::search(expression)?;
+        if let Some(name) = regexp::duplicate_name(expression) {
+            return Err(StageError(format!("duplicate extracted label name '{name}'")));
+        }
         let mut groups = Vec::new();
         for (index, name) in regex.group_info().pattern_names(regex_automata::PatternID::ZERO).enumerate() {
             if let Some(name) = name {
@@ -232,8 +235,6 @@ fn key_list(strict: bool, extractions: &[Extraction], names: &mut Names) -> Resu
 
 /// The key of an expression: bare or in quotes.
 fn logfmt_key(expression: &str) -> Result<String, String> {
-    let unexpected =
-        |token: &str, expected: &str| Err(format!("syntax error: unexpected {token}, expecting {expected}"));
     let text = expression.trim_start_matches([' ', '\t', '\n']);
     let name_char = |c: char| c == '_' || c.is_ascii_alphanumeric();
     let (key, rest) = match text.chars().next() {
@@ -244,12 +245,12 @@ fn logfmt_key(expression: &str) -> Result<String, String> {
         Some(c) if name_char(c) && !c.is_ascii_digit() => {
             text.split_at(text.find(|c| !name_char(c)).unwrap_or(text.len()))
         }
-        _ => return unexpected("$end", "STRING or KEY"),
+        _ => return Err("syntax error: unexpected $end, expecting STRING or KEY".to_owned()),
     };
     let rest = rest.trim_start_matches([' ', '\t', '\n']);
     match rest.chars().next() {
         None | Some('"') => Ok(key.to_owned()),
-        Some(c) if name_char(c) && !c.is_ascii_digit() => unexpected("KEY", "$end or STRING"),
+        Some(c) if name_char(c) && !c.is_ascii_digit() => Err("syntax error: unexpected KEY".to_owned()),
         Some(c) => Err(format!("unexpected char {c}")),
     }
 }

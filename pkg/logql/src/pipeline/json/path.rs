@@ -133,7 +133,7 @@ fn path_of(lexer: &mut Lexer<'_>) -> Result<Vec<Vec<u8>>, String> {
             }
             Token::End if !path.is_empty() => return Ok(path),
             token if path.is_empty() => return Err(unexpected(&token, "LSB or FIELD")),
-            token => return Err(unexpected(&token, "$end")),
+            token => return Err(format!("syntax error: unexpected {}", token.name())),
         }
     }
 }
