@@ -6,7 +6,25 @@
 //! A render ends whatever the template says: steps, nesting and bytes have limits, and going
 //! beyond one is a [`RenderError`] like any other.
 
+mod base64;
+mod call;
 mod error;
+mod evaluate;
+mod fields;
+mod float;
+mod format;
+mod functions;
+mod json;
+mod lexer;
+mod literal;
+mod node;
+mod parser;
+mod plain;
+mod regex;
+#[cfg(test)]
+mod tests;
+mod time;
+mod value;
 
 pub use error::{RenderError, TemplateError};
 
@@ -48,7 +66,9 @@ pub enum Fields {
 #[derive(Debug)]
 pub struct Template {
     text: String,
-    name: &'static str,
+    trees: parser::Trees,
+    /// The template as texts and labels, if it is no more than that.
+    pieces: Option<Vec<plain::Piece>>,
 }
 
 impl Template {
@@ -61,13 +81,18 @@ impl Template {
 
     /// Parses the template of one label of a `label_format` stage; error texts call it `label`.
     ///
-    /// Loki puts ``invalid template for label 'NAME': `` before the error's text.
+    /// Loki puts `invalid template for label 'NAME': ` before the error's text.
     pub fn parse_label(text: &str) -> Result<Self, TemplateError> {
         Self::named("label", text)
     }
 
     fn named(name: &'static str, text: &str) -> Result<Self, TemplateError> {
-        Ok(Self { text: text.to_owned(), name })
+        if text.len() > TEMPLATE_BYTES_MAX {
+            return Err(TemplateError(format!("template: {name}: more than {TEMPLATE_BYTES_MAX} bytes")));
+        }
+        let trees = parser::parse(name, text)?;
+        let pieces = trees.first().and_then(|(_, root)| plain::pieces(root));
+        Ok(Self { text: text.to_owned(), trees, pieces })
     }
 
     /// Appends what the template makes of a line.
@@ -76,19 +101,26 @@ impl Template {
     /// The text that belongs into `__error_details__` (with `__error__="TemplateFormatErr"`);
     /// `out` is then as it was before.
     pub fn render(&self, context: &dyn Context, out: &mut Vec<u8>) -> Result<(), RenderError> {
-        let _ = (self.name, context.now_ns());
-        out.extend_from_slice(self.text.as_bytes());
-        Ok(())
+        match &self.pieces {
+            Some(pieces) if plain::fits(pieces, context) => {
+                plain::render(pieces, context, out);
+                Ok(())
+            }
+            _ => evaluate::render(&self.trees, &self.text, context, out).map_err(RenderError),
+        }
     }
 
     /// The label whose value is all that the template answers (`{{.message}}`), if it is that
     /// simple: the caller can take the value and need not render.
     pub fn only_field(&self) -> Option<&str> {
-        None
+        match self.pieces.as_deref() {
+            Some([plain::Piece::Label(name, plain::Case::Kept)]) => Some(name),
+            _ => None,
+        }
     }
 
     /// Labels that the template looks at.
     pub fn fields(&self) -> Fields {
-        Fields::All
+        fields::of(&self.trees)
     }
 }
