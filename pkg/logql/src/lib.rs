@@ -18,7 +18,7 @@ pub mod units;
 
 pub use ast::Expr;
 pub use labels::{Label, Labels, Origin};
-pub use parser::{LABEL_FILTERS_MAX, NESTING_MAX, ParseError, QUERY_BYTES_MAX, parse, parse_log, parse_selector};
+pub use parser::{NESTING_MAX, ParseError, QUERY_BYTES_MAX, REGEX_BYTES_MAX, parse, parse_log, parse_selector};
 pub use pipeline::{Pipeline, Runner, StageError, Wanted};
 pub use print::pretty;
 pub use short::{SHORT_BYTES_MAX, SHORT_NESTING_MAX, ShortError, parse_short, print_short};

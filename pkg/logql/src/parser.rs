@@ -17,7 +17,6 @@ mod selector;
 mod stage;
 
 pub use error::ParseError;
-pub use label_filter::LABEL_FILTERS_MAX;
 
 use crate::ast::{Expr, LabelMatcher, LogExpr, MetricExpr};
 use crate::lexer::Kind;
@@ -25,9 +24,12 @@ use cursor::Cursor;
 
 /// Texts of this many bytes or more are refused, as by Loki.
 pub const QUERY_BYTES_MAX: usize = 131_072;
-/// How deep parentheses, aggregations and operators may be nested; a chain of operators nests its
-/// left side. Loki has no such limit.
+/// How deep the tree of a query may be, that of its metric query and those of its label filters
+/// each; a chain of operators nests its left side. Parentheses may be nested twice as deep. Loki
+/// has no such limit.
 pub const NESTING_MAX: usize = 128;
+/// Bytes that the regular expressions of a query may have when compiled, together.
+pub const REGEX_BYTES_MAX: usize = 32 << 20;
 
 /// A metric query, or what is wrong with its meaning.
 type Meant = Result<MetricExpr, ParseError>;

@@ -73,7 +73,7 @@ fn vector(cursor: &mut Cursor<'_>, op: VectorOp) -> Result<(Meant, usize), Parse
     let expected: &[Kind] = if before.is_some() { &[Kind::Open] } else { &[Kind::Open, Kind::By, Kind::Without] };
     cursor.expect_among(Kind::Open, expected)?;
     let parameter = cursor.number_argument();
-    let (inner, depth) = metric(cursor)?;
+    let (inner, depth) = cursor.nested(metric)?;
     cursor.expect_among(Kind::Close, &[])?;
     let grouping = if before.is_some() { before } else { matching::grouping(cursor)? };
     Ok((checked_vector(op, parameter, inner, grouping), depth + 1))
@@ -110,7 +110,7 @@ fn checked_vector(op: VectorOp, parameter: Option<&str>, inner: Meant, grouping:
 fn label_replace(cursor: &mut Cursor<'_>) -> Result<(Meant, usize), ParseError> {
     cursor.take();
     cursor.expect(Kind::Open)?;
-    let (inner, depth) = metric(cursor)?;
+    let (inner, depth) = cursor.nested(metric)?;
     let mut texts: [String; 4] = Default::default();
     for (index, text) in texts.iter_mut().enumerate() {
         let expected: &[Kind] = if index == 0 { &[] } else { &[Kind::Comma] };
@@ -119,7 +119,7 @@ fn label_replace(cursor: &mut Cursor<'_>) -> Result<(Meant, usize), ParseError> 
     }
     cursor.expect(Kind::Close)?;
     let [destination, replacement, source, regex] = texts;
-    let meant = match check::regex(&regex) {
+    let meant = match check::regex(cursor, &format!("^(?:{regex})$"))? {
         Err(error) => Err(meaning(format!("invalid regex in label_replace: {error}"))),
         Ok(()) => inner.map(|inner| {
             MetricExpr::LabelReplace(Box::new(LabelReplace { inner, destination, replacement, source, regex }))

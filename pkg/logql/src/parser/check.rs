@@ -1,7 +1,7 @@
 //! Checks of what was read: regular expressions, numbers, selectors that select nothing.
 
-use super::ParseError;
 use super::binary::meaning;
+use super::{Cursor, ParseError};
 use crate::ast::{LabelFilter, LabelMatcher, MatchOp, Stage};
 use crate::pipeline;
 use crate::units::parse_float;
@@ -41,18 +41,21 @@ fn matches_empty(matcher: &LabelMatcher) -> bool {
 }
 
 /// Refuses a matcher whose regular expression is malformed, or explodes.
-pub(super) fn matcher(matcher: &LabelMatcher) -> Result<(), ParseError> {
+pub(super) fn matcher(cursor: &mut Cursor<'_>, matcher: &LabelMatcher) -> Result<(), ParseError> {
     if matches!(matcher.op, MatchOp::Eq | MatchOp::Ne) {
         return Ok(());
     }
-    regex(&matcher.value).map_err(meaning)
+    regex(cursor, &matcher.value)?.map_err(meaning)
 }
 
-/// Whether a regular expression that must match a whole value can be compiled.
-pub(super) fn regex(text: &str) -> Result<(), String> {
-    let Err(error) = Pattern::whole(text).to_regex() else { return Ok(()) };
+/// Whether a regular expression can be compiled. Those of a query share a budget.
+pub(super) fn regex(cursor: &mut Cursor<'_>, text: &str) -> Result<Result<(), String>, ParseError> {
+    let error = match Pattern::whole(text).to_regex() {
+        Ok(regex) => return cursor.spend(regex.memory_usage()).map(Ok),
+        Err(error) => error,
+    };
     let matcher = LabelMatcher { name: "a".to_owned(), op: MatchOp::Regex, value: text.to_owned() };
     // The pipeline knows Go's words for it.
     let stage = Stage::LabelFilter(LabelFilter::Text(matcher));
-    Err(pipeline::check(&stage).err().unwrap_or_else(|| error.to_string()))
+    Ok(Err(pipeline::check(&stage).err().unwrap_or_else(|| error.to_string())))
 }

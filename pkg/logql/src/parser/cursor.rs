@@ -1,6 +1,6 @@
 //! The tokens of a text, one ahead, and the errors that they lead to.
 
-use super::{NESTING_MAX, ParseError};
+use super::{NESTING_MAX, ParseError, REGEX_BYTES_MAX};
 use crate::lexer::{Kind, Lexer, Token};
 
 /// The tokens of a text, one ahead.
@@ -10,13 +10,14 @@ pub(super) struct Cursor<'a> {
     /// The token behind it, if it was looked at.
     second: Option<Token<'a>>,
     nesting: usize,
+    regex_bytes: usize,
 }
 
 impl<'a> Cursor<'a> {
     pub fn new(text: &'a str) -> Self {
         let mut lexer = Lexer::new(text);
         let token = lexer.token();
-        Self { lexer, token, second: None, nesting: 0 }
+        Self { lexer, token, second: None, nesting: 0, regex_bytes: 0 }
     }
 
     /// What the next token is.
@@ -83,13 +84,24 @@ impl<'a> Cursor<'a> {
 
     /// Reads something that is nested in what is being read.
     pub fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, ParseError>) -> Result<T, ParseError> {
-        if self.nesting >= NESTING_MAX {
+        // A tree that is as deep as is allowed prints with an operator and a parenthesis a level.
+        if self.nesting >= 2 * NESTING_MAX {
             return Err(self.too_deep());
         }
         self.nesting += 1;
         let result = read(self);
         self.nesting -= 1;
         result
+    }
+
+    /// Counts a compiled regular expression.
+    pub fn spend(&mut self, regex_bytes: usize) -> Result<(), ParseError> {
+        self.regex_bytes = self.regex_bytes.saturating_add(regex_bytes);
+        if self.regex_bytes <= REGEX_BYTES_MAX {
+            return Ok(());
+        }
+        let message = format!("the regular expressions of the query compile to more than {REGEX_BYTES_MAX} bytes");
+        Err(ParseError::new(message, self.token.line, self.token.column))
     }
 
     /// The error that what is next is nested too deeply.

@@ -1,11 +1,8 @@
 //! Conditions on labels.
 
-use super::{Cursor, ParseError, binary, selector, stage};
+use super::{Cursor, NESTING_MAX, ParseError, binary, selector, stage};
 use crate::ast::{CompareOp, LabelFilter, MatchOp};
 use crate::lexer::Kind;
-
-/// How many conditions may be joined without parentheses.
-pub const LABEL_FILTERS_MAX: usize = 512;
 
 /// A condition, or several joined by `and`, `or`, commas or nothing.
 ///
@@ -31,12 +28,13 @@ pub(super) fn filter(cursor: &mut Cursor<'_>) -> Result<LabelFilter, ParseError>
                 _ => break,
             }
             conditions += 1;
-            if conditions > LABEL_FILTERS_MAX {
-                return Err(binary::meaning(format!("more than {LABEL_FILTERS_MAX} label filters are joined")));
+            if conditions > NESTING_MAX {
+                return Err(cursor.too_deep());
             }
         }
         let last = group.finish(None);
-        Ok(groups.into_iter().rev().fold(last, |behind, group| group.finish(Some(behind))))
+        let filter = groups.into_iter().rev().fold(last, |behind, group| group.finish(Some(behind)));
+        if depth(&filter) > NESTING_MAX { Err(cursor.too_deep()) } else { Ok(filter) }
     })
 }
 
@@ -69,6 +67,14 @@ impl Group {
             None => self.last,
         };
         or(self.before, and(self.left, last))
+    }
+}
+
+/// How deep a tree is; its parts were checked, so it is not much deeper than is allowed.
+fn depth(filter: &LabelFilter) -> usize {
+    match filter {
+        LabelFilter::And(left, right) | LabelFilter::Or(left, right) => depth(left).max(depth(right)) + 1,
+        _ => 1,
     }
 }
 

@@ -55,6 +55,6 @@ pub(super) fn match_op(kind: Kind) -> Option<MatchOp> {
 pub(super) fn matcher(cursor: &mut Cursor<'_>, name: &str, op: MatchOp) -> Result<LabelMatcher, ParseError> {
     let value = cursor.expect(Kind::String)?.string;
     let matcher = LabelMatcher { name: name.to_owned(), op, value };
-    check::matcher(&matcher)?;
+    check::matcher(cursor, &matcher)?;
     Ok(matcher)
 }
