@@ -1,13 +1,16 @@
-//! Counts: in all, by the values of names, by steps of time, or by both.
+//! Counts: in all, by the values of names, by steps of time, or by both; of records, or of the
+//! bytes of their lines.
 //!
 //! The cheapest source that answers: counts in the block directory, where a whole block is counted
 //! and nothing is asked that they do not know; else the columns of the dimensions, by code, and
-//! the columns of the filter. Records are never built.
+//! the columns of the filter. Bytes are summed from the lengths that the message column knows.
+//! Records are never built.
 
 mod buckets;
 mod codes;
 mod dimension;
 mod tally;
+mod weight;
 
 use crate::budget::Budget;
 use crate::error::QueryError;
@@ -24,7 +27,8 @@ pub(crate) use tally::Tally;
 use timberlog_filter::{ColumnSource, CompiledTest, Node, Target, Verdict};
 use timberlog_segment::{BlockMeta, Column, ColumnKey};
 use timberlog_storage::Snapshot;
-use timberlog_types::{Error, Result, TimeRange};
+use timberlog_types::{Error, Result, RowSet, TimeRange};
+pub(crate) use weight::Weight;
 
 use crate::source::{OpenSegment, mixed_up};
 
@@ -35,7 +39,7 @@ pub struct Group {
     pub key: Vec<Option<String>>,
     /// Where the step of time begins, in ns; `None` if there are no steps.
     pub bucket: Option<i64>,
-    /// The number of records.
+    /// The number of records, or of the bytes of their lines, whatever is counted.
     pub count: u64,
 }
 
@@ -121,6 +125,8 @@ pub(crate) struct Question {
     pub dimensions: Vec<Dimension>,
     /// Steps of time.
     pub step: Option<Buckets>,
+    /// What a record counts for.
+    pub weight: Weight,
     /// The most groups.
     pub groups_max: usize,
 }
@@ -131,6 +137,9 @@ pub(crate) struct Scratch {
     key: Vec<u8>,
     counts: Vec<u64>,
     codes: Vec<u64>,
+    /// By row, what it counts for; of use if that is not 1.
+    weights: Vec<u32>,
+    sums: Vec<u64>,
 }
 
 impl Question {
@@ -142,11 +151,16 @@ impl Question {
             return Err(QueryError::Invalid(format!("an aggregation can count by {BY_MAX} names at most")));
         }
         let dimensions = aggregation.by.iter().map(|name| Dimension::named(name)).collect::<Result<_, _>>()?;
-        Ok(Self { dimensions, step: aggregation.step.map(Buckets::Aligned), groups_max: aggregation.groups_max })
+        let step = aggregation.step.map(Buckets::Aligned);
+        Ok(Self { dimensions, step, weight: Weight::Rows, groups_max: aggregation.groups_max })
     }
 
     /// Counts a whole block by what its directory says; `false` if that does not answer.
     fn count_known(&self, open: &OpenSegment, block: &BlockMeta, tally: &mut Tally) -> bool {
+        // Its bytes are those of lines and fields together.
+        if self.weight != Weight::Rows {
+            return false;
+        }
         let Some(bucket) = self.only_bucket(block.range) else { return false };
         // One dimension may vary, if the directory counts by it.
         let mut varying = None;
@@ -198,6 +212,13 @@ impl Question {
     }
 
     fn count_unit(&self, plan: &Plan, unit: &Unit, tally: &mut Tally, scratch: &mut Scratch) -> Result<(), QueryError> {
+        if self.weight == Weight::LineBytes {
+            let Some(rows) = plan.rows(unit, plan.range)?.filter(|rows| !rows.is_empty()) else { return Ok(()) };
+            return match weight::line_bytes(plan, unit, &rows, &mut scratch.weights) {
+                Ok(()) => self.count_columns(plan, unit, &rows, tally, scratch),
+                Err(error) => plan.miss(unit, &error),
+            };
+        }
         if self.dimensions.is_empty()
             && unit.is_inside
             && let Some(bucket) = self.only_bucket(unit.range)
@@ -231,16 +252,28 @@ impl Question {
                 Err(error) => return plan.miss(unit, &error),
             }
         }
+        self.count_columns(plan, unit, &rows, tally, scratch)
+    }
+
+    /// Counts rows by the columns of the dimensions.
+    fn count_columns(
+        &self,
+        plan: &Plan,
+        unit: &Unit,
+        rows: &RowSet,
+        tally: &mut Tally,
+        scratch: &mut Scratch,
+    ) -> Result<(), QueryError> {
         let codes = match &unit.place {
-            Place::Batch(batch) => UnitCodes::of_batch(&self.dimensions, self.step, &batch.batch, &rows),
+            Place::Batch(batch) => UnitCodes::of_batch(&self.dimensions, self.step, &batch.batch, rows),
             Place::Block { .. } => match plan.block(unit) {
-                Some((open, block)) => UnitCodes::of_block(&self.dimensions, self.step, plan, open, block, &rows),
+                Some((open, block)) => UnitCodes::of_block(&self.dimensions, self.step, plan, open, block, rows),
                 None => return Ok(()),
             },
         };
         match codes {
             Ok(codes) => {
-                codes.count(&rows, tally, scratch);
+                codes.count(rows, self.weight, tally, scratch);
                 Ok(())
             }
             Err(error) => plan.miss(unit, &error),
@@ -289,6 +322,6 @@ fn only_test<'a>(node: &'a Node, open: &OpenSegment, block: &BlockMeta) -> Optio
 
 /// The values of a name in a range, most records first: for listings.
 pub(crate) fn distinct(plan: &Plan, name: &str, groups_max: usize) -> Result<Vec<Group>, QueryError> {
-    let question = Question { dimensions: vec![Dimension::named(name)?], step: None, groups_max };
+    let question = Question { dimensions: vec![Dimension::named(name)?], step: None, weight: Weight::Rows, groups_max };
     count(plan, &question).map(|tally| tally.groups(false))
 }

@@ -3,7 +3,7 @@
 use super::buckets::Buckets;
 use super::dimension::{Dimension, RowSide, StreamSide};
 use super::tally::{self, Tally};
-use super::{BY_MAX, Scratch};
+use super::{BY_MAX, Scratch, Weight};
 use crate::plan::Plan;
 use crate::source::{OpenSegment, mixed_up};
 use std::collections::HashMap;
@@ -237,13 +237,17 @@ impl UnitCodes {
         }
     }
 
-    /// Counts rows.
-    pub fn count(&self, rows: &RowSet, tally: &mut Tally, scratch: &mut Scratch) {
-        let Scratch { key, counts, codes } = scratch;
+    /// Counts rows, or their weights.
+    pub fn count(&self, rows: &RowSet, weight: Weight, tally: &mut Tally, scratch: &mut Scratch) {
+        let Scratch { key, counts, codes, weights, sums } = scratch;
+        let weight_of = |row: usize| match weight {
+            Weight::Rows => 1,
+            Weight::LineBytes => u64::from(weights.get(row).copied().unwrap_or_default()),
+        };
         // A group is one number: bucket, then the code of each dimension, in mixed radix.
         let sizes = self.dimensions.iter().map(|dimension| dimension.values.len() as u64 + 1);
         let combinations = sizes.fold(self.starts.len() as u64, u64::saturating_mul);
-        let mut report = |combined: u64, rows: u64| {
+        let mut report = |combined: u64, total: u64| {
             let mut rest = combined;
             let mut parts = [0_u64; BY_MAX];
             for (part, dimension) in parts.iter_mut().zip(&self.dimensions).rev() {
@@ -253,7 +257,7 @@ impl UnitCodes {
             let start = usize::try_from(rest).ok().and_then(|bucket| self.starts.get(bucket)).copied();
             let values = parts.iter().zip(&self.dimensions).map(|(&part, dimension)| dimension.value(part));
             tally::encode(key, start.unwrap_or_default(), values);
-            tally.add(key, rows);
+            tally.put(key, total);
         };
         if combinations == u64::MAX {
             // More combinations than numbers: every row by itself.
@@ -261,7 +265,7 @@ impl UnitCodes {
                 let start = self.starts.get(self.bucket(row)).copied();
                 let values = self.dimensions.iter().map(|d| d.value(u64::from(d.code(row))));
                 tally::encode(key, start.unwrap_or_default(), values);
-                tally.add(key, 1);
+                tally.put(key, weight_of(row));
             }
             return;
         }
@@ -293,15 +297,39 @@ impl UnitCodes {
                 } else {
                     rows.iter().for_each(|row| add(codes.get(row).copied().unwrap_or_default()));
                 }
+                if weight != Weight::Rows {
+                    sums.clear();
+                    sums.resize(combinations, 0);
+                    for row in rows.iter() {
+                        let code = codes.get(row).copied().unwrap_or_default();
+                        if let Some(sum) = sums.get_mut(code as usize) {
+                            *sum += weight_of(row);
+                        }
+                    }
+                }
+                // Rows of no weight are a group too.
                 let counted = counts.iter().enumerate().filter(|&(_, &rows)| rows > 0);
-                counted.for_each(|(code, &rows)| report(code as u64, rows));
+                counted.for_each(|(code, &rows)| match weight {
+                    Weight::Rows => report(code as u64, rows),
+                    Weight::LineBytes => report(code as u64, sums.get(code).copied().unwrap_or_default()),
+                });
             }
-            _ => {
+            _ if weight == Weight::Rows => {
                 let mut present: Vec<u64> = rows.iter().filter_map(|row| codes.get(row).copied()).collect();
                 present.sort_unstable();
                 present.chunk_by(|a, b| a == b).for_each(|same| {
                     if let Some(&code) = same.first() {
                         report(code, same.len() as u64);
+                    }
+                });
+            }
+            _ => {
+                let codes = rows.iter().filter_map(|row| Some((codes.get(row).copied()?, weight_of(row))));
+                let mut present: Vec<(u64, u64)> = codes.collect();
+                present.sort_unstable_by_key(|&(code, _)| code);
+                present.chunk_by(|a, b| a.0 == b.0).for_each(|same| {
+                    if let Some(&(code, _)) = same.first() {
+                        report(code, same.iter().map(|&(_, weight)| weight).sum());
                     }
                 });
             }

@@ -45,16 +45,20 @@ impl Tally {
         Self { groups: HashMap::new(), groups_max, uncharged: 0 }
     }
 
-    /// Counts `rows` records of a group.
+    /// Counts `rows` records of a group; none make no group.
     pub fn add(&mut self, key: &[u8], rows: u64) {
-        if rows == 0 {
-            return;
+        if rows > 0 {
+            self.put(key, rows);
         }
+    }
+
+    /// Adds what records of a group weigh together, be it nothing.
+    pub fn put(&mut self, key: &[u8], weight: u64) {
         match self.groups.get_mut(key) {
-            Some(count) => *count += rows,
+            Some(total) => *total += weight,
             None => {
                 self.uncharged += key.len() + ENTRY_BYTES;
-                self.groups.insert(key.into(), rows);
+                self.groups.insert(key.into(), weight);
             }
         }
     }

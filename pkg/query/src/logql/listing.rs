@@ -7,7 +7,7 @@
 use super::lower::{lower, selector_test};
 use super::names::FieldNames;
 use super::{Options, Stats, view};
-use crate::aggregate::{Buckets, Dimension, Grid, Question, RowSide, Scratch, StreamSide, Tally};
+use crate::aggregate::{Buckets, Dimension, Grid, Question, RowSide, Scratch, StreamSide, Tally, Weight};
 use crate::budget::Budget;
 use crate::error::QueryError;
 use crate::labels::each_stream;
@@ -106,7 +106,7 @@ pub fn stats(snapshot: &Snapshot, matchers: &[LabelMatcher], range: TimeRange, o
         }
     });
     let mut stats = Stats { streams: streams.len() as u64, ..Stats::default() };
-    let question = Question { dimensions: Vec::new(), step: None, groups_max: 1 };
+    let question = Question { dimensions: Vec::new(), step: None, weight: Weight::Rows, groups_max: 1 };
     each_tally(&plan, &question, &mut |unit_bytes, unit_rows, tally| {
         let rows: u64 = tally.groups(false).iter().map(|group| group.count).sum();
         if rows > 0 {
@@ -181,6 +181,7 @@ pub fn volume(
         let question = Question {
             dimensions: names.iter().map(dimension).collect(),
             step: Some(Buckets::Windows(grid)),
+            weight: Weight::Rows,
             groups_max: options.series_max,
         };
         each_tally(&plan, &question, &mut |unit_bytes, unit_rows, tally| {

@@ -1,13 +1,14 @@
 //! Range aggregations: the leaves of metric queries.
 //!
-//! Lines that are only counted, by labels that are stored, are counted by the columns and the
-//! index ([`crate::aggregate`]), without being looked at. Other lines run through the pipeline.
+//! Lines that are only counted, or their bytes summed, by labels that are stored, are counted by
+//! the columns and the index ([`crate::aggregate`]), without being looked at. Other lines run
+//! through the pipeline.
 
 use super::Options;
 use super::feed::Residual;
-use super::lower::{Lowered, lower};
+use super::lower::{Lowered, lower, without_idle_formats};
 use super::names::{FieldNames, Meaning};
-use crate::aggregate::{self, Buckets, Dimension, Grid, Question};
+use crate::aggregate::{self, Buckets, Dimension, Grid, Question, Weight};
 use crate::budget::Budget;
 use crate::error::QueryError;
 use crate::plan::{Plan, Unit};
@@ -16,7 +17,7 @@ use crate::statistics::Statistics;
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::time::Instant;
-use timberlog_logql::ast::{Grouping, RangeAggregation, RangeOp, Stage};
+use timberlog_logql::ast::{Grouping, LogExpr, RangeAggregation, RangeOp, Stage};
 use timberlog_logql::evaluate::{LeafSeries, Leaves, Samples, Windows};
 use timberlog_logql::{Labels, Pipeline, Runner, Wanted};
 use timberlog_storage::Snapshot;
@@ -73,11 +74,18 @@ impl Leaves for SnapshotLeaves<'_> {
         let range = range_of(windows);
         let derived = self.options.derived;
         let names = FieldNames::of(self.snapshot, range, derived);
-        let lowered = lower(&leaf.log, &names, derived)?;
+        let log = LogExpr {
+            selector: leaf.log.selector.clone(),
+            stages: if is_bytes(leaf) { leaf.log.stages.clone() } else { without_idle_formats(&leaf.log.stages) },
+        };
+        let lowered = lower(&log, &names, derived)?;
         let budget = Budget::new(self.limits_left()).cancelled_by(&self.options.cancel);
         let plan = Plan::new(self.snapshot, &lowered.filter, range, budget)?;
         let series = match counted_by(leaf, grouping, &lowered, &names) {
-            Some(dimensions) => count(&plan, dimensions, windows, self.options.series_max)?,
+            Some(dimensions) => {
+                let weight = if is_bytes(leaf) { Weight::LineBytes } else { Weight::Rows };
+                count(&plan, dimensions, weight, windows, self.options.series_max)?
+            }
             None => scan(&plan, leaf, grouping, &lowered, windows, self.options)?,
         };
         self.finish(&plan);
@@ -119,23 +127,22 @@ fn counted_by(
     names: &FieldNames,
 ) -> Option<Vec<Dimension>> {
     let grouping = grouping.filter(|grouping| !grouping.without && grouping.names.len() <= DIMENSIONS_MAX)?;
-    if !is_total(leaf) || is_bytes(leaf) {
+    if !is_total(leaf) {
         return None;
     }
-    // A parser whose labels nobody looks at is not run, as in Loki.
+    // A parser whose labels nobody looks at is not run, as in Loki. Bytes are those of the line as
+    // it is stored only if no stage can change it.
     let changes_nothing = |stage: &Stage| {
         grouping.names.is_empty()
-            && matches!(
+            && (matches!(
                 stage,
                 Stage::Json(_)
                     | Stage::Logfmt { .. }
                     | Stage::Regexp(_)
                     | Stage::Pattern(_)
-                    | Stage::Unpack
-                    | Stage::Decolorize
                     | Stage::Drop(_)
                     | Stage::Keep(_)
-            )
+            ) || matches!(stage, Stage::Unpack | Stage::Decolorize) && !is_bytes(leaf))
     };
     if !lowered.stages.iter().all(changes_nothing) {
         return None;
@@ -150,16 +157,17 @@ fn counted_by(
     unique.into_iter().map(meaning).collect()
 }
 
-/// Counts by columns.
+/// Counts lines or their bytes by columns.
 fn count(
     plan: &Plan,
     dimensions: Vec<Dimension>,
+    weight: Weight,
     windows: &Windows,
     series_max: usize,
 ) -> Result<Vec<LeafSeries>, QueryError> {
     let grid = Grid::new(windows.first_end_ns, windows.step_ns, windows.range_ns, windows.count);
     let names: Vec<String> = dimensions.iter().map(|dimension| dimension.view_name().to_owned()).collect();
-    let question = Question { dimensions, step: Some(Buckets::Windows(grid)), groups_max: usize::MAX };
+    let question = Question { dimensions, step: Some(Buckets::Windows(grid)), weight, groups_max: usize::MAX };
     let tally = aggregate::count(plan, &question)?;
     let mut series: HashMap<Vec<Option<String>>, Vec<(i64, u64)>> = HashMap::new();
     for mut group in tally.groups(true) {
@@ -191,7 +199,8 @@ fn totals(buckets: &[(i64, u64)], grid: Grid, count: usize) -> Samples {
             sum -= count;
             from += 1;
         }
-        (sum > 0).then_some(sum as f64)
+        // Lines without bytes are lines too.
+        (from < to).then_some(sum as f64)
     };
     Samples::Totals((0..count).map(total).collect())
 }
@@ -310,6 +319,29 @@ impl How<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::World;
+    use timberlog_logql::ast::{Expr, MetricExpr};
+
+    #[test]
+    fn bytes_of_stored_lines_are_left_to_the_columns() {
+        let names = FieldNames::of(&World::new().snapshot(), TimeRange::ALL, true);
+        let by_columns = |op: &str, stages: &str, by: &[&str]| {
+            let text = format!(r#"{op}({{a="b"}} {stages} [1m])"#);
+            let Ok(Expr::Metric(MetricExpr::Range(leaf))) = timberlog_logql::parse(&text) else { panic!("{text}") };
+            let grouping = Grouping { without: false, names: by.iter().map(|&name| name.to_owned()).collect() };
+            let lowered = lower(&leaf.log, &names, true).unwrap();
+            counted_by(&leaf, Some(&grouping), &lowered, &names).is_some()
+        };
+        for op in ["bytes_over_time", "bytes_rate"] {
+            assert!(by_columns(op, r#"|= "c" | level="error""#, &["level", "a"]));
+            assert!(by_columns(op, "| logfmt | drop a", &[]));
+            assert!(!by_columns(op, "| logfmt", &["level"]));
+            assert!(!by_columns(op, r#"| line_format "d""#, &[]));
+            assert!(!by_columns(op, "| decolorize", &[]));
+            assert!(!by_columns(op, "| unpack", &[]));
+        }
+        assert!(by_columns("count_over_time", "| decolorize", &[]));
+    }
 
     #[test]
     fn windows_sum_the_buckets_between_their_ends() {

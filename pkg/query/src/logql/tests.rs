@@ -95,6 +95,7 @@ proptest! {
         buffered in prop::collection::vec(plain(), 0..20),
         (range_s, step_s) in (1..4000_i64, 1..4000_i64),
         offset in prop::sample::select(vec!["", " offset 7s", " offset -11s"]),
+        op in prop::sample::select(vec!["count_over_time", "bytes_over_time"]),
     ) {
         let world = world(&flushed, &buffered);
         let steps = Steps { start_ns: START + 5 * SECOND_NS, end_ns: START + 9_000 * SECOND_NS, step_ns: step_s * SECOND_NS };
@@ -102,7 +103,7 @@ proptest! {
         for text in LOG_QUERIES {
             let lines = naive(&world, text, TimeRange::ALL);
             for grouping in GROUPINGS {
-                let metric = format!("sum {grouping} (count_over_time({text} [{range_s}s]{offset}))");
+                let metric = format!("sum {grouping} ({op}({text} [{range_s}s]{offset}))");
                 let Ok(Expr::Metric(expr)) = parse(&metric) else { panic!("{metric}") };
                 let computed = compute(&world.snapshot(), &expr, steps, &Options::default());
                 // A line with an error fails the query, as in Loki.
@@ -121,11 +122,12 @@ proptest! {
                 let mut end = steps.start_ns;
                 while end <= steps.end_ns {
                     let window = (end + shift - range_s * SECOND_NS, end + shift);
-                    for (_, _, labels) in lines.iter().filter(|(time, ..)| window.0 < *time && *time <= window.1) {
+                    for (_, line, labels) in lines.iter().filter(|(time, ..)| window.0 < *time && *time <= window.1) {
                         let points = expected.entry(grouped(labels, grouping)).or_default();
+                        let amount = if op == "bytes_over_time" { line.len() as f64 } else { 1.0 };
                         match points.last_mut() {
-                            Some((time, count)) if *time == end => *count += 1.0,
-                            _ => points.push((end, 1.0)),
+                            Some((time, total)) if *time == end => *total += amount,
+                            _ => points.push((end, amount)),
                         }
                     }
                     end += steps.step_ns;
@@ -155,9 +157,8 @@ fn grouped(labels: &Labels, grouping: &str) -> Labels {
     labels
 }
 
-#[test]
-fn listings_see_streams_as_logql_does() {
-    let record = |service, label, message: &str| Plain {
+fn record(service: &'static str, label: Option<&'static str>, message: &str) -> Plain {
+    Plain {
         timestamp: START,
         level: Some("info"),
         service,
@@ -166,7 +167,11 @@ fn listings_see_streams_as_logql_does() {
         size: None,
         trace: 1,
         message: message.to_owned(),
-    };
+    }
+}
+
+#[test]
+fn listings_see_streams_as_logql_does() {
     let mut world = world(&[record("web", Some("h1"), "a"), record("web", None, "bb")], &[]);
     world.append(&[record("db", Some("h2"), "ccc")]);
     let (snapshot, options) = (world.snapshot(), Options::default());
@@ -188,6 +193,38 @@ fn listings_see_streams_as_logql_does() {
     let names: Vec<String> = volumes.iter().map(|volume| volume.labels.to_string()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
     assert!(volumes.iter().all(|volume| volume.bytes.iter().all(|&(end, bytes)| end == START && bytes > 0)));
+}
+
+/// The values of an instant query at [`START`].
+fn instant(world: &World, text: &str) -> Vec<f64> {
+    let Ok(Expr::Metric(expr)) = parse(text) else { panic!("{text}") };
+    let steps = Steps { start_ns: START, end_ns: START, step_ns: 0 };
+    match compute(&world.snapshot(), &expr, steps, &Options::default()).unwrap().value {
+        Value::Vector(found) => found.iter().map(|sample| sample.value).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn bytes_are_those_of_the_line_that_is_left() {
+    let records: Vec<Plain> =
+        ["", "", "\u{1b}[31mred\u{1b}[0m 123456"].iter().map(|line| record("web", Some("h1"), line)).collect();
+    for (flushed, buffered) in [(records.as_slice(), &[][..]), (&[], &records)] {
+        let world = world(flushed, buffered);
+        for grouping in ["", "by (service_name, level)", "without (number)"] {
+            let bytes = |pipeline: &str| {
+                let text = format!("sum {grouping} (bytes_over_time({{host=\"h1\"}} {pipeline} [1h]))");
+                instant(&world, &text)
+            };
+            assert_eq!(bytes(""), [19.0], "{grouping}");
+            assert_eq!(bytes("| logfmt"), [19.0], "{grouping}");
+            assert_eq!(bytes("| decolorize"), [10.0], "{grouping}");
+            assert_eq!(bytes(r#"| line_format "four""#), [12.0], "{grouping}");
+            // Lines without bytes are lines, and no lines are none.
+            assert_eq!(bytes(r#"!~ ".""#), [0.0], "{grouping}");
+            assert_eq!(bytes(r#"|= "nowhere""#), [] as [f64; 0], "{grouping}");
+        }
+    }
 }
 
 #[test]
