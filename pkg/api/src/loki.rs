@@ -3,5 +3,15 @@
 //! Foreign shapes end here: requests become what `ingest` and `db` know, answers become what Loki's
 //! clients read, errors are plain text. Nothing here looks at a column.
 
+mod answer;
+mod asked;
 mod error;
+pub(crate) mod index;
+pub(crate) mod labels;
+mod params;
 pub(crate) mod push;
+pub(crate) mod query;
+mod result;
+mod run;
+pub(crate) mod status;
+pub(crate) mod tail;

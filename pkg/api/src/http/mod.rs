@@ -3,7 +3,7 @@
 //! The router is built from [`routes`] alone, so a test can hold the OpenAPI document against it.
 //! One file per family of clients; foreign shapes do not leave their file.
 
-mod answer;
+pub(crate) mod answer;
 mod ask;
 mod compress;
 mod export;
@@ -18,6 +18,7 @@ mod shape;
 mod simulate;
 mod timberlog;
 
+pub(crate) use ask::limits;
 pub use operations::OPENAPI;
 pub(crate) use shape::is_number;
 
@@ -88,6 +89,29 @@ pub fn routes() -> Vec<Route> {
         get("/api/v1/stats", self::get(loge::stats)),
         raw(post("/loki/api/v1/push", self::post(loki::push::push))),
         raw(post("/api/prom/push", self::post(loki::push::push_legacy))),
+        get("/loki/api/v1/query", self::get(loki::query::query)),
+        post("/loki/api/v1/query", self::post(loki::query::query)),
+        get("/loki/api/v1/query_range", self::get(loki::query::query_range)),
+        post("/loki/api/v1/query_range", self::post(loki::query::query_range)),
+        get("/loki/api/v1/labels", self::get(loki::labels::labels)),
+        post("/loki/api/v1/labels", self::post(loki::labels::labels)),
+        get("/loki/api/v1/label", self::get(loki::labels::labels)),
+        get("/loki/api/v1/label/{name}/values", self::get(loki::labels::values)),
+        post("/loki/api/v1/label/{name}/values", self::post(loki::labels::values)),
+        get("/loki/api/v1/series", self::get(loki::labels::series)),
+        post("/loki/api/v1/series", self::post(loki::labels::series)),
+        get("/loki/api/v1/index/stats", self::get(loki::index::stats)),
+        post("/loki/api/v1/index/stats", self::post(loki::index::stats)),
+        get("/loki/api/v1/index/volume", self::get(loki::index::volume)),
+        post("/loki/api/v1/index/volume", self::post(loki::index::volume)),
+        get("/loki/api/v1/index/volume_range", self::get(loki::index::volume_range)),
+        post("/loki/api/v1/index/volume_range", self::post(loki::index::volume_range)),
+        raw(get("/loki/api/v1/tail", self::get(loki::tail::tail))),
+        get("/loki/api/v1/format_query", self::get(loki::status::format_query)),
+        post("/loki/api/v1/format_query", self::post(loki::status::format_query)),
+        raw(get("/loki/api/v1/status/buildinfo", self::get(loki::status::buildinfo))),
+        raw(get("/config", self::get(loki::status::config))),
+        raw(get("/services", self::get(loki::status::services))),
     ]
 }
 

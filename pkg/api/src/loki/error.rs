@@ -20,6 +20,17 @@ impl LokiError {
         Self(ApiError::new(status, message))
     }
 
+    /// What is wrong.
+    #[cfg(test)]
+    pub fn message(self) -> String {
+        self.0.into_parts().1
+    }
+
+    /// The same with the end of a line behind it, as Loki refuses what is pushed.
+    pub fn as_line(self) -> Self {
+        Self(self.0.map_message(|message| format!("{message}\n")))
+    }
+
     /// The request is wrong.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self(ApiError::invalid(message))
@@ -45,7 +56,7 @@ impl IntoResponse for LokiError {
             tracing::error!(status = status.as_u16(), error = %message, "request failed");
         }
         let text = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-        let mut response = (status, text, format!("{message}\n")).into_response();
+        let mut response = (status, text, message).into_response();
         response.headers_mut().insert(CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Some(seconds) = retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
