@@ -1,8 +1,9 @@
 //! Which labels and streams there are, and how much they hold, as Loki's index answers it.
 //!
 //! Answered from block directories and buffered batches. A range is taken by the block: what a
-//! block holds that overlaps it belongs to the answer. Bytes are those of lines and fields, taken
-//! of a block in proportion to its records.
+//! block holds that overlaps it belongs to the answer. Bytes are those of lines and fields, as
+//! Loki's index counts chunks, taken of a block in proportion to its records: the directory knows
+//! them, while the exact bytes of lines alone (`bytes_over_time`) take every message column.
 
 use super::lower::{lower, selector_test};
 use super::names::FieldNames;
@@ -94,7 +95,8 @@ fn each_matching(
     Ok(plan.budget.check()?)
 }
 
-/// How much a selector finds; the line filters of the query are of no account.
+/// How much a selector finds; the line filters of the query are of no account. Bytes are an
+/// estimate: the share of each block's bytes that its matching records have.
 pub fn stats(snapshot: &Snapshot, matchers: &[LabelMatcher], range: TimeRange, options: &Options) -> Result<Stats> {
     let filter = super::lower::selector(matchers, options.derived)?;
     let plan = Plan::new(snapshot, &filter, range, Budget::new(options.limits).cancelled_by(&options.cancel))?;
@@ -139,7 +141,7 @@ pub struct Volume {
     pub bytes: Vec<(i64, u64)>,
 }
 
-/// Bytes by the labels of streams, the largest first.
+/// Bytes by the labels of streams, the largest first; an estimate, as that of [`stats`].
 ///
 /// `targets` are the labels that count; none means those that the matchers name. `windows` are
 /// separate: their step is their range, or there is one.

@@ -151,6 +151,8 @@ fn label_filter(filter: &LabelFilter, names: &FieldNames, derived: bool) -> Resu
         LabelFilter::And(a, b) => Ok(both(a, b)?.map(|parts| Filter::And(parts.into()))),
         LabelFilter::Or(a, b) => Ok(both(a, b)?.map(|parts| Filter::Or(parts.into()))),
         LabelFilter::Text(matcher) => text_filter(matcher, names, derived),
+        // A value that does not parse keeps its line, with an error, and the numbers of columns
+        // are read otherwise than Go reads them: no test of a column is exact here.
         LabelFilter::Number { .. }
         | LabelFilter::Duration { .. }
         | LabelFilter::Bytes { .. }
