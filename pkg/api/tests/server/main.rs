@@ -7,6 +7,7 @@ mod grpc_limits;
 mod harness;
 mod ingest;
 mod loki_push;
+mod loki_read;
 mod openapi;
 mod operations;
 mod queries;
