@@ -24,7 +24,8 @@ pub struct Label<'a> {
     pub origin: Origin,
 }
 
-/// A label set: sorted by name (bytes), each name once, no empty values.
+/// A label set: sorted by name (bytes), each name once; without empty values, but for those of
+/// [`Labels::with_empty`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Labels(Vec<(String, String)>);
 
@@ -36,6 +37,18 @@ impl Labels {
             labels.set(&name, &value);
         }
         labels
+    }
+
+    /// A set of these, empty values included: a stage may give a line a label that is empty. Of one
+    /// name the last counts.
+    pub fn with_empty(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut pairs: Vec<_> = pairs.into_iter().collect();
+        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        // Stable: the last of one name is kept by turning the pairs round.
+        pairs.reverse();
+        pairs.dedup_by(|later, kept| later.0 == kept.0);
+        pairs.reverse();
+        Self(pairs)
     }
 
     /// The value of a label, or the empty text.
@@ -94,5 +107,18 @@ impl fmt::Display for Labels {
             write!(f, "{comma}{name}={value:?}")?;
         }
         f.write_str("}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_one_name_the_last_counts() {
+        let pairs = [("b", "1"), ("a", ""), ("b", "2"), ("c", "3"), ("b", "")];
+        let owned = || pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(Labels::new(owned()).to_string(), r#"{c="3"}"#);
+        assert_eq!(Labels::with_empty(owned()).to_string(), r#"{a="", b="", c="3"}"#);
     }
 }

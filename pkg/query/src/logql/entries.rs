@@ -110,6 +110,6 @@ pub(crate) fn entry(timestamp: i64, runner: &mut Runner) -> Entry {
             pairs.push((name.to_owned(), value.to_owned()));
         }
     });
-    let [stream, metadata, parsed] = of.map(Labels::new);
+    let [stream, metadata, parsed] = of.map(Labels::with_empty);
     Entry { timestamp, line: String::from_utf8_lossy(runner.line()).into_owned(), stream, metadata, parsed }
 }

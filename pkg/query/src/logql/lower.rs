@@ -67,6 +67,25 @@ pub(crate) fn lower(expr: &LogExpr, names: &FieldNames, derived: bool) -> Result
     Ok(Lowered { filter, stages })
 }
 
+/// The stages without the `line_format` whose line nobody looks at, for metric queries that do not
+/// count bytes: as in Loki, such a template cannot fail either.
+pub(crate) fn without_idle_formats(stages: &[Stage]) -> Vec<Stage> {
+    let reads_line = |stage: &Stage| {
+        matches!(
+            stage,
+            Stage::Line(_)
+                | Stage::Json(_)
+                | Stage::Logfmt { .. }
+                | Stage::Regexp(_)
+                | Stage::Pattern(_)
+                | Stage::Unpack
+        )
+    };
+    let last = stages.iter().rposition(reads_line).unwrap_or(0);
+    let is_idle = |(index, stage): &(usize, &Stage)| matches!(stage, Stage::LineFormat(_)) && *index >= last;
+    stages.iter().enumerate().filter(|stage| !is_idle(stage)).map(|(_, stage)| stage.clone()).collect()
+}
+
 /// A test of streams by the labels that LogQL sees.
 pub(crate) fn selector(matchers: &[LabelMatcher], derived: bool) -> Result<Filter, QueryError> {
     if matchers.is_empty() {

@@ -101,7 +101,7 @@ impl Entry {
     /// All labels in one set.
     pub fn labels(&self) -> Labels {
         let all = [&self.stream, &self.metadata, &self.parsed];
-        Labels::new(all.into_iter().flat_map(|labels| labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned()))))
+        Labels::with_empty(all.into_iter().flat_map(|labels| labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned()))))
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::Options;
 use super::feed::Residual;
-use super::lower::{Lowered, lower};
+use super::lower::{Lowered, lower, without_idle_formats};
 use super::names::{FieldNames, Meaning};
 use crate::aggregate::{self, Buckets, Dimension, Grid, Question, Weight};
 use crate::budget::Budget;
@@ -17,7 +17,7 @@ use crate::statistics::Statistics;
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::time::Instant;
-use timberlog_logql::ast::{Grouping, RangeAggregation, RangeOp, Stage};
+use timberlog_logql::ast::{Grouping, LogExpr, RangeAggregation, RangeOp, Stage};
 use timberlog_logql::evaluate::{LeafSeries, Leaves, Samples, Windows};
 use timberlog_logql::{Labels, Pipeline, Runner, Wanted};
 use timberlog_storage::Snapshot;
@@ -74,7 +74,11 @@ impl Leaves for SnapshotLeaves<'_> {
         let range = range_of(windows);
         let derived = self.options.derived;
         let names = FieldNames::of(self.snapshot, range, derived);
-        let lowered = lower(&leaf.log, &names, derived)?;
+        let log = LogExpr {
+            selector: leaf.log.selector.clone(),
+            stages: if is_bytes(leaf) { leaf.log.stages.clone() } else { without_idle_formats(&leaf.log.stages) },
+        };
+        let lowered = lower(&log, &names, derived)?;
         let budget = Budget::new(self.limits_left()).cancelled_by(&self.options.cancel);
         let plan = Plan::new(self.snapshot, &lowered.filter, range, budget)?;
         let series = match counted_by(leaf, grouping, &lowered, &names) {

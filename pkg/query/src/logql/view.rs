@@ -12,25 +12,38 @@ pub const DETECTED_LEVEL: &str = "detected_level";
 /// The metadata that holds a level as it was sent.
 pub const LEVEL: &str = "level";
 
-/// A name as LogQL can write it: what is no ASCII letter, digit, `_` or `:` is `_`, and a digit in
-/// front gets one before it.
+/// A name as LogQL can write it: runs of what is no ASCII letter or digit become one `_`, and a
+/// digit in front gets `key_` before it, as Loki does with metadata. A name that LogQL can write
+/// stays as it was sent.
 pub fn name(stored: &str) -> Cow<'_, str> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':';
-    let digit_first = stored.as_bytes().first().is_some_and(u8::is_ascii_digit);
-    if stored.bytes().all(is_plain) && !digit_first {
+    if is_plain(stored) {
         return Cow::Borrowed(stored);
     }
-    let mut name = String::with_capacity(stored.len() + 1);
-    if digit_first {
-        name.push('_');
+    let mut name = String::with_capacity(stored.len() + 4);
+    if stored.as_bytes().first().is_some_and(u8::is_ascii_digit) {
+        name.push_str("key_");
     }
-    name.extend(stored.chars().map(|c| if c.is_ascii() && is_plain(c as u8) { c } else { '_' }));
+    let mut is_run = false;
+    for c in stored.chars() {
+        match (c.is_ascii_alphanumeric(), is_run) {
+            (true, _) => name.push(c),
+            (false, false) => name.push('_'),
+            (false, true) => {}
+        }
+        is_run = !c.is_ascii_alphanumeric();
+    }
     Cow::Owned(name)
+}
+
+fn is_plain(stored: &str) -> bool {
+    let bytes = stored.as_bytes();
+    bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+        && !bytes.first().is_some_and(u8::is_ascii_digit)
 }
 
 /// Whether LogQL sees a stored name as `wanted`.
 pub fn is_named(stored: &str, wanted: &str) -> bool {
-    stored == wanted || (stored.len() <= wanted.len() && name(stored) == wanted)
+    stored == wanted || (!is_plain(stored) && name(stored) == wanted)
 }
 
 /// The value of a stream's label as LogQL sees it; empty for `level` where another label tells it.
@@ -95,4 +108,25 @@ pub fn detected_level(level: Level, spelling: Option<&str>) -> &str {
     ];
     let found = known.iter().find(|(text, _)| spelling.eq_ignore_ascii_case(text));
     found.map_or(spelling, |(_, level)| level)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_written_as_loki_writes_them() {
+        for (stored, expected) in [
+            ("a_b", "a_b"),
+            ("a__b", "a__b"),
+            ("_x", "_x"),
+            ("k8s.pod-name", "k8s_pod_name"),
+            ("a..b", "a_b"),
+            ("9z", "key_9z"),
+            ("ä", "_"),
+        ] {
+            assert_eq!(name(stored), expected);
+            assert!(is_named(stored, expected) && !is_named(stored, "other"));
+        }
+    }
 }
