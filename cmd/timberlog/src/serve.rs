@@ -108,6 +108,9 @@ pub struct Arguments {
     /// The longest time of a query
     #[arg(long, value_name = "TIME", env = "TIMBERLOG_QUERY_TIMEOUT", default_value = "30s")]
     query_timeout: humantime::Duration,
+    /// How far back queries in the short form look when they name no start
+    #[arg(long, value_name = "TIME", env = "TIMBERLOG_LOOKBACK_PERIOD", default_value = "15m")]
+    lookback_period: humantime::Duration,
     /// Preallocated size of a WAL file
     #[arg(long, value_name = "SIZE", env = "TIMBERLOG_WAL_FILE_BYTES", default_value = "64MiB")]
     wal_file_bytes: ByteSize,
@@ -220,6 +223,7 @@ impl Arguments {
                 self.query_concurrency
             },
             query_timeout: *self.query_timeout,
+            lookback: *self.lookback_period,
             loki_entries_max: self.loki_entries_max,
             loki_derive_labels: self.loki_derive_labels == Switch::On,
             ..defaults

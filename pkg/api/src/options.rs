@@ -41,6 +41,8 @@ pub struct ServerOptions {
     pub query_timeout: Duration,
     /// The most records in one answer.
     pub page_records_max: usize,
+    /// How far back queries in the short form look when they name no start.
+    pub lookback: Duration,
     /// The most lines that a query of Loki's API may ask for.
     pub loki_entries_max: usize,
     /// Whether labels that Loki derives are: `service_name`, and `detected_level`, for which lines
@@ -72,6 +74,7 @@ impl Default for ServerOptions {
             queries_waiting_max: 256,
             query_timeout: Duration::from_secs(30),
             page_records_max: 10_000,
+            lookback: Duration::from_secs(15 * 60),
             loki_entries_max: 5_000,
             loki_derive_labels: true,
             exports_max: 8,

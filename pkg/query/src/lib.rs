@@ -20,6 +20,7 @@ mod plan;
 mod record;
 mod request;
 mod scan;
+mod series;
 mod source;
 mod statistics;
 #[cfg(test)]
@@ -34,4 +35,5 @@ pub use matching::matching;
 pub use record::Record;
 pub use request::{Aggregation, Cancel, Order, Query, QueryLimits};
 pub use scan::{Export, Page, export, page};
+pub use series::{Series, SeriesFound, SeriesQuery, distinct_records};
 pub use statistics::Statistics;

@@ -1,11 +1,17 @@
 //! What `POST /api/v1/query` and `POST /api/v1/export` can be asked: loge's keys and ours in one
-//! body, and loge's selector text.
+//! body, and queries as text.
+//!
+//! A text of matchers and line filters alone is a filter like all others: it joins them, and has
+//! pages and counts. LogQL with more in it goes its own way ([`super::logql`]).
 
 use super::params::{When, duration_ns};
+use super::selector::{LabelMatcher, parse_selector};
 use crate::error::{ApiError, ApiResult};
 use crate::options::ServerOptions;
 use serde::Deserialize;
-use timberlog_db::filter::{Filter, Op, Pattern};
+use timberlog_db::filter::Filter;
+use timberlog_db::language::ast::{Expr, LogExpr};
+use timberlog_db::language::{parse, parse_short};
 use timberlog_db::query::{Aggregation, Cursor, Order, Query, QueryLimits};
 use timberlog_types::{Tenant, TimeRange};
 
@@ -26,8 +32,10 @@ pub struct Ask {
     pub matchers: Vec<LabelMatcher>,
     /// Text that the message contains.
     pub line: Option<String>,
-    /// `{name="value"} |= "text"`.
+    /// A query as text.
     pub query: Option<String>,
+    /// The language of `query`; without it, LogQL whose plain selectors find fields too.
+    pub lang: Option<Language>,
     /// A filter tree.
     pub filter: Option<Filter>,
     /// The most records.
@@ -64,39 +72,14 @@ pub enum Step {
     Text(String),
 }
 
-/// A condition on a label or field.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields)]
-pub struct LabelMatcher {
-    /// The name.
-    pub name: String,
-    /// The value or expression.
-    pub value: String,
-    /// `=`, `!=`, `=~` or `!~`.
-    #[serde(rename = "type", default = "equal")]
-    pub op: String,
-}
-
-fn equal() -> String {
-    "=".to_owned()
-}
-
-impl LabelMatcher {
-    fn filter(&self) -> ApiResult<Filter> {
-        let regex = || Op::Regex(Pattern::whole(self.value.as_str()));
-        Ok(match self.op.as_str() {
-            "=" => Filter::eq(&self.name, self.value.as_str()),
-            "!=" => Filter::eq(&self.name, self.value.as_str()).not(),
-            "=~" => Filter::test(&self.name, regex()),
-            "!~" => Filter::test(&self.name, regex()).not(),
-            other => {
-                return Err(ApiError::invalid(format!(
-                    "matcher of `{}`: type `{other}`, expected =, !=, =~ or !~",
-                    self.name
-                )));
-            }
-        })
-    }
+/// A query language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Language {
+    /// LogQL as Loki has it: labels in a selector are those of streams.
+    Logql,
+    /// `service=web & level=warn`.
+    Short,
 }
 
 impl Ask {
@@ -111,10 +94,35 @@ impl Ask {
         Ok(TimeRange { start, end })
     }
 
+    /// The LogQL that is asked, if it is more than a filter.
+    pub fn logql(&self) -> ApiResult<Option<LogExpr>> {
+        let Some(text) = &self.query else { return Ok(None) };
+        let is_filter = match self.lang {
+            Some(Language::Short) => true,
+            Some(Language::Logql) => false,
+            None => parse_selector(text).is_ok_and(|(matchers, _)| !matchers.iter().any(LabelMatcher::is_derived)),
+        };
+        if is_filter {
+            return Ok(None);
+        }
+        match parse(text) {
+            Ok(Expr::Log(expr)) => Ok(Some(expr)),
+            Ok(Expr::Metric(_)) => Err(ApiError::invalid(
+                "a metric query has numbers for an answer, not records; ask /loki/api/v1/query or \
+                 /loki/api/v1/query_range",
+            )),
+            Err(error) => Err(ApiError::invalid(format!("`query`: {error}"))),
+        }
+    }
+
     /// All conditions in one tree.
     pub fn filter(&self) -> ApiResult<Filter> {
         let mut filter = Filter::All;
-        if let Some(text) = &self.query {
+        if let Some(text) = &self.query
+            && self.lang == Some(Language::Short)
+        {
+            filter = parse_short(text).map_err(timberlog_types::Error::from)?;
+        } else if let Some(text) = &self.query {
             let (matchers, lines) = parse_selector(text)?;
             for matcher in &matchers {
                 filter = filter.and(matcher.filter()?);
@@ -214,130 +222,29 @@ pub fn limits(options: &ServerOptions) -> QueryLimits {
     QueryLimits { time: options.query_timeout, ..QueryLimits::default() }
 }
 
-/// Reads `{name op "value", …} |= "text"`; the block or the lines may be missing.
-pub fn parse_selector(text: &str) -> ApiResult<(Vec<LabelMatcher>, Vec<Filter>)> {
-    let mut reader = Reader { text, at: 0 };
-    let mut matchers = Vec::new();
-    if reader.take("{") {
-        while !reader.take("}") {
-            if !matchers.is_empty() && !reader.take(",") {
-                return Err(reader.error("expected `,` or `}`"));
-            }
-            if matchers.last().is_some() && reader.take("}") {
-                break;
-            }
-            let name = reader.name()?;
-            let op = ["=~", "!~", "!=", "="].into_iter().find(|op| reader.take(op));
-            let op = op.ok_or_else(|| reader.error("expected =, !=, =~ or !~"))?;
-            matchers.push(LabelMatcher { name, op: op.to_owned(), value: reader.quoted()? });
-        }
-    }
-    let mut lines = Vec::new();
-    while let Some(op) = ["|=", "!=", "|~", "!~"].into_iter().find(|op| reader.take(op)) {
-        let text = reader.quoted()?;
-        let filter = match op {
-            "|=" | "!=" => Filter::contains(text),
-            _ => Filter::test("message", Op::Regex(Pattern::search(text))),
-        };
-        lines.push(if op.starts_with('!') { filter.not() } else { filter });
-    }
-    if !reader.rest().is_empty() {
-        return Err(reader.error("expected `|= \"text\"` or the end"));
-    }
-    Ok((matchers, lines))
-}
-
-struct Reader<'a> {
-    text: &'a str,
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn rest(&mut self) -> &'a str {
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        let trimmed = rest.trim_start();
-        self.at += rest.len() - trimmed.len();
-        trimmed
-    }
-
-    fn take(&mut self, token: &str) -> bool {
-        let found = self.rest().starts_with(token);
-        if found {
-            self.at += token.len();
-        }
-        found
-    }
-
-    fn name(&mut self) -> ApiResult<String> {
-        let rest = self.rest();
-        let is_part = |c: char| c.is_alphanumeric() || "_.-/:@".contains(c);
-        let len = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
-        let name = rest.get(..len).unwrap_or_default();
-        if name.is_empty() {
-            return Err(self.error("expected a name"));
-        }
-        self.at += len;
-        Ok(name.to_owned())
-    }
-
-    fn quoted(&mut self) -> ApiResult<String> {
-        let rest = self.rest();
-        if let Some(raw) = rest.strip_prefix('`') {
-            let len = raw.find('`').ok_or_else(|| self.error("the text has no end"))?;
-            self.at += len + 2;
-            return Ok(raw.get(..len).unwrap_or_default().to_owned());
-        }
-        if !rest.starts_with('"') {
-            return Err(self.error("expected a text in quotes"));
-        }
-        let mut out = String::new();
-        let mut chars = rest.char_indices().skip(1);
-        while let Some((at, c)) = chars.next() {
-            match c {
-                '"' => {
-                    self.at += at + 1;
-                    return Ok(out);
-                }
-                '\\' => match chars.next().map(|(_, c)| c) {
-                    Some('n') => out.push('\n'),
-                    Some('t') => out.push('\t'),
-                    Some('r') => out.push('\r'),
-                    Some(c @ ('"' | '\\' | '\'')) => out.push(c),
-                    // An expression's own escapes stay as they are.
-                    Some(c) => out.extend(['\\', c]),
-                    None => break,
-                },
-                c => out.push(c),
-            }
-        }
-        Err(self.error("the text has no end"))
-    }
-
-    fn error(&self, what: &str) -> ApiError {
-        ApiError::invalid(format!("query at byte {}: {what}", self.at))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn matcher(name: &str, op: &str, value: &str) -> LabelMatcher {
-        LabelMatcher { name: name.to_owned(), op: op.to_owned(), value: value.to_owned() }
-    }
-
     #[test]
-    fn selectors_are_read() {
-        let (matchers, lines) = parse_selector(r#" {app="web", env!~"dev|\d+",} |= "err\"or" != `x` "#).unwrap();
-        assert_eq!(matchers, [matcher("app", "=", "web"), matcher("env", "!~", r"dev|\d+")]);
-        assert_eq!(lines, [Filter::contains("err\"or"), Filter::contains("x").not()]);
-        assert_eq!(parse_selector("{}").unwrap().0, []);
-        assert_eq!(parse_selector("|= \"x\"").unwrap().1.len(), 1);
-        assert!(parse_selector("").unwrap().1.is_empty());
-        for wrong in
-            ["{app}", "{app=web}", "{app=\"web\"", "{app=\"a\" env=\"b\"}", "{,}", "error", "|= \"x", "{a=\"\\"]
-        {
-            assert!(parse_selector(wrong).is_err(), "{wrong}");
+    fn only_what_is_more_than_a_filter_goes_its_own_way() {
+        let asked = |body: serde_json::Value| serde_json::from_value::<Ask>(body).unwrap().logql();
+        let text = |text: &str| asked(serde_json::json!({ "query": text }));
+        for filter in [r#"{app="web", host.name!="x"} |= "a" != "b""#, r#"|~ "x""#, "{}", ""] {
+            assert_eq!(text(filter).unwrap(), None, "{filter}");
+        }
+        for logql in [r#"{app="web"} | json"#, r#"{app="web"} |= "a" or "b""#, r#"{service_name="web"}"#] {
+            assert!(text(logql).unwrap().is_some(), "{logql}");
+        }
+        let body = |lang: &str| serde_json::json!({"query": "{app=\"web\"}", "lang": lang});
+        assert!(asked(body("logql")).unwrap().is_some());
+        assert!(asked(body("short")).unwrap().is_none());
+        for (wrong, expected) in [
+            (r#"{app="web"} | jsn"#, "`query`: "),
+            (r#"sum(rate({app="web"}[5m]))"#, "/loki/api/v1/query"),
+            ("| json", "`query`: "),
+        ] {
+            assert!(format!("{:?}", text(wrong).unwrap_err()).contains(expected), "{wrong}");
         }
     }
 

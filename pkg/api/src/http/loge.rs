@@ -11,9 +11,12 @@ use axum::extract::{Path, State as Of};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use timberlog_types::TimeRange;
+
+/// The most values of one name in `CustomLabels`.
+const CUSTOM_VALUES_MAX: usize = 1_000;
 
 /// The query string of label endpoints.
 #[derive(Debug, Default, Deserialize)]
@@ -44,15 +47,18 @@ pub async fn labels(
             let names = timberlog_db::query::label_names(&snapshot, range)?;
             let services = timberlog_db::query::label_values(&snapshot, "service", range)?;
             let levels = timberlog_db::query::label_values(&snapshot, "level", range)?;
-            let mut custom: BTreeMap<String, Vec<String>> = BTreeMap::new();
+            let mut custom: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+            let mut cut: BTreeSet<String> = BTreeSet::new();
             for stream in timberlog_db::query::streams(&snapshot, range)? {
                 for (name, value) in stream.labels {
-                    custom.entry(name).or_default().push(value);
+                    let values = custom.entry(name.clone()).or_default();
+                    values.insert(value);
+                    // The first ones stay.
+                    if values.len() > CUSTOM_VALUES_MAX {
+                        values.pop_last();
+                        cut.insert(name);
+                    }
                 }
-            }
-            for values in custom.values_mut() {
-                values.sort_unstable();
-                values.dedup();
             }
             Ok(json_of(&json!({
                 "status": "success",
@@ -60,6 +66,7 @@ pub async fn labels(
                 "Services": services,
                 "Levels": levels,
                 "CustomLabels": custom,
+                "CustomLabelsCut": cut,
             })))
         })
         .await

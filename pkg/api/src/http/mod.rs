@@ -9,12 +9,15 @@ mod compress;
 mod export;
 mod ingest;
 mod loge;
+mod logql;
 mod logstream;
 mod operations;
 pub(crate) mod params;
 mod push;
 mod query;
+mod selector;
 mod shape;
+mod short;
 mod simulate;
 mod timberlog;
 
@@ -82,7 +85,9 @@ pub fn routes() -> Vec<Route> {
         get("/stats", self::get(logstream::stats)),
         raw(post("/simulate", self::post(simulate::simulate))),
         raw(post("/api/v1/push", self::post(push::push))),
+        get("/api/v1/query", self::get(short::query)),
         post("/api/v1/query", self::post(query::query)),
+        post("/api/v1/search/plan", self::post(query::search_plan)),
         raw(post("/api/v1/export", self::post(export::export))),
         get("/api/v1/labels", self::get(loge::labels)),
         get("/api/v1/labels/{name}/values", self::get(loge::label_values)),

@@ -1,10 +1,12 @@
-//! `POST /api/v1/query`: records, counts or a plan.
+//! `POST /api/v1/query`: records, counts or a plan; and `POST /api/v1/search/plan`, which is loge's
+//! for records that are here beside those that the client reads from objects itself.
 
 use super::answer::{json, put};
 use super::ask::Ask;
+use super::logql::{self, CancelOnDrop};
 use super::params;
 use super::shape::{Shape, put_records};
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult};
 use crate::state::State;
 use crate::tenant::OfTenant;
 use axum::body::Body;
@@ -12,7 +14,18 @@ use axum::extract::State as Of;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use std::sync::Arc;
-use timberlog_db::query::{Groups, Page};
+use timberlog_db::language::ast::LogExpr;
+use timberlog_db::query::{Explain, Groups, Page, Statistics};
+use timberlog_types::{Tenant, time};
+
+/// Where records stand in an answer, and what stands behind them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Frame {
+    /// `data`.
+    Query,
+    /// `hot`; then `segments`, and until when their addresses can be used.
+    SearchPlan { now_ns: i64 },
+}
 
 /// Answers a question.
 pub async fn query(
@@ -24,35 +37,98 @@ pub async fn query(
     state.database()?;
     let mut ask: Ask = params::json(&state, &headers, body).await?;
     let now_ns = state.env.clock.now_ns();
+    if let Some(expr) = ask.logql()? {
+        return entries(&state, tenant, &ask, expr, Frame::Query).await;
+    }
     if let Some(aggregate) = ask.aggregate.take().filter(|_| !ask.explain) {
         let counts = ask.counts(tenant, now_ns, &state.options, &aggregate)?;
         return state
             .query(move |database| database.aggregate(&counts).map(|groups| json(of_groups(&counts.by, &groups))))
             .await;
     }
-    let query = ask.records(tenant, now_ns, &state.options)?;
     if ask.explain {
-        return state
-            .query(move |database| {
-                let explain = database.explain(&query)?;
-                let mut out = b"{\"status\":\"success\",\"data\":".to_vec();
-                put(&mut out, &explain);
-                out.push(b'}');
-                Ok(json(out))
-            })
-            .await;
+        let query = ask.records(tenant, now_ns, &state.options)?;
+        return state.query(move |database| database.explain(&query).map(|explain| of_explain(&explain))).await;
     }
-    state.query(move |database| database.page(&query).map(|page| json(of_page(&page)))).await
+    records(&state, tenant, &ask, Frame::Query).await
 }
 
-fn of_page(page: &Page) -> Vec<u8> {
+/// Answers with the records that are here. There are no others yet, so `segments` is empty.
+pub async fn search_plan(
+    Of(state): Of<Arc<State>>,
+    OfTenant(tenant): OfTenant,
+    headers: HeaderMap,
+    body: Body,
+) -> ApiResult<Response> {
+    state.database()?;
+    let ask: Ask = params::json(&state, &headers, body).await?;
+    if ask.aggregate.is_some() || ask.explain {
+        return Err(ApiError::invalid("`aggregate` and `explain` are asked with POST /api/v1/query"));
+    }
+    let frame = Frame::SearchPlan { now_ns: state.env.clock.now_ns() };
+    match ask.logql()? {
+        Some(expr) => entries(&state, tenant, &ask, expr, frame).await,
+        None => records(&state, tenant, &ask, frame).await,
+    }
+}
+
+async fn records(state: &Arc<State>, tenant: Tenant, ask: &Ask, frame: Frame) -> ApiResult<Response> {
+    let query = ask.records(tenant, state.env.clock.now_ns(), &state.options)?;
+    state.query(move |database| database.page(&query).map(|page| json(of_page(&page, frame)))).await
+}
+
+async fn entries(state: &Arc<State>, tenant: Tenant, ask: &Ask, expr: LogExpr, frame: Frame) -> ApiResult<Response> {
+    let query = logql::question(ask, expr, state.env.clock.now_ns(), &state.options)?;
+    let guard = CancelOnDrop(query.options.cancel.clone());
+    let explain = ask.explain;
+    let answer = state.query(move |database| {
+        if explain {
+            return database.explain_log_query(&tenant, &query).map(|explain| of_explain(&explain));
+        }
+        let found = database.log_query(&tenant, &query)?;
+        let mut out = Vec::with_capacity(256 + found.entries.len() * 512);
+        frame.begin(&mut out);
+        logql::put_entries(&mut out, &found.entries);
+        frame.end(&mut out, &found.statistics, &found.missing);
+        Ok(json(out))
+    });
+    let answer = answer.await;
+    drop(guard);
+    answer
+}
+
+impl Frame {
+    fn begin(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(match self {
+            Self::Query => b"{\"status\":\"success\",\"data\":",
+            Self::SearchPlan { .. } => b"{\"status\":\"success\",\"hot\":",
+        });
+    }
+
+    fn end(self, out: &mut Vec<u8>, statistics: &Statistics, missing: &[String]) {
+        if let Self::SearchPlan { now_ns } = self {
+            out.extend_from_slice(b",\"segments\":[],\"expires_at\":");
+            put(out, &time::format_rfc3339(now_ns));
+        }
+        put_end(out, statistics, missing);
+    }
+}
+
+fn of_page(page: &Page, frame: Frame) -> Vec<u8> {
     let mut out = Vec::with_capacity(256 + page.records.len() * 512);
-    out.extend_from_slice(b"{\"status\":\"success\",\"data\":");
+    frame.begin(&mut out);
     put_records(&mut out, Shape::Line, &page.records);
     out.extend_from_slice(b",\"next\":");
     put(&mut out, &page.next.as_ref().map(ToString::to_string));
-    put_end(&mut out, &page.statistics, &page.missing);
+    frame.end(&mut out, &page.statistics, &page.missing);
     out
+}
+
+fn of_explain(explain: &Explain) -> Response {
+    let mut out = b"{\"status\":\"success\",\"data\":".to_vec();
+    put(&mut out, explain);
+    out.push(b'}');
+    json(out)
 }
 
 fn of_groups(by: &[String], groups: &Groups) -> Vec<u8> {
@@ -83,7 +159,8 @@ fn of_groups(by: &[String], groups: &Groups) -> Vec<u8> {
     out
 }
 
-fn put_end(out: &mut Vec<u8>, statistics: &timberlog_db::query::Statistics, missing: &[String]) {
+/// Appends what was looked at and what is missing, and ends the answer.
+pub fn put_end(out: &mut Vec<u8>, statistics: &Statistics, missing: &[String]) {
     out.extend_from_slice(b",\"statistics\":");
     put(out, statistics);
     out.extend_from_slice(b",\"missing\":");
