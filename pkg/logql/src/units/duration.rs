@@ -155,7 +155,7 @@ pub fn print_prometheus_duration(ns: i64) -> String {
     for (unit, unit_ms) in PROMETHEUS_UNITS {
         // Years and weeks only if nothing is left over, since they are rarely meant otherwise.
         let exact_only = matches!(unit, "y" | "w");
-        if exact_only && rest % unit_ms != 0 {
+        if exact_only && !rest.is_multiple_of(unit_ms) {
             continue;
         }
         let count = rest / unit_ms;

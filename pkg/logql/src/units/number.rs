@@ -5,12 +5,18 @@ use super::{UnitError, quote};
 /// Go's `ParseFloat(text, 64)`: decimal, hexadecimal with a `p` exponent, `inf`, `infinity` and
 /// `nan` in any case, `_` between digits. No spaces.
 pub fn parse_float(text: &str) -> Result<f64, UnitError> {
-    if text.contains('_') && underscores_separate(text.trim_start_matches(['+', '-'])) {
-        // Two signs are refused without underscores just as well.
-        return parse_float(&text.replace('_', ""))
-            .map_err(|error| UnitError(error.0.replace(&quote(&text.replace('_', "")), &quote(text))));
+    if !text.contains('_') {
+        return parse_plain(text, text);
     }
-    let invalid = || UnitError(format!("strconv.ParseFloat: parsing {}: invalid syntax", quote(text)));
+    if !underscores_separate(text.strip_prefix(['+', '-']).unwrap_or(text)) {
+        return Err(UnitError(format!("strconv.ParseFloat: parsing {}: invalid syntax", quote(text))));
+    }
+    parse_plain(&text.replace('_', ""), text)
+}
+
+/// Reads a number without underscores; errors show it as it was `written`.
+fn parse_plain(text: &str, written: &str) -> Result<f64, UnitError> {
+    let invalid = || UnitError(format!("strconv.ParseFloat: parsing {}: invalid syntax", quote(written)));
     let (negative, body) = match text.as_bytes().first() {
         Some(b'-') => (true, text.get(1..).unwrap_or_default()),
         Some(b'+') => (false, text.get(1..).unwrap_or_default()),
@@ -28,7 +34,7 @@ pub fn parse_float(text: &str) -> Result<f64, UnitError> {
         };
         let parsed: f64 = parsed.ok_or_else(invalid)?;
         if parsed.is_infinite() {
-            return Err(UnitError(format!("strconv.ParseFloat: parsing {}: value out of range", quote(text))));
+            return Err(UnitError(format!("strconv.ParseFloat: parsing {}: value out of range", quote(written))));
         }
         parsed
     };
