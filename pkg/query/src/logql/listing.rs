@@ -75,12 +75,15 @@ pub fn series(
     Ok(found.into_iter().collect())
 }
 
+/// The labels of a stream as LogQL sees them, sorted by name.
+type ViewLabels<'a> = [(Cow<'a, str>, &'a str)];
+
 fn each_matching(
     snapshot: &Snapshot,
     matchers: &[LabelMatcher],
     range: TimeRange,
     options: &Options,
-    each: &mut dyn FnMut(&[(Cow<'_, str>, &str)]),
+    each: &mut dyn FnMut(&ViewLabels<'_>),
 ) -> Result<(), QueryError> {
     let filter = super::lower::selector(matchers, options.derived)?;
     let test = selector_test(matchers, options.derived)?;
@@ -92,7 +95,7 @@ fn each_matching(
             each(&labels);
         }
     });
-    Ok(plan.budget.check()?)
+    plan.budget.check()
 }
 
 /// How much a selector finds; the line filters of the query are of no account. Bytes are an
