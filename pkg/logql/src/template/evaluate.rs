@@ -388,23 +388,23 @@ impl<'a> Scope<'a> {
             Kind::Pipe(_) => self.pipeline(dot, first),
             Kind::Variable(name, _) => self.variable(name),
             Kind::Nil => self.error("nil is not a command"),
-            _ => Ok(self.constant(dot, first)),
+            _ => self.constant(dot, first),
         }
     }
 
     /// A literal or the dot as it is.
-    fn constant(&mut self, dot: &Value<'a>, node: &'a Node) -> Value<'a> {
-        match &node.kind {
+    fn constant(&mut self, dot: &Value<'a>, node: &'a Node) -> Result<Value<'a>> {
+        Ok(match &node.kind {
             Kind::Dot => dot.clone(),
             Kind::Bool(value) => Value::Bool(*value),
             Kind::String(literal) => Value::text(literal.text.as_slice()),
             Kind::Number(number) => match (number.int, number.float) {
-                (int, Some(float)) if int.is_none() || number.reads_as_float() => Value::Float(float),
+                (_, Some(float)) if number.reads_as_float() => Value::Float(float),
                 (Some(int), _) => Value::Int(int),
-                _ => Value::Invalid,
+                _ => return self.error(format_args!("{} overflows int", number.text)),
             },
             _ => Value::Invalid,
-        }
+        })
     }
 
     /// `.a.b`, `$x.a.b`, `(…).a.b`: all but the last field take no arguments.
@@ -589,7 +589,7 @@ impl<'a> Scope<'a> {
     /// A literal as an argument: numbers become what is asked for.
     fn literal(&mut self, dot: &Value<'a>, asked: Option<Type>, node: &'a Node) -> Result<Value<'a>> {
         let expected = match (asked.unwrap_or(Type::Any), &node.kind) {
-            (Type::Any | Type::Reflect, _) | (Type::Text, Kind::String(_)) => return Ok(self.constant(dot, node)),
+            (Type::Any | Type::Reflect, _) | (Type::Text, Kind::String(_)) => return self.constant(dot, node),
             (Type::Text, _) => "string",
             (Type::Int | Type::Duration, Kind::Number(number)) if number.int.is_some() => {
                 let value = number.int.unwrap_or_default();

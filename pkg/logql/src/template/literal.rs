@@ -85,9 +85,9 @@ pub(super) fn number(text: &str) -> Result<Number, String> {
     if let Ok(int) = parse_int(text) {
         return number(Some(int), Some(int as f64));
     }
-    if parse_uint(text).is_some() {
-        // Go reads it and fails when it is used as an int.
-        return Err(format!("integer overflow: {}", quote(text)));
+    if let Some(uint) = parse_uint(text) {
+        // Go reads it, and complains where it is used as an int.
+        return number(None, Some(uint as f64));
     }
     let Ok(float) = parse_float(&text.replace('_', "")) else {
         return Err(format!("illegal number syntax: {}", quote(text)));

@@ -16,8 +16,8 @@ pub(super) use regex_automata::meta::Regex;
 
 type Result<'a> = std::result::Result<Value<'a>, String>;
 
-/// Bytes of work that compiling an expression counts as, for each byte of it.
-const COMPILE_COST: usize = 4096;
+/// Bytes of work that compiling an expression counts as: about a hundred of them fill a rendering.
+const COMPILE_COST: usize = 640 << 10;
 
 fn compile(expression: &[u8]) -> std::result::Result<Regex, String> {
     let Ok(expression) = std::str::from_utf8(expression) else {
@@ -42,7 +42,7 @@ fn each_match(
     let regex = match kept {
         Some(kept) => kept.get_or_init(|| compile(expression)).as_ref().map_err(Clone::clone)?,
         None => {
-            scope.spend(expression.len().saturating_mul(COMPILE_COST).min(super::RENDER_BYTES_MAX))?;
+            scope.spend(COMPILE_COST)?;
             fresh = compile(expression)?;
             &fresh
         }

@@ -108,7 +108,7 @@ pub fn not<'a>(scope: &mut Scope<'a>, arguments: &mut [Value<'a>]) -> Result<'a>
 }
 
 fn place(index: &Value<'_>, length: usize) -> std::result::Result<usize, String> {
-    if index.is_nil() {
+    if let Value::Invalid = index {
         return Err("cannot index slice/array with nil".to_owned());
     }
     let Some(at) = index.int() else {
@@ -174,7 +174,8 @@ pub fn slice<'a>(_: &mut Scope<'a>, arguments: &mut [Value<'a>]) -> Result<'a> {
     };
     let mut bounds = [0, length, capacity];
     for (bound, index) in bounds.iter_mut().zip(indexes) {
-        *bound = place(&index.clone().unboxed(), capacity)?;
+        // Other than `index`, it does not look into an `interface {}`.
+        *bound = place(index, capacity)?;
     }
     let [from, to, end] = bounds;
     for (low, high) in [(from, to), (to, end)] {
@@ -204,12 +205,19 @@ fn equal(scope: &Scope<'_>, left: &Value<'_>, right: &Value<'_>) -> std::result:
         (Basic::Other, Basic::Other) => match (left, right) {
             (left, right) if left.is_nil() || right.is_nil() => Ok(left.is_nil() == right.is_nil()),
             (Value::Time(left), Value::Time(right)) => Ok(left.unix_nanos() == right.unix_nanos()),
-            (left, right) if std::mem::discriminant(left) != std::mem::discriminant(right) => {
-                let (one, other) = (format::show(scope, left), format::show(scope, right));
-                let (first, second) = (left.type_name(), right.type_name());
-                Err(format!("non-comparable types {one}: {first}, {second}: {other}"))
+            (left, right) => {
+                let show = |value: &Value<'_>| {
+                    let shown = format::printf(scope, b"%s", std::slice::from_ref(value)).unwrap_or_default();
+                    String::from_utf8_lossy(&shown).into_owned()
+                };
+                let is_map = |value: &Value<'_>| matches!(value, Value::Labels | Value::Map(_));
+                let (one, other) = (left.type_name(), right.type_name());
+                Err(if one == other || is_map(left) && is_map(right) {
+                    format!("non-comparable type {}: {other}", show(right))
+                } else {
+                    format!("non-comparable types {}: {one}, {other}: {}", show(left), format::show(scope, right))
+                })
             }
-            (_, right) => Err(format!("non-comparable type {}: {}", format::show(scope, right), right.type_name())),
         },
         _ if left.is_nil() || right.is_nil() => Ok(false),
         _ => Err(format!("incompatible types for comparison: {} and {}", left.type_name(), right.type_name())),
