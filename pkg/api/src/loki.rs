@@ -5,6 +5,7 @@
 
 mod answer;
 mod asked;
+pub(crate) mod detected;
 mod error;
 pub(crate) mod index;
 pub(crate) mod labels;

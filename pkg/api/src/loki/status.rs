@@ -12,7 +12,7 @@ use std::sync::Arc;
 use timberlog_db::language::{parse, pretty};
 
 /// The version of Loki whose API this is: clients switch features by it.
-const LOKI_VERSION: &str = "3.5.0";
+pub const LOKI_VERSION: &str = "3.5.0";
 
 /// Which Loki this is.
 pub async fn buildinfo() -> Response {

@@ -257,3 +257,24 @@ fn grafana_learns_whom_it_talks_to() {
     let wrong = asked("sum(");
     assert_eq!((wrong.status, &wrong.json()["status"]), (400, &json!("invalid-query")));
 }
+
+#[test]
+fn what_the_drilldown_asks_is_answered() {
+    let server = filled();
+    let labels = ask(&server, "detected_labels", &[]).ok();
+    assert_eq!(
+        labels["detectedLabels"],
+        json!([{"label": "app", "cardinality": 2}, {"label": "level", "cardinality": 1}, {"label": "service_name", "cardinality": 2}])
+    );
+    let web = ("query", r#"{app="web"}"#);
+    let fields = ask(&server, "detected_fields", &[web]).ok();
+    assert_eq!(fields["limit"], 1000);
+    assert_eq!(fields["fields"][0], json!({"label": "a", "type": "int", "cardinality": 1, "parsers": ["logfmt"]}));
+    assert_eq!(ask(&server, "detected_field/a/values", &[web]).ok(), json!({"values": ["1"], "limit": 1000}));
+    assert_eq!(ask(&server, "detected_field/zz/values", &[web]).ok(), json!({}));
+    let metric = [("query", r#"rate({app="web"}[1m])"#)];
+    refused(&ask(&server, "detected_fields", &metric), 400, "only log selector is supported");
+    assert_eq!(ask(&server, "patterns", &[web]).ok(), json!({"status": "success", "data": []}));
+    let limits = server.get("/loki/api/v1/drilldown-limits").ok();
+    assert_eq!(limits["limits"]["max_entries_limit_per_query"], 5000);
+}
