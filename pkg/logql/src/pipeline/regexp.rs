@@ -65,6 +65,6 @@ pub(super) fn duplicate_name(text: &str) -> Option<&str> {
 }
 
 /// The tree of an expression.
-pub(super) fn parse(expression: &str) -> Result<ast::Ast, ast::Error> {
-    ast::parse::ParserBuilder::new().nest_limit(NEST_MAX).build().parse(expression)
+pub(super) fn parse(expression: &str) -> Result<ast::Ast, Box<ast::Error>> {
+    ast::parse::ParserBuilder::new().nest_limit(NEST_MAX).build().parse(expression).map_err(Box::new)
 }

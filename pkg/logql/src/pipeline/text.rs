@@ -15,7 +15,7 @@ pub(super) enum TextMatcher {
     Equal(Vec<u8>),
     /// Equal but for case; the text is in lower case.
     EqualFolded(String),
-    Contains(memmem::Finder<'static>),
+    Contains(Box<memmem::Finder<'static>>),
     /// Contains but for case; the text is in lower case.
     ContainsFolded(String),
     Regex(Box<Regex>),
@@ -69,7 +69,7 @@ impl TextMatcher {
         match (text.is_empty(), fold) {
             (true, _) => Self::Always,
             (false, true) => Self::ContainsFolded(text.to_lowercase()),
-            (false, false) => Self::Contains(memmem::Finder::new(text.as_bytes()).into_owned()),
+            (false, false) => Self::Contains(Box::new(memmem::Finder::new(text.as_bytes()).into_owned())),
         }
     }
 

@@ -35,8 +35,11 @@ impl Unwrapping {
                 0.0
             }
         };
-        // Each is looked at, because each may set the error.
-        let passes = self.filters.iter().fold(true, |passes, filter| filter.passes(labels) && passes);
+        let mut passes = true;
+        for filter in &self.filters {
+            // Each is looked at, because each may set the error.
+            passes &= filter.passes(labels);
+        }
         passes.then_some(value)
     }
 }

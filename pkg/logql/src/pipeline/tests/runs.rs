@@ -1,0 +1,86 @@
+//! One run after the other: nothing is left over, and nothing grows.
+
+use super::{labels, runner, value_of};
+use crate::Wanted;
+
+#[test]
+fn nothing_is_left_over_from_the_line_before() {
+    let mut runner = runner("| json | label_format z=`{{.a}}`", Wanted::All).unwrap();
+    runner.set_stream(&[("app", "web")]);
+    assert!(runner.run(0, br#"{"a":1,"b":2}"#, &[("m", b"x")]));
+    assert_eq!(labels(&mut runner).len(), 5);
+    assert!(runner.run(0, b"{", &[]));
+    assert_eq!(runner.error(), Some("JSONParserErr"));
+    assert!(runner.run(0, br#"{"c":3}"#, &[]));
+    assert_eq!((value_of(&mut runner, "a"), value_of(&mut runner, "c")), (String::new(), "3".to_owned()));
+    assert_eq!(runner.error(), None);
+    assert_eq!(labels(&mut runner).len(), 3);
+}
+
+#[test]
+fn another_stream_has_its_own_labels() {
+    let mut runner = runner("| logfmt", Wanted::All).unwrap();
+    for _ in 0..3 {
+        runner.set_stream(&[("a", "one")]);
+        assert!(runner.run(0, b"a=1", &[]));
+        assert_eq!((value_of(&mut runner, "a"), value_of(&mut runner, "a_extracted")), ("one".into(), "1".into()));
+        runner.set_stream(&[("b", "two")]);
+        assert!(runner.run(0, b"a=1", &[]));
+        assert_eq!((value_of(&mut runner, "a"), value_of(&mut runner, "b")), ("1".into(), "two".into()));
+    }
+}
+
+#[test]
+fn ever_new_keys_make_a_runner_start_over() {
+    let mut runner = runner("| json | x=`1`", Wanted::All).unwrap();
+    runner.set_stream(&[("app", "web"), ("key9", "taken")]);
+    for number in 0..12_000 {
+        let line = format!(r#"{{"key{number}":"{number}","n":{{"key{number}":1}},"x":1}}"#);
+        assert!(runner.run(0, line.as_bytes(), &[("m", b"y")]));
+        let name = if number == 9 { "key9_extracted".to_owned() } else { format!("key{number}") };
+        if number % 500 == 9 {
+            assert_eq!(value_of(&mut runner, &name), number.to_string());
+            assert_eq!(labels(&mut runner).len(), 6, "{number}");
+        }
+    }
+    assert_eq!(value_of(&mut runner, "key9"), "taken");
+}
+
+#[test]
+fn deep_nesting_is_an_error_and_no_overflow() {
+    let mut runner = runner("| json", Wanted::All).unwrap();
+    let line = r#"{"a":"#.repeat(5000) + "1" + &"}".repeat(5000);
+    assert!(runner.run(0, line.as_bytes(), &[]));
+    assert_eq!(runner.error(), Some("JSONParserErr"));
+}
+
+#[test]
+fn values_that_are_no_text_become_text() {
+    let mut runner = runner("| pattern `<a> <b>`", Wanted::All).unwrap();
+    assert!(runner.run(0, b"x\xff y", &[("m", b"\xfe")]));
+    assert_eq!(value_of(&mut runner, "a"), "x\u{fffd}");
+    assert_eq!(value_of(&mut runner, "m"), "\u{fffd}");
+}
+
+#[test]
+fn a_key_is_the_same_for_the_same_labels() {
+    let mut runner = runner("| logfmt", Wanted::All).unwrap();
+    runner.set_stream(&[("app", "web")]);
+    let mut key = |line: &[u8], names: Option<(&[&str], bool)>| {
+        assert!(runner.run(0, line, &[]));
+        let grouping = names.map(|(names, without)| crate::ast::Grouping {
+            without,
+            names: names.iter().map(|&name| name.to_owned()).collect(),
+        });
+        let mut key = Vec::new();
+        runner.group_key(grouping.as_ref(), &mut key);
+        key
+    };
+    assert_eq!(key(b"a=1 b=2", None), key(b"b=2 a=1", None));
+    assert_ne!(key(b"a=1 b=2", None), key(b"a=1 b=3", None));
+    assert_eq!(key(b"a=1 b=2", Some((&["a"], false))), key(b"a=1 b=3", Some((&["a"], false))));
+    assert_eq!(key(b"a=1 b=2", Some((&["b"], true))), key(b"b=3 a=1", Some((&["b"], true))));
+    assert_eq!(key(b"a=1", Some((&[], false))), b"");
+    let labels = super::Runner::key_labels(&key(b"b=2 a=1", Some((&["a", "app", "zz"], false))));
+    assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "1"), ("app", "web")]);
+}
