@@ -322,6 +322,9 @@ impl Printer<'_, '_> {
 
     /// `type=value`.
     fn named(&mut self, value: &Value<'_>) -> Result {
+        if let Value::Boxed(Some(inner)) = value {
+            return self.named(inner);
+        }
         self.out.extend_from_slice(value.type_name().as_bytes());
         self.out.push(b'=');
         self.value(value, 'v', 0)
