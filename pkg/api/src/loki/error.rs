@@ -27,7 +27,7 @@ impl LokiError {
     }
 
     /// The same with the end of a line behind it, as Loki refuses what is pushed.
-    pub fn as_line(self) -> Self {
+    pub fn into_line(self) -> Self {
         Self(self.0.map_message(|message| format!("{message}\n")))
     }
 

@@ -22,12 +22,12 @@ use timberlog_ingest::{Decoded, IngestError, LokiForm, LokiPush, STREAM_LIMIT_WO
 
 /// Stores a push request.
 pub async fn push(of: Of<Arc<State>>, headers: HeaderMap, body: Body) -> LokiResult<Response> {
-    store(of.0, LokiForm::Json, &headers, body).await.map_err(LokiError::as_line)
+    store(of.0, LokiForm::Json, &headers, body).await.map_err(LokiError::into_line)
 }
 
 /// Stores a push request of the older path, whose JSON is another one.
 pub async fn push_legacy(of: Of<Arc<State>>, headers: HeaderMap, body: Body) -> LokiResult<Response> {
-    store(of.0, LokiForm::LegacyJson, &headers, body).await.map_err(LokiError::as_line)
+    store(of.0, LokiForm::LegacyJson, &headers, body).await.map_err(LokiError::into_line)
 }
 
 async fn store(state: Arc<State>, json: LokiForm, headers: &HeaderMap, body: Body) -> LokiResult<Response> {
@@ -50,7 +50,7 @@ async fn store(state: Arc<State>, json: LokiForm, headers: &HeaderMap, body: Bod
     match refusals.total {
         0 => Ok(no_content(&database)),
         _ => {
-            let mut response = refused(&refusals, Stored::Others).as_line().into_response();
+            let mut response = refused(&refusals, Stored::Others).into_line().into_response();
             response.headers_mut().insert(store::DURABILITY_HEADER, store::durability(&database));
             Ok(response)
         }

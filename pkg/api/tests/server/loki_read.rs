@@ -2,6 +2,9 @@
 
 use crate::harness::{Response, Running, start, start_with};
 use serde_json::{Value, json};
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Instant;
 
 /// 2026-01-01, in s.
 const DAY: i64 = 1_767_225_600;
@@ -277,4 +280,34 @@ fn what_the_drilldown_asks_is_answered() {
     assert_eq!(ask(&server, "patterns", &[web]).ok(), json!({"status": "success", "data": []}));
     let limits = server.get("/loki/api/v1/drilldown-limits").ok();
     assert_eq!(limits["limits"]["max_entries_limit_per_query"], 5000);
+}
+
+#[test]
+fn a_query_ends_when_its_client_goes_away() {
+    let server = start_with(|options| options.query_concurrency = 1);
+    let line = format!(r#"{{"a":"{}","b":1}}"#, "x".repeat(200));
+    for round in 0..10 {
+        let values: Vec<Value> = (0..2_000).map(|at| json!([ns(round, at), line])).collect();
+        let body = json!({"streams": [{"stream": {"app": "web"}, "values": values}]});
+        assert_eq!(server.post("/loki/api/v1/push", body.to_string()).status, 204);
+    }
+    let slow = r#"sum(count_over_time({app="web"} | json | line_format "{{ .a | replace \"x\" \"y\" | upper }}" |~ "(YY)+Z" [1m]))"#;
+    let path = url("query_range", &[("query", slow), ("step", "5")]);
+    let started = Instant::now();
+    assert_eq!(server.get(&path).status, 200);
+    let whole = started.elapsed();
+    let mut client = TcpStream::connect(server.http).unwrap();
+    client.write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).unwrap();
+    let waited = std::thread::scope(|scope| {
+        let next = scope.spawn(|| {
+            assert_eq!(server.get("/loki/api/v1/query?query=vector(1)&time=1").status, 200);
+            Instant::now()
+        });
+        // The next one waits: the slow one has the only place.
+        while !next.is_finished() && !server.get("/metrics").text().contains("timberlog_queries_waiting 1") {}
+        let left = Instant::now();
+        drop(client);
+        next.join().unwrap().saturating_duration_since(left)
+    });
+    assert!(waited < whole / 2, "{waited:?} of {whole:?}");
 }
