@@ -311,3 +311,42 @@ fn a_query_ends_when_its_client_goes_away() {
     });
     assert!(waited < whole / 2, "{waited:?} of {whole:?}");
 }
+
+#[test]
+fn a_level_is_shown_as_it_was_sent_and_nowhere_else() {
+    let server = start();
+    let second = |at| ns(at, 0);
+    let body = json!({"streams": [
+        {"stream": {"severity": "WARN"}, "values": [[second(1), "x"]]},
+        {"stream": {"app": "meta"}, "values": [[second(1), "x", {"level": "Err"}]]},
+        {"stream": {"app": "alias"}, "values": [[second(1), "x", {"SeverityText": "dbg"}]]},
+        {"stream": {"app": "both"}, "values": [[second(1), "x", {"severity": "info", "level": "info"}]]},
+        {"stream": {"app": "line"}, "values": [[second(1), "a CRITICAL one"]]},
+        {"stream": {"app": "none"}, "values": [[second(1), "x"]]},
+        {"stream": {"app": "odd"}, "values": [[second(1), "x", {"level": "notice"}]]},
+        {"stream": {"app": "told"}, "values": [[second(1), "x", {"detected_level": "WARNING"}]]},
+    ]});
+    assert_eq!(server.post("/loki/api/v1/push", body.to_string()).status, 204);
+    for (query, labels) in [
+        (
+            r#"{severity="WARN"}"#,
+            json!({"severity": "WARN", "detected_level": "warn", "service_name": "unknown_service"}),
+        ),
+        (r#"{app="meta"}"#, json!({"app": "meta", "level": "Err", "detected_level": "error", "service_name": "meta"})),
+        (
+            r#"{app="alias"}"#,
+            json!({"app": "alias", "SeverityText": "dbg", "detected_level": "debug", "service_name": "alias"}),
+        ),
+        (
+            r#"{app="both"}"#,
+            json!({"app": "both", "severity": "info", "level": "info", "detected_level": "info", "service_name": "both"}),
+        ),
+        (r#"{app="line"}"#, json!({"app": "line", "detected_level": "critical", "service_name": "line"})),
+        (r#"{app="none"}"#, json!({"app": "none", "detected_level": "unknown", "service_name": "none"})),
+        (r#"{app="odd"}"#, json!({"app": "odd", "level": "notice", "detected_level": "notice", "service_name": "odd"})),
+        (r#"{app="told"}"#, json!({"app": "told", "detected_level": "warn", "service_name": "told"})),
+    ] {
+        let found = data(&ask(&server, "query_range", &[("query", query)]));
+        assert_eq!(found["result"][0]["stream"], labels, "{query}");
+    }
+}
