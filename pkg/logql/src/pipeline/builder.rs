@@ -340,7 +340,10 @@ impl Builder {
         }
         out.extend(self.stream.iter().filter(|&&(id, _)| self.shows_stream(id)).map(entry(Origin::Stream)));
         out.extend(self.metadata.iter().map(entry(Origin::Metadata)));
-        out.extend(self.parsed.iter().map(entry(Origin::Parsed)));
+        // A key of the line may be named like an error; then the error hides it.
+        let is_error =
+            |id| (id == ERROR && self.has_error()) || (id == ERROR_DETAILS && !self.error_details.is_empty());
+        out.extend(self.parsed.iter().filter(|&&(id, _)| !is_error(id)).map(entry(Origin::Parsed)));
         for (name, value) in [(ERROR, self.error), (ERROR_DETAILS, self.error_details)] {
             if !value.is_empty() {
                 out.push(Entry { name, value, origin: Origin::Parsed });

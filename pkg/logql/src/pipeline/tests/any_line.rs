@@ -48,7 +48,8 @@ proptest! {
             let mut runner = runner(stages, Wanted::All).unwrap();
             runner.set_stream(&[("app", "web"), ("a", "stream")]);
             runner.run(0, &line, &[("b", &line)]);
-            value_of(&mut runner, "a");
+            let left = super::labels(&mut runner);
+            prop_assert!(left.is_sorted_by(|left, right| left.0 < right.0), "{:?}", left);
             let mut key = Vec::new();
             runner.group_key(None, &mut key);
             super::Runner::key_labels(&key);

@@ -84,3 +84,12 @@ fn a_key_is_the_same_for_the_same_labels() {
     let labels = super::Runner::key_labels(&key(b"b=2 a=1", Some((&["a", "app", "zz"], false))));
     assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "1"), ("app", "web")]);
 }
+
+#[test]
+fn an_error_hides_a_key_of_its_name() {
+    let mut runner = runner("| json", Wanted::All).unwrap();
+    assert!(runner.run(0, br#"{"__error__":"mine","a":"#, &[]));
+    let left = labels(&mut runner);
+    assert_eq!(left.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>(), ["__error__", "__error_details__"]);
+    assert_eq!(value_of(&mut runner, "__error__"), "JSONParserErr");
+}
