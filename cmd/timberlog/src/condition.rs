@@ -12,13 +12,21 @@ pub fn parse(conditions: &[String]) -> Result<Filter> {
     conditions.iter().try_fold(Filter::All, |filter, condition| Ok(filter.and(one(condition)?)))
 }
 
+/// Whether a condition is more than a text.
+pub fn has_operator(condition: &str) -> bool {
+    split(condition).is_some()
+}
+
+/// The name, the operator and what is behind.
+fn split(condition: &str) -> Option<(&str, &'static str, &str)> {
+    let end = condition.find(|c: char| !(c.is_alphanumeric() || "._-@/".contains(c)));
+    let (name, rest) = condition.split_at(end.unwrap_or(condition.len()));
+    let operator = OPERATORS.into_iter().find(|operator| rest.starts_with(operator))?;
+    (!name.is_empty()).then_some((name, operator, rest))
+}
+
 fn one(condition: &str) -> Result<Filter> {
-    let split = condition.find(|c: char| !(c.is_alphanumeric() || "._-@/".contains(c)));
-    let (name, rest) = condition.split_at(split.unwrap_or(condition.len()));
-    let operator = OPERATORS.into_iter().find(|operator| rest.starts_with(operator));
-    let (Some(operator), false) = (operator, name.is_empty()) else {
-        return Ok(Filter::contains(condition));
-    };
+    let Some((name, operator, rest)) = split(condition) else { return Ok(Filter::contains(condition)) };
     let value = rest.get(operator.len()..).unwrap_or_default();
     let number = || {
         let number = value.parse::<f64>();

@@ -18,6 +18,20 @@ pub enum Output {
     Jsonl,
 }
 
+/// The form of records and lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// A line each for people; counts and numbers as a table
+    #[value(alias = "table")]
+    Text,
+    /// One JSON array or object
+    Json,
+    /// One JSON object a line
+    Jsonl,
+    /// Nothing but messages
+    Raw,
+}
+
 /// Prints a line. Unlike `println!` it does not panic when nobody reads any more.
 macro_rules! say {
     ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
@@ -41,7 +55,7 @@ pub fn unheard(error: &anyhow::Error) -> bool {
 
 /// Writes records one by one.
 pub struct Printer<W: Write> {
-    output: Output,
+    form: Form,
     out: W,
     color: bool,
     printed: u64,
@@ -49,20 +63,21 @@ pub struct Printer<W: Write> {
 
 impl Printer<std::io::BufWriter<std::io::StdoutLock<'static>>> {
     /// A printer to standard output.
-    pub fn stdout(output: Output) -> Self {
+    pub fn stdout(form: Form) -> Self {
         let stdout = std::io::stdout();
         let color = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { output, out: std::io::BufWriter::new(stdout.lock()), color, printed: 0 }
+        Self { form, out: std::io::BufWriter::new(stdout.lock()), color, printed: 0 }
     }
 }
 
 impl<W: Write> Printer<W> {
     /// Writes a record in the shape of `POST /api/v1/export`.
     pub fn record(&mut self, record: &Value) -> Result<()> {
-        match self.output {
-            Output::Table => self.line(record)?,
-            Output::Jsonl => writeln!(self.out, "{record}")?,
-            Output::Json => write!(self.out, "{}{record}", if self.printed == 0 { "[\n" } else { ",\n" })?,
+        match self.form {
+            Form::Text => self.line(record)?,
+            Form::Raw => writeln!(self.out, "{}", record["message"].as_str().unwrap_or_default())?,
+            Form::Jsonl => writeln!(self.out, "{record}")?,
+            Form::Json => write!(self.out, "{}{record}", if self.printed == 0 { "[\n" } else { ",\n" })?,
         }
         self.printed += 1;
         Ok(())
@@ -75,7 +90,7 @@ impl<W: Write> Printer<W> {
 
     /// Ends the output; returns how many records there were.
     pub fn finish(mut self) -> Result<u64> {
-        if self.output == Output::Json {
+        if self.form == Form::Json {
             writeln!(self.out, "{}", if self.printed == 0 { "[]" } else { "\n]" })?;
         }
         self.out.flush()?;
@@ -92,7 +107,12 @@ impl<W: Write> Printer<W> {
         write!(self.out, "{millis}Z {on}{:<7}{off} {}  {}", level, text("service"), text("message"))?;
         for part in ["labels", "fields"] {
             for (name, value) in record[part].as_object().into_iter().flatten() {
-                if part == "labels" && name == "service" {
+                let is_told = match name.as_str() {
+                    "service" | "service_name" => part == "labels" && value == &record["service"],
+                    "detected_level" => value == &record["level"],
+                    _ => false,
+                };
+                if is_told {
                     continue;
                 }
                 match value {

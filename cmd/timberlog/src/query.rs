@@ -1,35 +1,48 @@
-//! `timberlog query`: records, counts or a plan, from a server or a data directory.
+//! `timberlog query`: records, lines, counts, numbers or a plan, from a server or a data directory.
 
-use crate::condition;
-use crate::output::{Output, Printer, say, shape, unheard};
+mod lines;
+mod native;
+mod numbers;
+mod plan;
+
+pub use lines::Line;
+
+use crate::language::{Asked, Language};
+use crate::output::{Form, unheard};
 use crate::target::Target;
-use crate::{table, units};
 use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
 use std::process::ExitCode;
-use timberlog_db::Database;
-use timberlog_db::query::{Aggregation, Order, Query};
+use timberlog_db::language::ast::Expr;
+use timberlog_db::query::Order;
+use timberlog_db::query::logql::{LogQuery, Options};
 use timberlog_types::{Error, TimeRange, time};
 
 /// Flags of `query`.
 #[derive(Args)]
 pub struct Arguments {
-    /// Conditions, all of which must hold: level=error, host!=a, message=~"time.?out", status>=500, or a text that the message contains
-    #[arg(value_name = "CONDITION")]
-    conditions: Vec<String>,
+    /// LogQL: {app="web"} |= "error" | json; or conditions, all of which must hold: level=error, host!=a, message=~"time.?out", status>=500, or a text that the message contains
+    #[arg(value_name = "QUERY")]
+    asked: Vec<String>,
+    /// The language of the query; without it, what has a {selector} is LogQL, and everything else is conditions
+    #[arg(long, value_enum, value_name = "LANGUAGE")]
+    lang: Option<Language>,
     #[command(flatten)]
     target: Target,
     /// How far back to look: 15m, 2h, 7d; everything by default
     #[arg(long, value_name = "TIME", conflicts_with = "start")]
     since: Option<humantime::Duration>,
+    /// How far back to stop looking: 5m; now by default
+    #[arg(long, value_name = "TIME", conflicts_with = "end")]
+    until: Option<humantime::Duration>,
     /// The first time, RFC 3339 or unix
     #[arg(long, value_name = "TIME")]
     start: Option<String>,
     /// The last time, RFC 3339 or unix
     #[arg(long, value_name = "TIME")]
     end: Option<String>,
-    /// The most records; 0 is all, streamed
+    /// The most records; 0 is all
     #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
     limit: usize,
     /// Oldest first instead of newest first
@@ -41,15 +54,15 @@ pub struct Arguments {
     /// Count by the values of these names, comma-separated
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     by: Vec<String>,
-    /// Count by steps of time: 10m, 1h
+    /// Count by steps of time: 10m, 1h; of a metric query, the time between two points
     #[arg(long, value_name = "TIME")]
     step: Option<humantime::Duration>,
     /// Show what would be read and what would be left out, and why
     #[arg(long, conflicts_with_all = ["count", "by", "step"])]
     explain: bool,
     /// The form of the output
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
+    #[arg(short, long, value_enum, default_value_t = Form::Text)]
+    output: Form,
 }
 
 impl Arguments {
@@ -57,10 +70,14 @@ impl Arguments {
         let parse = |text: &str| {
             time::parse(text.as_bytes()).map_err(|error| Error::invalid(format!("time `{text}`: {error}")))
         };
+        let ago =
+            |span: humantime::Duration| now_ns().saturating_sub(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX));
         let mut range = TimeRange::ALL;
         if let Some(since) = self.since {
-            let now = timberlog_disk::Env::real().clock.now_ns();
-            range.start = now.saturating_sub(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
+            range.start = ago(since);
+        }
+        if let Some(until) = self.until {
+            range.end = ago(until);
         }
         if let Some(start) = &self.start {
             range.start = parse(start)?;
@@ -69,56 +86,38 @@ impl Arguments {
             range.end = parse(end)?;
         }
         if range.is_empty() {
-            return Err(Error::invalid("--start is after --end").into());
+            return Err(Error::invalid("the first time is after the last").into());
         }
         Ok(range)
+    }
+
+    fn order(&self) -> Order {
+        if self.oldest_first { Order::OldestFirst } else { Order::NewestFirst }
     }
 
     fn counts(&self) -> bool {
         self.count || !self.by.is_empty() || self.step.is_some()
     }
 
-    /// The body of `POST /api/v1/query` and `/api/v1/export`.
+    /// What every body has: the range and the order.
     fn body(&self) -> Result<Value> {
         let range = self.range()?;
-        let mut body = json!({
-            "filter": condition::parse(&self.conditions)?.to_json(),
-            "order": if self.oldest_first { "oldest_first" } else { "newest_first" },
-        });
+        let mut body = json!({ "order": if self.oldest_first { "oldest_first" } else { "newest_first" } });
         if range.start != i64::MIN {
-            body["start"] = range.start.to_string().into();
+            body["start"] = time::format_rfc3339(range.start).into();
         }
         if range.end != i64::MAX {
-            body["end"] = range.end.to_string().into();
-        }
-        if self.explain {
-            body["explain"] = true.into();
-        }
-        if self.counts() {
-            body["aggregate"] = json!({ "by": self.by });
-            if let Some(step) = self.step {
-                body["aggregate"]["step"] = u64::try_from(step.as_nanos()).unwrap_or(u64::MAX).into();
-            }
-        } else {
-            body["limit"] = self.limit.into();
+            body["end"] = time::format_rfc3339(range.end).into();
         }
         Ok(body)
-    }
-
-    fn query(&self) -> Result<Query> {
-        let mut query = Query::new(self.target.tenant()?);
-        query.range = self.range()?;
-        query.filter = condition::parse(&self.conditions)?;
-        query.order = if self.oldest_first { Order::OldestFirst } else { Order::NewestFirst };
-        Ok(query)
     }
 }
 
 /// Asks and prints.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let result = match arguments.target.database()? {
-        Some(database) => local(arguments, &database),
-        None => remote(arguments),
+    let result = match Asked::of(&arguments.asked, arguments.lang)? {
+        Asked::Filter(filter) => native::run(arguments, &filter),
+        Asked::Logql(text, expr) => logql(arguments, &text, &expr),
     };
     match result {
         Err(error) if !unheard(&error) => Err(error),
@@ -126,98 +125,64 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
 }
 
-fn remote(arguments: &Arguments) -> Result<()> {
-    let (client, body) = (arguments.target.client()?, arguments.body()?);
-    if arguments.counts() {
-        return groups(arguments, &client.post("/api/v1/query", &body)?);
-    }
-    if arguments.explain {
-        return document(&client.post("/api/v1/query", &body)?["data"]);
-    }
-    let mut printer = Printer::stdout(arguments.output);
-    let mut unprinted = None;
-    let asked = client.lines("/api/v1/export", &body, &mut |line| {
-        let record = serde_json::from_str(line)
-            .map_err(|error| Error::internal(format!("the answer is not JSON lines: {error}")))?;
-        printer.record(&record).map_err(|error| {
-            let message = error.to_string();
-            unprinted = Some(error);
-            Error::internal(message)
-        })
-    });
-    if let Some(error) = unprinted {
-        return Err(error);
-    }
-    asked?;
-    printer.finish()?;
-    Ok(())
-}
-
-fn local(arguments: &Arguments, database: &Database) -> Result<()> {
-    let query = arguments.query()?;
-    if arguments.explain {
-        return document(&serde_json::to_value(database.explain(&query)?)?);
-    }
-    if arguments.counts() {
-        let mut aggregation = Aggregation::new(query.tenant);
-        (aggregation.range, aggregation.filter) = (query.range, query.filter);
-        aggregation.by.clone_from(&arguments.by);
-        aggregation.step = arguments.step.and_then(|step| i64::try_from(step.as_nanos()).ok());
-        let found = database.aggregate(&aggregation)?;
-        let data: Vec<Value> = found
-            .groups
-            .iter()
-            .map(|group| {
-                let labels: serde_json::Map<String, Value> =
-                    arguments.by.iter().cloned().zip(group.key.iter().map(|value| value.clone().into())).collect();
-                json!({ "timestamp": group.bucket, "labels": labels, "count": group.count })
-            })
-            .collect();
-        return groups(arguments, &json!({ "data": data, "missing": found.missing }));
-    }
-    let mut printer = Printer::stdout(arguments.output);
-    let mut left = if arguments.limit == 0 { usize::MAX } else { arguments.limit };
-    for records in database.export(query) {
-        for record in records?.iter().take(left) {
-            printer.record(&shape(record))?;
-            left -= 1;
+fn logql(arguments: &Arguments, text: &str, expr: &Expr) -> Result<()> {
+    let database = arguments.target.database()?;
+    let expr = match expr {
+        Expr::Metric(_) if arguments.explain => {
+            return Err(
+                Error::invalid("--explain is of log queries: ask it for the part in the brackets' range").into()
+            );
         }
-        if left == 0 {
-            break;
+        Expr::Metric(_) if arguments.count || !arguments.by.is_empty() => {
+            return Err(Error::invalid("--count and --by are of conditions: a metric query counts by itself").into());
         }
-    }
-    printer.finish()?;
-    Ok(())
-}
-
-fn groups(arguments: &Arguments, answer: &Value) -> Result<()> {
-    for missing in answer["missing"].as_array().into_iter().flatten() {
-        eprintln!("missing: {}", missing.as_str().unwrap_or_default());
-    }
-    let data = answer["data"].as_array().map(Vec::as_slice).unwrap_or_default();
-    match arguments.output {
-        Output::Json => say!("{}", serde_json::to_string_pretty(&data)?),
-        Output::Jsonl => data.iter().for_each(|group| say!("{group}")),
-        Output::Table => {
-            let time = arguments.step.map(|_| "time");
-            let names = time.into_iter().chain(arguments.by.iter().map(String::as_str)).chain(["#count"]);
-            let mut table = table::with_header(names);
-            for group in data {
-                let time = group["timestamp"].as_i64().map(time::format_rfc3339);
-                let values = arguments.by.iter().map(|name| group["labels"][name].as_str().unwrap_or("-").to_owned());
-                table.add_row(time.into_iter().chain(values).chain([count(&group["count"])]));
+        Expr::Metric(expr) => {
+            return match &database {
+                Some(database) => numbers::local(arguments, database, expr),
+                None => numbers::remote(arguments, &arguments.target.client()?, text),
+            };
+        }
+        Expr::Log(_) if arguments.counts() => {
+            let hint = "--count, --by and --step are of conditions: ask for sum by (…) (count_over_time({…}[1h]))";
+            return Err(Error::invalid(hint).into());
+        }
+        Expr::Log(expr) => expr,
+    };
+    if arguments.explain {
+        let plan = match &database {
+            Some(database) => {
+                let query = LogQuery {
+                    expr: expr.clone(),
+                    range: arguments.range()?,
+                    order: arguments.order(),
+                    limit: arguments.limit,
+                    interval_ns: 0,
+                    options: Options::default(),
+                };
+                serde_json::to_value(database.explain_log_query(&arguments.target.tenant()?, &query)?)?
             }
-            table::print(&table);
+            None => {
+                let mut body = arguments.body()?;
+                (body["query"], body["lang"], body["explain"]) = (text.into(), "logql".into(), true.into());
+                arguments.target.client()?.post("/api/v1/query", &body)?["data"].take()
+            }
+        };
+        return plan::print(&plan, arguments.output);
+    }
+    match &database {
+        Some(database) => lines::print(arguments, &lines::Local { database, arguments, expr }),
+        None => {
+            let client = arguments.target.client()?;
+            lines::print(arguments, &lines::Remote { client: &client, text, order: arguments.order() })
         }
     }
-    Ok(())
 }
 
-fn count(value: &Value) -> String {
-    value.as_u64().map_or_else(|| value.to_string(), units::count)
+/// What an answer of Loki's API could not read.
+fn warnings(answer: &Value) -> Vec<String> {
+    answer["warnings"].as_array().into_iter().flatten().filter_map(|text| Some(text.as_str()?.to_owned())).collect()
 }
 
-fn document(value: &Value) -> Result<()> {
-    say!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
+fn now_ns() -> i64 {
+    timberlog_disk::Env::real().clock.now_ns()
 }

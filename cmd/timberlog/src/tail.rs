@@ -1,11 +1,14 @@
-//! `timberlog tail`: new records of a server as they are stored, until Ctrl-C.
+//! `timberlog tail`: new records of a server as they are stored, until Ctrl-C. Those of a filter
+//! come by gRPC, the lines of a LogQL query by Loki's WebSocket.
 
 mod record;
+mod websocket;
 
-use crate::condition;
-use crate::output::{Output, Printer, unheard};
+use crate::language::{Asked, Language};
+use crate::output::{Form, Printer, unheard};
 use anyhow::Result;
 use clap::Args;
+use serde_json::Value;
 use std::io::{BufWriter, StdoutLock};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -29,10 +32,16 @@ const ANSWER_BYTES_MAX: usize = 1 << 30;
 /// Flags of `tail`.
 #[derive(Args)]
 pub struct Arguments {
-    /// Conditions, all of which must hold; as for `query`
-    #[arg(value_name = "CONDITION")]
-    conditions: Vec<String>,
-    /// Where the server's gRPC listens
+    /// A LogQL log query, or conditions, as for `query`
+    #[arg(value_name = "QUERY")]
+    asked: Vec<String>,
+    /// The language of the query; without it, what has a {selector} is LogQL, and everything else is conditions
+    #[arg(long, value_enum, value_name = "LANGUAGE")]
+    lang: Option<Language>,
+    /// The server, for LogQL
+    #[arg(long, value_name = "URL", env = "TIMBERLOG_ADDR", default_value = "http://127.0.0.1:3100")]
+    addr: String,
+    /// Where the server's gRPC listens, for everything else
     #[arg(long, value_name = "URL", env = "TIMBERLOG_GRPC_ADDR", default_value = "http://127.0.0.1:4317")]
     grpc_addr: String,
     /// The tenant
@@ -42,8 +51,8 @@ pub struct Arguments {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 0)]
     limit: u64,
     /// The form of the output
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    output: Output,
+    #[arg(short, long, value_enum, default_value_t = Form::Text)]
+    output: Form,
 }
 
 /// Why a connection ended.
@@ -60,23 +69,33 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         .enable_all()
         .build()
         .map_err(|error| Error::io("start the async runtime", &error))?;
-    let mut follow = Follow::new(arguments)?;
+    let mut shown = Shown {
+        printer: Printer::stdout(arguments.output),
+        left: if arguments.limit == 0 { u64::MAX } else { arguments.limit },
+        unheard: false,
+    };
+    let asked = Asked::of(&arguments.asked, arguments.lang)?;
     let result = runtime.block_on(async {
+        let follow = async {
+            match asked {
+                Asked::Filter(filter) => Follow::new(arguments, &filter)?.run(&mut shown).await,
+                Asked::Logql(text, expr) => websocket::run(arguments, &text, &expr, &mut shown).await,
+            }
+        };
         tokio::select! {
-            result = follow.run() => result,
+            result = follow => result,
             _ = tokio::signal::ctrl_c() => Ok(()),
         }
     });
-    follow.finish()?;
+    if !shown.unheard {
+        shown.printer.finish()?;
+    }
     result?;
     Ok(ExitCode::SUCCESS)
 }
 
-struct Follow {
-    endpoint: Endpoint,
-    addr: String,
-    tenant: MetadataValue<Ascii>,
-    filter: String,
+/// What was printed, and how much more may be.
+struct Shown {
     printer: Printer<BufWriter<StdoutLock<'static>>>,
     /// Records still to print.
     left: u64,
@@ -84,15 +103,51 @@ struct Follow {
     unheard: bool,
 }
 
-impl Follow {
-    fn new(arguments: &Arguments) -> Result<Self> {
-        let addr = arguments.grpc_addr.trim_end_matches('/');
-        let addr = if addr.contains("://") { addr.to_owned() } else { format!("http://{addr}") };
-        let wrong = |what: &str| Error::invalid(format!("address `{}`: {what}", arguments.grpc_addr));
-        if !addr.starts_with("http://") {
-            return Err(wrong("expected http://host:port").into());
+impl Shown {
+    /// Prints records that came together; whether there is nothing more to do.
+    fn print(&mut self, records: impl Iterator<Item = Value>) -> Result<bool> {
+        if let Err(error) = self.records(records) {
+            // `timberlog tail | head`: whoever reads has enough.
+            self.unheard = unheard(&error);
+            return if self.unheard { Ok(true) } else { Err(error) };
         }
-        let endpoint = Endpoint::from_shared(addr.clone()).map_err(|error| wrong(&error.to_string()))?;
+        Ok(self.left == 0)
+    }
+
+    fn records(&mut self, records: impl Iterator<Item = Value>) -> Result<()> {
+        for record in records {
+            if self.left == 0 {
+                break;
+            }
+            self.left -= 1;
+            self.printer.record(&record)?;
+        }
+        self.printer.flush()
+    }
+}
+
+/// The server with its scheme.
+fn with_scheme(addr: &str) -> Result<String> {
+    let trimmed = addr.trim_end_matches('/');
+    let full = if trimmed.contains("://") { trimmed.to_owned() } else { format!("http://{trimmed}") };
+    if !full.starts_with("http://") {
+        return Err(Error::invalid(format!("address `{addr}`: expected http://host:port")).into());
+    }
+    Ok(full)
+}
+
+struct Follow {
+    endpoint: Endpoint,
+    addr: String,
+    tenant: MetadataValue<Ascii>,
+    filter: String,
+}
+
+impl Follow {
+    fn new(arguments: &Arguments, filter: &timberlog_db::filter::Filter) -> Result<Self> {
+        let addr = with_scheme(&arguments.grpc_addr)?;
+        let endpoint = Endpoint::from_shared(addr.clone())
+            .map_err(|error| Error::invalid(format!("address `{}`: {error}", arguments.grpc_addr)))?;
         let tenant = Tenant::new(&arguments.tenant)?;
         Ok(Self {
             endpoint: endpoint
@@ -101,15 +156,12 @@ impl Follow {
                 .keep_alive_timeout(CONNECT_TIMEOUT),
             addr,
             tenant: tenant.as_str().parse().map_err(|_| Error::invalid("the tenant is no header value"))?,
-            filter: condition::parse(&arguments.conditions)?.to_json().to_string(),
-            printer: Printer::stdout(arguments.output),
-            left: if arguments.limit == 0 { u64::MAX } else { arguments.limit },
-            unheard: false,
+            filter: filter.to_json().to_string(),
         })
     }
 
     /// Connects again and again, once it has been connected.
-    async fn run(&mut self) -> Result<()> {
+    async fn run(&self, shown: &mut Shown) -> Result<()> {
         let (mut wait, mut was_connected) = (WAIT_MIN, false);
         loop {
             let status = match self.connect().await {
@@ -117,7 +169,7 @@ impl Follow {
                     let again = if was_connected { " again; what was stored in between is not shown" } else { "" };
                     eprintln!("following {}{again}", self.addr);
                     (wait, was_connected) = (WAIT_MIN, true);
-                    match self.print(&mut answers).await? {
+                    match self.print(&mut answers, shown).await? {
                         End::Done => return Ok(()),
                         End::Lost(status) => status,
                     }
@@ -144,7 +196,7 @@ impl Follow {
         Ok(client.tail(request).await?.into_inner())
     }
 
-    async fn print(&mut self, answers: &mut Streaming<TailResponse>) -> Result<End> {
+    async fn print(&self, answers: &mut Streaming<TailResponse>, shown: &mut Shown) -> Result<End> {
         loop {
             let answer = match answers.message().await {
                 Ok(Some(answer)) => answer,
@@ -154,33 +206,10 @@ impl Follow {
             if answer.missed > 0 {
                 eprintln!("{} records passed by unread: the output is too slow", answer.missed);
             }
-            if let Err(error) = self.records(answer) {
-                // `timberlog tail | head`: whoever reads has enough.
-                self.unheard = unheard(&error);
-                return if self.unheard { Ok(End::Done) } else { Err(error) };
-            }
-            if self.left == 0 {
+            if shown.print(answer.records.into_iter().map(record::shape))? {
                 return Ok(End::Done);
             }
         }
-    }
-
-    fn records(&mut self, answer: TailResponse) -> Result<()> {
-        for record in answer.records {
-            if self.left == 0 {
-                break;
-            }
-            self.left -= 1;
-            self.printer.record(&record::shape(record))?;
-        }
-        self.printer.flush()
-    }
-
-    fn finish(self) -> Result<()> {
-        if !self.unheard {
-            self.printer.finish()?;
-        }
-        Ok(())
     }
 
     fn error(&self, status: &Status) -> Error {
