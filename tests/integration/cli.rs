@@ -9,7 +9,7 @@ use std::process::{Output, Stdio};
 use std::sync::mpsc;
 
 /// Runs to the end with an input.
-fn run(arguments: &[&str], input: &[u8]) -> Output {
+pub fn run(arguments: &[&str], input: &[u8]) -> Output {
     let mut child = timberlog(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -21,23 +21,23 @@ fn run(arguments: &[&str], input: &[u8]) -> Output {
     child.wait_with_output().expect("the binary ends")
 }
 
-fn code(output: &Output) -> i32 {
+pub fn code(output: &Output) -> i32 {
     output.status.code().expect("an exit code")
 }
 
-fn out(output: &Output) -> String {
+pub fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn err(output: &Output) -> String {
+pub fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn json_of(output: &Output) -> Value {
+pub fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}{}", out(output), err(output)))
 }
 
-fn text(path: &Path) -> &str {
+pub fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
 
@@ -293,7 +293,7 @@ fn tail_shows_what_matches_and_comes_back_after_a_restart() {
     assert!(records.recv().is_err(), "three records were asked for");
 }
 
-fn reader(from: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
+pub fn reader(from: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {

@@ -1,6 +1,7 @@
 //! The database as its users have it: real processes, real sockets, real files, `kill -9`.
 
 mod cli;
+mod cli_languages;
 mod crash;
 mod damage;
 mod process;

@@ -183,6 +183,12 @@ fn warnings(answer: &Value) -> Vec<String> {
     answer["warnings"].as_array().into_iter().flatten().filter_map(|text| Some(text.as_str()?.to_owned())).collect()
 }
 
+/// A time as Loki's API reads it.
+fn loki_time(ns: i64) -> String {
+    // Up to ten digits would be seconds.
+    Some(ns.to_string()).filter(|text| text.len() > 10).unwrap_or_else(|| time::format_rfc3339(ns))
+}
+
 fn now_ns() -> i64 {
     timberlog_disk::Env::real().clock.now_ns()
 }

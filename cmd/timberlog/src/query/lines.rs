@@ -135,7 +135,7 @@ impl Pages {
 
 impl Source for Remote<'_> {
     fn lines(&self, range: TimeRange, limit: usize) -> Result<Found> {
-        let (start, end) = (time::format_rfc3339(range.start), time::format_rfc3339(range.end.saturating_add(1)));
+        let (start, end) = (super::loki_time(range.start), super::loki_time(range.end.saturating_add(1)));
         let direction = match self.order {
             Order::NewestFirst => "backward",
             Order::OldestFirst => "forward",

@@ -29,7 +29,7 @@ struct Point {
 /// Asks a server.
 pub fn remote(arguments: &Arguments, client: &Client, text: &str) -> Result<()> {
     let steps = steps(arguments)?;
-    let (start, end) = (time::format_rfc3339(steps.start_ns), time::format_rfc3339(steps.end_ns));
+    let (start, end) = (super::loki_time(steps.start_ns), super::loki_time(steps.end_ns));
     let mut progress = Progress::start();
     let answer = if steps.step_ns == 0 {
         client.loki("/loki/api/v1/query", &[("query", text), ("time", &end)])?
