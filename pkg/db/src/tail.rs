@@ -151,17 +151,18 @@ impl LogTail {
         self
     }
 
-    /// The next event; `None` if nothing came within `wait`.
+    /// The next event; `None` if nothing came within `wait`. `now_ns` is what templates take for
+    /// `now`.
     ///
     /// # Errors
     /// `Closed` when the database is closed.
-    pub fn next(&self, wait: Duration) -> Result<Option<LogTailEvent>> {
+    pub fn next(&self, wait: Duration, now_ns: i64) -> Result<Option<LogTailEvent>> {
         match self.batches.next(wait)? {
             None => Ok(None),
             Some(Received::Missed(records)) => Ok(Some(LogTailEvent::Missed(records))),
             Some(Received::Batch(batch)) if batch.seq_max <= self.seen => Ok(None),
             Some(Received::Batch(batch)) => {
-                let entries = self.filter.entries(&batch.batch)?;
+                let entries = self.filter.entries(&batch.batch, now_ns)?;
                 Ok((!entries.is_empty()).then_some(LogTailEvent::Entries(entries)))
             }
         }

@@ -32,6 +32,7 @@ pub async fn run<T: Send + 'static>(
         limits: limits(&state.options),
         derived: state.options.loki_derive_labels,
         cancel,
+        now_ns: state.env.clock.now_ns(),
         ..Options::default()
     };
     let done: ApiResult<LokiResult<T>> = state.query(move |database| Ok(work(database, &options))).await;

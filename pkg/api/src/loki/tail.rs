@@ -21,7 +21,7 @@ use timberlog_db::language::ast::LogExpr;
 use timberlog_db::language::parse_log;
 use timberlog_db::query::Order;
 use timberlog_db::query::logql::{self, Entry, LogQuery, Options};
-use timberlog_db::{Database, LogTailEvent};
+use timberlog_db::{Database, Env, LogTailEvent};
 use timberlog_types::Error;
 use tokio::sync::mpsc;
 
@@ -85,8 +85,8 @@ async fn serve(state: Arc<State>, database: Database, followed: Followed, mut so
     let (messages, mut receiver) = mpsc::channel(MESSAGES_WAITING_MAX);
     let options =
         Options { limits: limits(&state.options), derived: state.options.loki_derive_labels, ..Options::default() };
-    let now_ns = state.env.clock.now_ns();
-    let reading = tokio::task::spawn_blocking(move || follow(&database, &followed, options, now_ns, &messages));
+    let env = state.env.clone();
+    let reading = tokio::task::spawn_blocking(move || follow(&database, &followed, options, &env, &messages));
     let mut draining = state.draining();
     let reason = loop {
         tokio::select! {
@@ -148,13 +148,14 @@ fn follow(
     database: &Database,
     followed: &Followed,
     options: Options,
-    now_ns: i64,
+    env: &Env,
     messages: &mpsc::Sender<String>,
 ) -> Result<(), Error> {
     let categories = followed.asked.categories;
     let tail = database.log_tail(&followed.asked.tenant, &followed.expr, options.derived)?;
     let snapshot = database.snapshot(&followed.asked.tenant);
     let tail = tail.after(&snapshot);
+    let options = Options { now_ns: env.clock.now_ns(), ..options };
     let past = LogQuery {
         expr: followed.expr.clone(),
         range: Bounds { start: followed.start_ns, end: i64::MAX }.lines(),
@@ -171,10 +172,10 @@ fn follow(
     }
     let mut delayed = Delayed::default();
     while !messages.is_closed() {
-        match tail.next(TICK)? {
+        match tail.next(TICK, env.clock.now_ns())? {
             Some(LogTailEvent::Entries(entries)) => delayed.push(entries),
             Some(LogTailEvent::Missed(records)) => {
-                let _ = messages.blocking_send(missed(records, now_ns));
+                let _ = messages.blocking_send(missed(records, env.clock.now_ns()));
             }
             None => {}
         }

@@ -26,12 +26,17 @@ pub(crate) fn entries(snapshot: &Snapshot, query: &LogQuery) -> Result<Entries, 
     let mut plan = Plan::new(snapshot, &lowered.filter, query.range, budget)?;
     let pipeline =
         |wanted| Pipeline::new(&lowered.stages, None, wanted).map_err(|error| QueryError::Invalid(error.to_string()));
+    let shape = |pipeline: Pipeline| Residual {
+        pipeline: pipeline.into(),
+        line: true,
+        derived: options.derived,
+        now_ns: options.now_ns,
+    };
     if lowered.drops() {
         let pipeline = pipeline(Wanted::Names(Vec::new()))?;
-        plan.residual =
-            Some(Residual { pipeline: pipeline.into(), line: lowered.needs_line(), derived: options.derived });
+        plan.residual = Some(Residual { line: lowered.needs_line(), ..shape(pipeline) });
     }
-    let shape = Residual { pipeline: pipeline(Wanted::All)?.into(), line: true, derived: options.derived };
+    let shape = shape(pipeline(Wanted::All)?);
     let mut selection = Selection::new(&plan, query.order, query.range, None);
     let mut entries: Vec<Entry> = Vec::new();
     let mut last: Option<i64> = None;

@@ -18,6 +18,8 @@ pub(crate) struct Residual {
     pub line: bool,
     /// Whether labels that Loki derives are seen.
     pub derived: bool,
+    /// The time that templates take for `now`.
+    pub now_ns: i64,
 }
 
 impl Residual {
@@ -30,6 +32,7 @@ impl Residual {
         each: &mut dyn FnMut(&Row<'_>, &mut Runner) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         let mut runner = self.pipeline.runner();
+        runner.set_now_ns(self.now_ns);
         let mut last = None;
         let need = Need { metadata: self.pipeline.metadata_needed(), line: self.line, derived: self.derived };
         super::rows::for_each(plan, unit, rows, &need, &mut |row| {

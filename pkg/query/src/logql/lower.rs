@@ -143,6 +143,9 @@ impl LabelTest {
 
 /// A line filter as tests of the message; `None` if it has to look at the line itself.
 fn line_filter(line: &LineFilter) -> Option<Filter> {
+    if line.alternatives.iter().any(|alternative| is_odd(alternative, line)) {
+        return None;
+    }
     let mut tests = Vec::with_capacity(line.alternatives.len());
     for alternative in &line.alternatives {
         let LineMatch::Text(text) = alternative else { return None };
@@ -158,6 +161,15 @@ fn line_filter(line: &LineFilter) -> Option<Filter> {
         LineOp::NotContains | LineOp::NotRegex => any.not(),
         _ => any,
     })
+}
+
+/// Whether Loki reads a line filter in a way of its own: of several alternatives it forgets those
+/// that always hold.
+fn is_odd(alternative: &LineMatch, line: &LineFilter) -> bool {
+    let LineMatch::Text(text) = alternative else { return false };
+    let is_regex = matches!(line.op, LineOp::Regex | LineOp::NotRegex);
+    let always_holds = text.is_empty() || (is_regex && text.contains('*'));
+    always_holds && (line.alternatives.len() > 1 || text.contains('|'))
 }
 
 /// A label filter as tests of stored labels; `None` if columns do not answer it exactly.
@@ -180,6 +192,10 @@ fn label_filter(filter: &LabelFilter, names: &FieldNames, derived: bool) -> Resu
 }
 
 fn text_filter(matcher: &LabelMatcher, names: &FieldNames, derived: bool) -> Result<Option<Filter>, QueryError> {
+    // Loki searches some expressions anywhere in the value; the pipeline knows which.
+    if matches!(matcher.op, MatchOp::Regex | MatchOp::NotRegex) {
+        return Ok(None);
+    }
     let Meaning::Column(dimension) = names.meaning(&matcher.name) else { return Ok(None) };
     debug_assert!(matches!(dimension.stream, StreamSide::View { .. }));
     let of_row = match &dimension.row {
@@ -196,11 +212,7 @@ fn text_filter(matcher: &LabelMatcher, names: &FieldNames, derived: bool) -> Res
     let (name, negated) = (matcher.name.clone(), test.negated);
     let by_stream = stream(text, move |stream| test.label(stream).is_some_and(|value| test.passes(value)));
     let has_none = stream(format!("no {name} {derived}"), move |stream| view::label(stream, &name, derived).is_none());
-    let op = match matcher.op {
-        MatchOp::Eq | MatchOp::Ne => Op::Eq(matcher.value.clone()),
-        MatchOp::Regex | MatchOp::NotRegex => Op::Regex(whole(&matcher.value)),
-    };
-    let by_row = Filter::Test(Test { target, op });
+    let by_row = Filter::Test(Test { target, op: Op::Eq(matcher.value.clone()) });
     let by_row = if negated { by_row.not() } else { by_row };
     Ok(Some(Filter::Or(vec![by_stream, Filter::And(vec![has_none, by_row])])))
 }

@@ -44,6 +44,8 @@ pub struct Options {
     pub derived: bool,
     /// Ends the query when somebody says so.
     pub cancel: Cancel,
+    /// The time that templates take for `now`, in ns since 1970 UTC.
+    pub now_ns: i64,
 }
 
 impl Default for Options {
@@ -55,6 +57,7 @@ impl Default for Options {
             evaluate: EvaluateLimits::default(),
             derived: true,
             cancel: Cancel::default(),
+            now_ns: 0,
         }
     }
 }

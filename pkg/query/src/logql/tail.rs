@@ -36,10 +36,11 @@ impl TailFilter {
         self.filter.to_filter()
     }
 
-    /// The matching lines of a batch, in order of arrival.
-    pub fn entries(&self, batch: &Batch) -> Result<Vec<Entry>> {
+    /// The matching lines of a batch, in order of arrival. `now_ns` is what templates take for `now`.
+    pub fn entries(&self, batch: &Batch, now_ns: i64) -> Result<Vec<Entry>> {
         let rows = evaluate(&self.filter, &BatchColumns::new(batch), RowSet::all(batch.rows()))?;
         let mut runner = self.pipeline.runner();
+        runner.set_now_ns(now_ns);
         let mut entries = Vec::new();
         let mut last = None;
         let need = Need { metadata: self.pipeline.metadata_needed(), line: true, derived: self.derived };

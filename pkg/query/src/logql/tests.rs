@@ -31,7 +31,7 @@ fn naive(world: &World, text: &str, range: TimeRange) -> Vec<(i64, String, Label
     records.sort_by_key(|(batch, _)| (batch.timestamp(0), batch.stream_hash(0)));
     let mut found = Vec::new();
     for (batch, _) in records.into_iter().filter(|(batch, _)| range.contains(batch.timestamp(0))) {
-        found.extend(filter.entries(batch).unwrap().iter().map(|e| (e.timestamp, e.line.clone(), e.labels())));
+        found.extend(filter.entries(batch, 0).unwrap().iter().map(|e| (e.timestamp, e.line.clone(), e.labels())));
     }
     found
 }
