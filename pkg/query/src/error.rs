@@ -40,6 +40,9 @@ pub enum QueryError {
     /// The cursor is not one of ours, or one of another order.
     #[error("cursor: {0}")]
     Cursor(&'static str),
+    /// A stage of a LogQL pipeline cannot be compiled; in Loki's words.
+    #[error("parse error : {0}")]
+    Stage(String),
     /// The question makes no sense.
     #[error("{0}")]
     Invalid(String),
@@ -53,7 +56,7 @@ impl From<QueryError> for Error {
         let message = error.to_string();
         match error {
             QueryError::Storage(error) => error,
-            QueryError::Filter(_) | QueryError::Cursor(_) | QueryError::Invalid(_) | QueryError::Groups { .. } => {
+            QueryError::Filter(_) | QueryError::Stage(_) | QueryError::Cursor(_) | QueryError::Invalid(_) | QueryError::Groups { .. } => {
                 Self::new(ErrorKind::Invalid, message)
             }
             QueryError::Cancelled => Self::new(ErrorKind::Unavailable, message),

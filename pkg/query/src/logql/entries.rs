@@ -25,7 +25,7 @@ pub(crate) fn entries(snapshot: &Snapshot, query: &LogQuery) -> Result<Entries, 
     let budget = Budget::new(options.limits).cancelled_by(&options.cancel);
     let mut plan = Plan::new(snapshot, &lowered.filter, query.range, budget)?;
     let pipeline =
-        |wanted| Pipeline::new(&lowered.stages, None, wanted).map_err(|error| QueryError::Invalid(error.to_string()));
+        |wanted| Pipeline::new(&lowered.stages, None, wanted).map_err(|error| QueryError::Stage(error.to_string()));
     let shape = |pipeline: Pipeline| Residual {
         pipeline: pipeline.into(),
         line: true,

@@ -233,9 +233,13 @@ fn scan(
         _ => Wanted::All,
     };
     let pipeline = Pipeline::new(&lowered.stages, leaf.unwrap.as_ref(), wanted)
-        .map_err(|error| QueryError::Invalid(error.to_string()))?;
-    let residual =
-        Residual { pipeline: pipeline.into(), line: is_bytes(leaf) || lowered.needs_line(), derived: options.derived };
+        .map_err(|error| QueryError::Stage(error.to_string()))?;
+    let residual = Residual {
+        pipeline: pipeline.into(),
+        line: is_bytes(leaf) || lowered.needs_line(),
+        derived: options.derived,
+        now_ns: options.now_ns,
+    };
     let grid = Grid::new(windows.first_end_ns, windows.step_ns, windows.range_ns, windows.count);
     let how = How { residual, grouping, grid, is_total: is_total(leaf), is_bytes: is_bytes(leaf), options };
     let units: Vec<HashMap<Box<[u8]>, Found>> =

@@ -26,7 +26,7 @@ impl TailFilter {
     pub fn new(expr: &LogExpr, derived: bool) -> Result<Self> {
         let filter = lower::selector(&expr.selector, derived)?;
         let pipeline =
-            Pipeline::new(&expr.stages, None, Wanted::All).map_err(|error| QueryError::Invalid(error.to_string()))?;
+            Pipeline::new(&expr.stages, None, Wanted::All).map_err(|error| QueryError::Stage(error.to_string()))?;
         let filter = Compiled::new(&filter).map_err(QueryError::from)?;
         Ok(Self { filter, pipeline: Arc::new(pipeline), derived })
     }
