@@ -65,7 +65,7 @@ impl Printer<std::io::BufWriter<std::io::StdoutLock<'static>>> {
     /// A printer to standard output.
     pub fn stdout(form: Form) -> Self {
         let stdout = std::io::stdout();
-        let color = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let color = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self { form, out: std::io::BufWriter::new(stdout.lock()), color, printed: 0 }
     }
 }
