@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use serde_json::{Map, Value};
 use std::io::{IsTerminal, Write};
 use timberlog_db::query::Record;
-use timberlog_types::{ValueKind, time};
+use timberlog_types::{Level, ValueKind, time};
 
 /// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -109,7 +109,9 @@ impl<W: Write> Printer<W> {
             for (name, value) in record[part].as_object().into_iter().flatten() {
                 let is_told = match name.as_str() {
                     "service" | "service_name" => part == "labels" && value == &record["service"],
-                    "detected_level" => value == &record["level"],
+                    "detected_level" | "level" => {
+                        value.as_str().is_some_and(|text| Level::normalise(text).as_str() == level)
+                    }
                     _ => false,
                 };
                 if is_told {

@@ -167,7 +167,7 @@ fn logql(arguments: &Arguments, text: &str, expr: &Expr) -> Result<()> {
                 arguments.target.client()?.post("/api/v1/query", &body)?["data"].take()
             }
         };
-        return plan::print(&plan, arguments.output);
+        return plan::print(&plan, Some(expr.to_string()), arguments.output);
     }
     match &database {
         Some(database) => lines::print(arguments, &lines::Local { database, arguments, expr }),

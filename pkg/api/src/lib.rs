@@ -5,6 +5,7 @@
 //! acknowledges a record before the database has.
 
 mod body;
+mod cancel;
 pub mod error;
 mod grpc;
 pub mod http;

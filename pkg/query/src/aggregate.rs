@@ -63,7 +63,8 @@ const BY_MAX: usize = 16;
 /// `Invalid` if the filter is, for a step that is not positive or an answer of too many groups;
 /// `Overloaded` if a limit ends the query.
 pub fn aggregate(snapshot: &Snapshot, aggregation: &Aggregation) -> Result<Groups> {
-    let plan = Plan::new(snapshot, &aggregation.filter, aggregation.range, Budget::new(aggregation.limits))?;
+    let budget = Budget::new(aggregation.limits).cancelled_by(&aggregation.cancel);
+    let plan = Plan::new(snapshot, &aggregation.filter, aggregation.range, budget)?;
     let tally = count(&plan, &Question::new(aggregation)?)?;
     let mut groups = tally.groups(aggregation.step.is_some());
     // Inside, a record without a service has the empty one.

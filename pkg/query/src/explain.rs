@@ -69,7 +69,7 @@ pub struct Explain {
 /// `Invalid` if the filter is, `Overloaded` if a limit ends it.
 pub fn explain(snapshot: &Snapshot, query: &Query) -> Result<Explain> {
     let range = range_left(query.range, query.cursor.as_ref());
-    let plan = Plan::new(snapshot, &query.filter, range, Budget::new(query.limits))?;
+    let plan = Plan::new(snapshot, &query.filter, range, Budget::new(query.limits).cancelled_by(&query.cancel))?;
     let segments: Vec<ExplainSegment> =
         snapshot.segments.iter().map(|segment| explain_segment(&plan, segment)).collect::<Result<_, QueryError>>()?;
     let blocks: u64 = segments.iter().map(|segment| segment.blocks.len() as u64).sum();

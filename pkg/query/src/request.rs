@@ -71,6 +71,8 @@ pub struct Query {
     pub cursor: Option<Cursor>,
     /// What it may use.
     pub limits: QueryLimits,
+    /// Ends it from outside.
+    pub cancel: Cancel,
 }
 
 impl Query {
@@ -84,6 +86,7 @@ impl Query {
             limit: 100,
             cursor: None,
             limits: QueryLimits::default(),
+            cancel: Cancel::default(),
         }
     }
 }
@@ -105,6 +108,8 @@ pub struct Aggregation {
     pub groups_max: usize,
     /// What it may use.
     pub limits: QueryLimits,
+    /// Ends it from outside.
+    pub cancel: Cancel,
 }
 
 impl Aggregation {
@@ -118,6 +123,7 @@ impl Aggregation {
             step: None,
             groups_max: 100_000,
             limits: QueryLimits::default(),
+            cancel: Cancel::default(),
         }
     }
 }

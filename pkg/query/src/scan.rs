@@ -52,7 +52,7 @@ fn start(snapshot: &Snapshot, query: &Query) -> Result<(Plan, Selection), QueryE
         return Err(QueryError::Cursor("of another order; use it in the order of its page"));
     }
     let range = key::range_left(query.range, cursor);
-    let plan = Plan::new(snapshot, &query.filter, range, Budget::new(query.limits))?;
+    let plan = Plan::new(snapshot, &query.filter, range, Budget::new(query.limits).cancelled_by(&query.cancel))?;
     let after = match cursor {
         None => None,
         Some(cursor) if cursor.n == 0 => key::after(cursor, &[]),

@@ -2,6 +2,7 @@
 //! segments, small blocks, many ties.
 
 mod cache;
+mod cancel;
 
 use crate::{
     Aggregation, Cursor, Order, Query, QueryLimits, Record, aggregate, explain, export, label_names, label_values,

@@ -54,7 +54,7 @@ fn remote(arguments: &Arguments, filter: &Filter) -> Result<()> {
         return groups(arguments, &answer);
     }
     if arguments.explain {
-        return plan::print(&client.post("/api/v1/query", &body)?["data"], arguments.output);
+        return plan::print(&client.post("/api/v1/query", &body)?["data"], None, arguments.output);
     }
     let mut printer = Printer::stdout(arguments.output);
     let mut unprinted = None;
@@ -80,7 +80,7 @@ fn remote(arguments: &Arguments, filter: &Filter) -> Result<()> {
 fn local(arguments: &Arguments, filter: &Filter, database: &Database) -> Result<()> {
     let query = query(arguments, filter)?;
     if arguments.explain {
-        return plan::print(&serde_json::to_value(database.explain(&query)?)?, arguments.output);
+        return plan::print(&serde_json::to_value(database.explain(&query)?)?, None, arguments.output);
     }
     if arguments.counts() {
         let mut aggregation = Aggregation::new(query.tenant);

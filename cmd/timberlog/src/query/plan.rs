@@ -10,12 +10,12 @@ use timberlog_db::language::print_short;
 /// Segments that are drawn.
 const SEGMENTS_MAX: usize = 100;
 
-/// Prints what `POST /api/v1/query` explains.
-pub fn print(plan: &Value, form: Form) -> Result<()> {
+/// Prints what `POST /api/v1/query` explains; `title` is what was asked, if that is not the filter.
+pub fn print(plan: &Value, title: Option<String>, form: Form) -> Result<()> {
     match form {
         Form::Json => say!("{}", serde_json::to_string_pretty(plan)?),
         Form::Jsonl => say!("{plan}"),
-        Form::Text | Form::Raw => tree(plan).iter().for_each(|line| say!("{line}")),
+        Form::Text | Form::Raw => tree(plan, title).iter().for_each(|line| say!("{line}")),
     }
     Ok(())
 }
@@ -23,7 +23,7 @@ pub fn print(plan: &Value, form: Form) -> Result<()> {
 /// A line and the lines below it.
 struct Node(String, Vec<Node>);
 
-fn tree(plan: &Value) -> Vec<String> {
+fn tree(plan: &Value, title: Option<String>) -> Vec<String> {
     let mut below = steps(&plan["steps"]);
     let batches = plan["batches"].as_u64().unwrap_or(0);
     below.push(Node(format!("memory: {}", counted(batches, "batch", "batches")), Vec::new()));
@@ -44,7 +44,7 @@ fn tree(plan: &Value) -> Vec<String> {
     let (blocks, rows) = (plan["blocks"].as_u64().unwrap_or(0), plan["rows"].as_u64().unwrap_or(0));
     let reads = format!("reads at most {} with {}", counted(blocks, "block", "blocks"), units::records(rows));
     below.push(Node(reads, Vec::new()));
-    let mut lines = vec![filter(&plan["filter"])];
+    let mut lines = vec![title.unwrap_or_else(|| filter(&plan["filter"]))];
     draw(&below, "", &mut lines);
     lines
 }
@@ -119,7 +119,7 @@ mod tests {
             "batches": 2, "blocks": 1, "rows": 4096, "missing": ["segment `C`: gone"],
         });
         assert_eq!(
-            tree(&plan).join("\n"),
+            tree(&plan, None).join("\n"),
             "level=error\n\
              ├─ segments  12 → 1     time\n\
              ├─ blocks    1,500 → 1  indexes\n\

@@ -6,7 +6,7 @@ use crate::error;
 use crate::state::State;
 use std::sync::Arc;
 use std::time::Duration;
-use timberlog_db::query::{Cursor, Order, Page, Query, QueryLimits};
+use timberlog_db::query::{Cancel, Cursor, Order, Page, Query, QueryLimits};
 use timberlog_db::{Database, TailEvent};
 use timberlog_proto::v1::{self, QueryRequest, QueryResponse, TailRequest, TailResponse};
 use timberlog_types::{Error, Result, Tenant, TimeRange};
@@ -87,6 +87,7 @@ fn of_request(state: &State, tenant: Tenant, request: &QueryRequest) -> Result<Q
         limit: PAGE_RECORDS,
         cursor,
         limits: QueryLimits { time: state.options.query_timeout, ..QueryLimits::default() },
+        cancel: Cancel::default(),
     })
 }
 

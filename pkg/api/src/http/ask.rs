@@ -12,7 +12,7 @@ use serde::Deserialize;
 use timberlog_db::filter::Filter;
 use timberlog_db::language::ast::{Expr, LogExpr};
 use timberlog_db::language::{parse, parse_short};
-use timberlog_db::query::{Aggregation, Cursor, Order, Query, QueryLimits};
+use timberlog_db::query::{Aggregation, Cancel, Cursor, Order, Query, QueryLimits};
 use timberlog_types::{Tenant, TimeRange};
 
 /// Records in an answer when nothing is said.
@@ -161,6 +161,7 @@ impl Ask {
             limit,
             cursor,
             limits: limits(options),
+            cancel: Cancel::default(),
         })
     }
 

@@ -6,22 +6,12 @@ use crate::error::{ApiError, ApiResult};
 use crate::options::ServerOptions;
 use timberlog_db::language::Labels;
 use timberlog_db::language::ast::{LineFilter, LineMatch, LineOp, LogExpr, Stage};
-use timberlog_db::query::Cancel;
 use timberlog_db::query::logql::{Entry, LogQuery, Options};
 
 /// Lines in an answer when nothing is said.
 const LIMIT_DEFAULT: usize = 100;
 /// The most lines in an answer.
 const LIMIT_MAX: usize = 5_000;
-
-/// Ends a query when it is dropped, which is when nobody waits for the answer any more.
-pub struct CancelOnDrop(pub Cancel);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
 
 /// The query that a body with LogQL asks; its matchers and its line stand beside the selector.
 pub fn question(ask: &Ask, mut expr: LogExpr, now_ns: i64, options: &ServerOptions) -> ApiResult<LogQuery> {

@@ -3,9 +3,10 @@
 
 use super::answer::{json, put};
 use super::ask::Ask;
-use super::logql::{self, CancelOnDrop};
+use super::logql;
 use super::params;
 use super::shape::{Shape, put_records};
+use crate::cancel::CancelOnDrop;
 use crate::error::{ApiError, ApiResult};
 use crate::state::State;
 use crate::tenant::OfTenant;
@@ -14,6 +15,7 @@ use axum::extract::State as Of;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use std::sync::Arc;
+use timberlog_db::Database;
 use timberlog_db::language::ast::LogExpr;
 use timberlog_db::query::{Explain, Groups, Page, Statistics};
 use timberlog_types::{Tenant, time};
@@ -42,6 +44,7 @@ pub async fn query(
     }
     if let Some(aggregate) = ask.aggregate.take().filter(|_| !ask.explain) {
         let counts = ask.counts(tenant, now_ns, &state.options, &aggregate)?;
+        let _guard = CancelOnDrop(counts.cancel.clone());
         return state
             .query(move |database| database.aggregate(&counts).map(|groups| json(of_groups(&counts.by, &groups))))
             .await;
@@ -74,14 +77,15 @@ pub async fn search_plan(
 
 async fn records(state: &Arc<State>, tenant: Tenant, ask: &Ask, frame: Frame) -> ApiResult<Response> {
     let query = ask.records(tenant, state.env.clock.now_ns(), &state.options)?;
+    let _guard = CancelOnDrop(query.cancel.clone());
     state.query(move |database| database.page(&query).map(|page| json(of_page(&page, frame)))).await
 }
 
 async fn entries(state: &Arc<State>, tenant: Tenant, ask: &Ask, expr: LogExpr, frame: Frame) -> ApiResult<Response> {
     let query = logql::question(ask, expr, state.env.clock.now_ns(), &state.options)?;
-    let guard = CancelOnDrop(query.options.cancel.clone());
+    let _guard = CancelOnDrop(query.options.cancel.clone());
     let explain = ask.explain;
-    let answer = state.query(move |database| {
+    let work = move |database: &Database| {
         if explain {
             return database.explain_log_query(&tenant, &query).map(|explain| of_explain(&explain));
         }
@@ -91,10 +95,8 @@ async fn entries(state: &Arc<State>, tenant: Tenant, ask: &Ask, expr: LogExpr, f
         logql::put_entries(&mut out, &found.entries);
         frame.end(&mut out, &found.statistics, &found.missing);
         Ok(json(out))
-    });
-    let answer = answer.await;
-    drop(guard);
-    answer
+    };
+    state.query(work).await
 }
 
 impl Frame {

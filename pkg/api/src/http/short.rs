@@ -6,6 +6,7 @@ use super::answer::{json, put};
 use super::ask::limits;
 use super::params::{self, Params};
 use super::query::put_end;
+use crate::cancel::CancelOnDrop;
 use crate::error::{ApiError, ApiResult};
 use crate::state::State;
 use crate::tenant::OfTenant;
@@ -48,6 +49,7 @@ pub async fn query(
     let filter =
         parse_short(&params.expression).map_err(|error| ApiError::from(timberlog_types::Error::from(error)))?;
     let records = Query { range, filter, limits: limits(&state.options), ..Query::new(tenant) };
+    let _guard = CancelOnDrop(records.cancel.clone());
     let asked = SeriesQuery { records, step, series_max: SERIES_MAX };
     state
         .query(move |database| {

@@ -5,6 +5,7 @@ use super::ask::{limit_within, limits};
 use super::params;
 use super::shape::{Shape, put_record, put_records};
 use crate::body::{Encoding, MediaType};
+use crate::cancel::CancelOnDrop;
 use crate::error::{ApiError, ApiResult};
 use crate::metrics::Protocol;
 use crate::state::State;
@@ -17,7 +18,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use std::sync::Arc;
 use timberlog_db::filter::Filter;
-use timberlog_db::query::{Order, Query, Record};
+use timberlog_db::query::{Cancel, Order, Query, Record};
 use timberlog_types::{Batch, Tenant, TimeRange};
 
 /// Records of a query when nothing is said.
@@ -110,6 +111,7 @@ impl TimberQuery {
             limit,
             cursor: None,
             limits: limits(&state.options),
+            cancel: Cancel::default(),
         })
     }
 
@@ -165,6 +167,7 @@ pub async fn query(
     state.database()?;
     let asked: TimberQuery = params::json(&state, &headers, body).await?;
     let query = asked.query(tenant, &state)?;
+    let _guard = CancelOnDrop(query.cancel.clone());
     state
         .query(move |database| {
             let page = database.page(&query)?;

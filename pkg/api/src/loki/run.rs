@@ -1,6 +1,7 @@
 //! Runs a query of Loki's API in its turn; ends it when its client goes away.
 
 use super::error::{LokiError, LokiResult};
+use crate::cancel::CancelOnDrop;
 use crate::error::{ApiError, ApiResult};
 use crate::http::limits;
 use crate::state::State;
@@ -11,15 +12,6 @@ use timberlog_db::language::evaluate::EvaluateError;
 use timberlog_db::query::logql::{MetricError, Options};
 use timberlog_db::query::{Cancel, QueryError};
 use timberlog_types::Error;
-
-/// Ends a query when it is dropped, which is when nobody waits for the answer any more.
-struct CancelOnDrop(Cancel);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
 
 /// Runs `work` on a thread that may block, when it is its turn.
 pub async fn run<T: Send + 'static>(

@@ -2,7 +2,10 @@
 
 use crate::harness::{Running, start, start_with};
 use serde_json::{Value, json};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// 2023-11-14T22:13:20Z, in seconds; 20 s past a minute.
 const T: i64 = 1_700_000_000;
@@ -228,4 +231,38 @@ fn storage_statistics_have_loges_keys() {
         json!({"status": "success", "segments_total": 1, "segments_local": 1, "segments_remote": 0, "rows_total": 13,
             "min_timestamp": (T - 5) * 1_000_000_000, "max_timestamp": (T + 110) * 1_000_000_000})
     );
+}
+
+#[test]
+fn a_query_whose_client_goes_away_makes_room_for_the_next() {
+    let server = start_with(|options| options.query_concurrency = 1);
+    let lines: String = (0..150_000)
+        .map(|n| format!("{{\"message\":\"m{}\",\"timestamp\":{},\"n\":{}}}\n", n % 50, T + n % 900, n % 7))
+        .collect();
+    server.post("/ingest", lines).ok();
+    let long = format!("/api/v1/query?expression=&start={T}&end={}", T + 900);
+    let started = Instant::now();
+    server.get(&long).ok();
+    let whole = started.elapsed();
+    let mut leaving = TcpStream::connect(server.http).unwrap();
+    leaving.write_all(format!("GET {long} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+    let is_gone = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // It waits as soon as the long one runs; until then it may be answered before it.
+        let next = scope.spawn(|| {
+            loop {
+                server.post("/api/v1/query", r#"{"limit":1}"#).ok();
+                let ended = Instant::now();
+                if is_gone.load(Ordering::SeqCst) {
+                    return ended;
+                }
+            }
+        });
+        while !server.get("/metrics").text().contains("timberlog_queries_waiting 1") {}
+        drop(leaving);
+        let left = Instant::now();
+        is_gone.store(true, Ordering::SeqCst);
+        let waited = next.join().unwrap().saturating_duration_since(left);
+        assert!(waited < whole / 2, "waited {waited:?} after a query of {whole:?}");
+    });
 }
