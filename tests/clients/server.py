@@ -34,7 +34,10 @@ class Refused(Exception):
 
 
 class Address:
-    """What is asked over HTTP: our server, or (to check the expectations) another that runs already."""
+    """What is asked over HTTP: our server, or (to check the expectations) a Loki that runs already."""
+
+    # Entries of one stream and one time are in the order in which they came; in Loki's answers they are not.
+    keeps_order = False
 
     def __init__(self, url):
         self.url = url
@@ -77,6 +80,10 @@ class Address:
 
 
 class Server(Address):
+    """A process of ours."""
+
+    keeps_order = True
+
     def __init__(self, binary, folder):
         super().__init__(None)
         self.binary, self.folder, self.process, self.said = str(binary), folder, None, []

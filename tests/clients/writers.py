@@ -63,6 +63,9 @@ class Writer:
         assert total == len(entries), f"{total} of {len(entries)} entries"
         assert sorted(found) == sorted(expected), f"streams {sorted(found)}, expected {sorted(expected)}"
         for key, values in expected.items():
+            if not address.keeps_order:
+                values.sort(key=str)
+                found[key].sort(key=str)
             for number, (one, other) in enumerate(zip(found[key], values)):
                 assert one == other, f"{key}, entry {number}: {one!r}, expected {other!r}"
             assert len(found[key]) == len(values), f"{key}: {len(found[key])} entries, expected {len(values)}"
