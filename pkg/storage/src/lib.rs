@@ -12,6 +12,7 @@ mod engine;
 mod flush;
 pub mod manifest;
 mod memory;
+pub mod objects;
 pub mod options;
 mod order;
 pub mod producers;
