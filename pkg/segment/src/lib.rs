@@ -20,7 +20,7 @@ mod writer;
 pub use column::{Codes, Column, Dictionary, LevelColumn, StreamRuns, ValueColumn};
 pub use directory::{BlockMeta, ColumnKey, ColumnMeta, Directory, FilterPlace, LevelSpelling, RedbPages, StreamTable};
 pub use error::{Place, SegmentError};
-pub use message::{MessageColumn, MessageEncoder, MessageError, TextMatcher, token_hashes};
+pub use message::{MessageColumn, MessageEncoder, MessageError, TextMatcher, shape, token_hashes};
 pub use reader::{Damage, SegmentReader};
 pub use writer::{Finished, RowRef, SegmentWriter, WriterOptions, WrittenBlock};
 

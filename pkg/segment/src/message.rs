@@ -52,6 +52,7 @@ mod lengths;
 mod literal;
 mod rebuild;
 mod search;
+mod shape;
 mod slots;
 mod streams;
 #[cfg(test)]
@@ -60,6 +61,7 @@ mod tokens;
 
 pub use column::MessageColumn;
 pub use encode::MessageEncoder;
+pub use shape::shape;
 pub use tokens::{SHORT_NUMBER, token_hashes};
 
 /// What can be asked of a text: a substring, a token, a prefix, equality, a regular expression.
