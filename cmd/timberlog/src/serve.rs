@@ -1,6 +1,7 @@
 //! `timberlog serve`: the database behind HTTP and gRPC, until SIGTERM or Ctrl-C.
 
 mod demo;
+mod queries;
 
 use anyhow::{Context, Result};
 use bytesize::ByteSize;
@@ -102,12 +103,8 @@ pub struct Arguments {
     /// Memory for decoded columns of segments
     #[arg(long, value_name = "SIZE", env = "TIMBERLOG_CACHE_BYTES", default_value = "48MiB")]
     cache_bytes: ByteSize,
-    /// Queries that run at one time; 0 is the number of cores, at least 2
-    #[arg(long, value_name = "N", env = "TIMBERLOG_QUERY_CONCURRENCY", default_value_t = 0)]
-    query_concurrency: usize,
-    /// The longest time of a query
-    #[arg(long, value_name = "TIME", env = "TIMBERLOG_QUERY_TIMEOUT", default_value = "30s")]
-    query_timeout: humantime::Duration,
+    #[command(flatten)]
+    queries: queries::Queries,
     /// How far back queries in the short form look when they name no start
     #[arg(long, value_name = "TIME", env = "TIMBERLOG_LOOKBACK_PERIOD", default_value = "15m")]
     lookback_period: humantime::Duration,
@@ -161,7 +158,7 @@ impl Arguments {
             ("--body-bytes-max", self.body_bytes_max.as_u64() == 0),
             ("--record-bytes-max", self.record_bytes_max.as_u64() == 0),
         ];
-        if let Some((flag, _)) = zeros.into_iter().find(|&(_, is_zero)| is_zero) {
+        if let Some((flag, _)) = zeros.into_iter().chain(self.queries.zeros()).find(|&(_, is_zero)| is_zero) {
             return Err(Error::invalid(format!("{flag} must be above 0")).into());
         }
         if !WAL_FILE_BYTES.contains(&self.wal_file_bytes.as_u64()) {
@@ -217,16 +214,10 @@ impl Arguments {
             },
             body_bytes_max,
             bodies_bytes_max: defaults.bodies_bytes_max.max(body_bytes_max),
-            query_concurrency: if self.query_concurrency == 0 {
-                defaults.query_concurrency
-            } else {
-                self.query_concurrency
-            },
-            query_timeout: *self.query_timeout,
             lookback: *self.lookback_period,
             loki_entries_max: self.loki_entries_max,
             loki_derive_labels: self.loki_derive_labels == Switch::On,
-            ..defaults
+            ..self.queries.apply(defaults)
         }
     }
 }

@@ -18,6 +18,7 @@ mod silence;
 mod state;
 mod store;
 pub mod tenant;
+mod turns;
 
 pub use options::{GRPC_PORT, HTTP_PORT, ServerOptions};
 pub use server::{Opening, Server};

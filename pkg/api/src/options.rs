@@ -3,6 +3,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
+use timberlog_db::language::evaluate::EvaluateLimits;
+use timberlog_db::query::{QueryLimits, logql};
 
 /// The port of HTTP.
 pub const HTTP_PORT: u16 = 3100;
@@ -35,10 +37,29 @@ pub struct ServerOptions {
     pub read_timeout: Duration,
     /// Queries that run at one time.
     pub query_concurrency: usize,
-    /// Queries that may wait for their turn; beyond, they are refused with 429.
+    /// Queries that may wait for their turn, which tenants take by turns; beyond, they are refused
+    /// with 429, those of the tenant first that has most in line.
     pub queries_waiting_max: usize,
     /// The longest time of a query, waiting included; an export may take as long as it needs.
     pub query_timeout: Duration,
+    /// Bytes of columns that a query may look at; an export as many as it needs.
+    pub query_bytes_max: u64,
+    /// Bytes of memory that a query may take for what it has found, and as many for what it computes
+    /// of it.
+    pub query_memory_bytes_max: u64,
+    /// The most points that a series of a metric query may have.
+    pub query_points_max: u64,
+    /// The most series that a metric query may answer with: those that its outermost aggregation
+    /// leaves.
+    pub query_series_max: usize,
+    /// The most series that one range aggregation of a metric query may have, before anything is
+    /// computed of them.
+    pub query_range_series_max: usize,
+    /// Bytes of answers that wait for their clients to read them; beyond, requests are refused with
+    /// 429. A longer answer may be under way alone.
+    pub answers_bytes_max: usize,
+    /// How long a client may read nothing of its answer before its connection is closed.
+    pub write_timeout: Duration,
     /// The most records in one answer.
     pub page_records_max: usize,
     /// How far back queries in the short form look when they name no start.
@@ -73,6 +94,13 @@ impl Default for ServerOptions {
             query_concurrency: cores.max(2),
             queries_waiting_max: 256,
             query_timeout: Duration::from_secs(30),
+            query_bytes_max: 64 << 30,
+            query_memory_bytes_max: 256 << 20,
+            query_points_max: 11_000,
+            query_series_max: 500,
+            query_range_series_max: 100_000,
+            answers_bytes_max: 256 << 20,
+            write_timeout: Duration::from_secs(60),
             page_records_max: 10_000,
             lookback: Duration::from_secs(15 * 60),
             loki_entries_max: 5_000,
@@ -80,6 +108,28 @@ impl Default for ServerOptions {
             exports_max: 8,
             tails_max: 64,
             drain_max: Duration::from_secs(20),
+        }
+    }
+}
+
+impl ServerOptions {
+    /// What a query may use.
+    pub fn query_limits(&self) -> QueryLimits {
+        QueryLimits { time: self.query_timeout, bytes: self.query_bytes_max, memory: self.query_memory_bytes_max }
+    }
+
+    /// How LogQL is run.
+    pub fn logql(&self) -> logql::Options {
+        logql::Options {
+            limits: self.query_limits(),
+            series_max: self.query_range_series_max,
+            evaluate: EvaluateLimits {
+                points_per_series_max: self.query_points_max,
+                series_max: self.query_series_max,
+                memory_max_bytes: self.query_memory_bytes_max,
+            },
+            derived: self.loki_derive_labels,
+            ..logql::Options::default()
         }
     }
 }

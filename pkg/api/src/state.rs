@@ -4,14 +4,17 @@ use crate::body::Bodies;
 use crate::error::{ApiError, ApiResult};
 use crate::metrics::Metrics;
 use crate::options::ServerOptions;
+use crate::turns::{Turn, Turns};
 use axum::http::StatusCode;
 use serde_json::json;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use timberlog_db::query::QueryError;
 use timberlog_db::{Database, Env, Progress};
 use timberlog_ingest::Decoder;
-use timberlog_types::{Error, ErrorKind};
+use timberlog_types::{Error, ErrorKind, Tenant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 
 /// Decoders kept between requests.
 const DECODERS_KEPT_MAX: usize = 8;
@@ -33,8 +36,7 @@ pub struct State {
     database: OnceLock<Result<Database, Error>>,
     progress: Arc<Progress>,
     decoders: Mutex<Vec<Decoder>>,
-    queries: Arc<Semaphore>,
-    queries_waiting: AtomicUsize,
+    queries: Arc<Turns>,
     tails: Arc<Semaphore>,
     exports: Arc<Semaphore>,
     draining: watch::Sender<bool>,
@@ -52,12 +54,16 @@ pub enum Phase {
     Stopping,
 }
 
+/// A query took longer than it may, its time in line included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overtime(pub Duration);
+
 impl State {
     /// The state of a server whose database is not open yet.
     pub fn new(options: ServerOptions, env: Env, progress: Arc<Progress>) -> Self {
         Self {
             bodies: Arc::new(Bodies::new(options.bodies_bytes_max, options.read_timeout)),
-            queries: Arc::new(Semaphore::new(options.query_concurrency.max(1))),
+            queries: Arc::new(Turns::new(options.query_concurrency, options.queries_waiting_max)),
             tails: Arc::new(Semaphore::new(options.tails_max)),
             exports: Arc::new(Semaphore::new(options.exports_max)),
             started_ns: env.clock.monotonic_ns(),
@@ -67,7 +73,6 @@ impl State {
             database: OnceLock::new(),
             progress,
             decoders: Mutex::default(),
-            queries_waiting: AtomicUsize::new(0),
             draining: watch::Sender::new(false),
         }
     }
@@ -130,48 +135,60 @@ impl State {
         result
     }
 
-    /// Runs a query on a thread that may block, when it is its turn.
+    /// Runs a tenant's query on a thread that may block, when it is its turn.
     ///
     /// # Errors
-    /// 429 when too many wait or the wait is too long, and whatever `work` fails with.
-    pub async fn query<T, F>(self: &Arc<Self>, work: F) -> ApiResult<T>
+    /// 429 when too many wait or it takes too long, and whatever `work` fails with.
+    pub async fn query<T, F>(self: &Arc<Self>, tenant: &Tenant, work: F) -> ApiResult<T>
     where
         T: Send + 'static,
         F: FnOnce(&Database) -> Result<T, Error> + Send + 'static,
     {
-        let database = self.database()?.clone();
-        let permit = self.query_turn().await?;
-        let done = tokio::task::spawn_blocking(move || {
-            let result = work(&database);
-            drop(permit);
-            result
-        });
-        match done.await {
-            Ok(result) => Ok(result?),
-            Err(error) => {
-                tracing::error!(%error, "a query ended in a panic");
-                Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the query failed by a defect; see the log"))
-            }
+        match self.query_in_time(tenant, work).await? {
+            Ok(done) => Ok(done?),
+            Err(Overtime(limit)) => Err(Error::from(QueryError::Time { limit }).into()),
         }
     }
 
-    /// Waits until a query may run.
-    async fn query_turn(&self) -> ApiResult<OwnedSemaphorePermit> {
-        if let Ok(permit) = Arc::clone(&self.queries).try_acquire_owned() {
-            return Ok(permit);
+    /// The same; a query that takes too long, waiting included, is told apart. Its work goes on
+    /// until it is cancelled, and keeps its turn for so long.
+    pub async fn query_in_time<T, F>(self: &Arc<Self>, tenant: &Tenant, work: F) -> ApiResult<Result<T, Overtime>>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Database) -> T + Send + 'static,
+    {
+        let database = self.database()?.clone();
+        let limit = self.options.query_timeout;
+        let end = Instant::now().checked_add(limit);
+        let run = async {
+            let turn = self.query_turn(tenant).await?;
+            let done = tokio::task::spawn_blocking(move || {
+                let result = work(&database);
+                drop(turn);
+                result
+            });
+            done.await.map_err(|error| {
+                tracing::error!(%error, "a query ended in a panic");
+                ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the query failed by a defect; see the log")
+            })
+        };
+        match end {
+            None => run.await.map(Ok),
+            Some(end) => match tokio::time::timeout_at(end, run).await {
+                Ok(done) => done.map(Ok),
+                Err(_) => Ok(Err(Overtime(limit))),
+            },
         }
-        let waiting = Waiting::enter(&self.queries_waiting);
-        if waiting.place >= self.options.queries_waiting_max {
-            return Err(ApiError::overloaded(format!(
-                "{} queries wait already (limit `queries_waiting_max`)",
+    }
+
+    /// Waits until a query of a tenant may run.
+    async fn query_turn(&self, tenant: &Tenant) -> ApiResult<Turn> {
+        self.queries.take(tenant).await.map_err(|_| {
+            ApiError::overloaded(format!(
+                "{} queries wait already (limit `--queries-waiting-max`)",
                 self.options.queries_waiting_max
-            )));
-        }
-        let turn = tokio::time::timeout(self.options.query_timeout, Arc::clone(&self.queries).acquire_owned());
-        match turn.await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(ApiError::overloaded("the query waited too long for its turn")),
-        }
+            ))
+        })
     }
 
     /// Takes a place among the tails.
@@ -190,7 +207,12 @@ impl State {
 
     /// Queries that wait for their turn.
     pub fn queries_waiting(&self) -> usize {
-        self.queries_waiting.load(Ordering::Relaxed)
+        self.queries.waiting()
+    }
+
+    /// Queries that run: those that have not noticed yet that they are to end count too.
+    pub fn queries_running(&self) -> usize {
+        self.queries.running()
     }
 
     /// Tells long answers to end.
@@ -226,23 +248,5 @@ impl Phase {
                 (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "stopping", "error": error}))
             }
         }
-    }
-}
-
-/// Counts one that waits, for as long as it lives.
-struct Waiting<'a> {
-    count: &'a AtomicUsize,
-    place: usize,
-}
-
-impl<'a> Waiting<'a> {
-    fn enter(count: &'a AtomicUsize) -> Self {
-        Self { place: count.fetch_add(1, Ordering::Relaxed), count }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }

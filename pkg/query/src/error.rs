@@ -11,7 +11,7 @@ pub enum QueryError {
     #[error(transparent)]
     Filter(#[from] FilterError),
     /// It took too long.
-    #[error("query reached its limit on time, {} ms; ask for a shorter range or raise the limit", .limit.as_millis())]
+    #[error("query reached its limit on time, {} ms; ask for a shorter range or raise the limit (`--query-timeout`)", .limit.as_millis())]
     Time {
         /// The limit.
         limit: Duration,
@@ -20,20 +20,29 @@ pub enum QueryError {
     #[error("query was cancelled")]
     Cancelled,
     /// It looked at too many bytes.
-    #[error("query reached its limit on bytes read, {limit}; ask for a shorter range or raise the limit")]
+    #[error("query reached its limit on bytes read, {limit}; ask for a shorter range or raise the limit (`--query-bytes-max`)")]
     Bytes {
         /// The limit.
         limit: u64,
     },
     /// It needs too much memory.
-    #[error("query reached its limit on memory, {limit} bytes; ask for less or raise the limit")]
+    #[error("query reached its limit on memory, {limit} bytes; ask for less or raise the limit (`--query-memory-max`)")]
     Memory {
         /// The limit.
         limit: u64,
     },
     /// The answer has too many groups.
-    #[error("aggregation has more than {limit} groups; count by names with fewer values or raise the limit")]
+    #[error("aggregation has more than {limit} groups; count by names with fewer values or raise the limit (`groups_max`)")]
     Groups {
+        /// The limit.
+        limit: usize,
+    },
+    /// A range aggregation has too many series.
+    #[error(
+        "a range aggregation has more than {limit} series; select fewer streams, drop labels or group by fewer, or \
+         raise the limit (`--query-range-series-max`)"
+    )]
+    Series {
         /// The limit.
         limit: usize,
     },
@@ -56,7 +65,7 @@ impl From<QueryError> for Error {
         let message = error.to_string();
         match error {
             QueryError::Storage(error) => error,
-            QueryError::Filter(_) | QueryError::Stage(_) | QueryError::Cursor(_) | QueryError::Invalid(_) | QueryError::Groups { .. } => {
+            QueryError::Filter(_) | QueryError::Stage(_) | QueryError::Cursor(_) | QueryError::Invalid(_) | QueryError::Groups { .. } | QueryError::Series { .. } => {
                 Self::new(ErrorKind::Invalid, message)
             }
             QueryError::Cancelled => Self::new(ErrorKind::Unavailable, message),

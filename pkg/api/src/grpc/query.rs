@@ -2,11 +2,12 @@
 
 use super::convert;
 use super::service::Answers;
+use crate::cancel::CancelOnDrop;
 use crate::error;
 use crate::state::State;
 use std::sync::Arc;
 use std::time::Duration;
-use timberlog_db::query::{Cancel, Cursor, Order, Page, Query, QueryLimits};
+use timberlog_db::query::{Cancel, Cursor, Order, Page, Query};
 use timberlog_db::{Database, TailEvent};
 use timberlog_proto::v1::{self, QueryRequest, QueryResponse, TailRequest, TailResponse};
 use timberlog_types::{Error, Result, Tenant, TimeRange};
@@ -59,14 +60,21 @@ pub async fn query(
                 let _ = answers.send(Err(Status::unavailable("the server is stopping"))).await;
                 return;
             }
-            next = self::page(&state, query.clone()).await;
+            next = tokio::select! {
+                page = self::page(&state, query.clone()) => page,
+                () = answers.closed() => return,
+            };
         }
     });
     Ok(ReceiverStream::new(receiver))
 }
 
+/// A page; ends it when its future is dropped.
 async fn page(state: &Arc<State>, query: Query) -> Result<Page, Status> {
-    state.query(move |database| database.page(&query)).await.map_err(error::ApiError::into_status)
+    let query = Query { cancel: Cancel::default(), ..query };
+    let _guard = CancelOnDrop(query.cancel.clone());
+    let tenant = query.tenant.clone();
+    state.query(&tenant, move |database| database.page(&query)).await.map_err(error::ApiError::into_status)
 }
 
 fn of_request(state: &State, tenant: Tenant, request: &QueryRequest) -> Result<Query> {
@@ -86,7 +94,7 @@ fn of_request(state: &State, tenant: Tenant, request: &QueryRequest) -> Result<Q
         order,
         limit: PAGE_RECORDS,
         cursor,
-        limits: QueryLimits { time: state.options.query_timeout, ..QueryLimits::default() },
+        limits: state.options.query_limits(),
         cancel: Cancel::default(),
     })
 }

@@ -220,7 +220,7 @@ pub fn limit_within(asked: Option<usize>, default: usize, options: &ServerOption
 
 /// What a query of this server may use.
 pub fn limits(options: &ServerOptions) -> QueryLimits {
-    QueryLimits { time: options.query_timeout, ..QueryLimits::default() }
+    options.query_limits()
 }
 
 #[cfg(test)]

@@ -41,8 +41,9 @@ pub async fn labels(
     Params(params): Params<LabelParams>,
 ) -> ApiResult<Response> {
     let range = params.range(state.env.clock.now_ns())?;
+    let of = tenant.clone();
     state
-        .query(move |database| {
+        .query(&of, move |database| {
             let snapshot = database.snapshot(&tenant);
             let names = timberlog_db::query::label_names(&snapshot, range)?;
             let services = timberlog_db::query::label_values(&snapshot, "service", range)?;
@@ -80,8 +81,9 @@ pub async fn label_values(
     Params(params): Params<LabelParams>,
 ) -> ApiResult<Response> {
     let range = params.range(state.env.clock.now_ns())?;
+    let of = tenant.clone();
     state
-        .query(move |database| {
+        .query(&of, move |database| {
             let values = database.label_values(&tenant, &name, range)?;
             Ok(json_of(&json!({"status": "success", "data": values})))
         })

@@ -80,7 +80,8 @@ fn newest(tenant: Tenant, state: &State) -> Query {
 }
 
 async fn answer(state: &Arc<State>, query: Query) -> ApiResult<Response> {
-    state.query(move |database| database.page(&query).map(|page| json(of_page(&page)))).await
+    let tenant = query.tenant.clone();
+    state.query(&tenant, move |database| database.page(&query).map(|page| json(of_page(&page)))).await
 }
 
 fn of_page(page: &Page) -> Vec<u8> {

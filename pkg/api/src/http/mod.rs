@@ -21,7 +21,6 @@ mod short;
 mod simulate;
 mod timberlog;
 
-pub(crate) use ask::limits;
 pub use operations::OPENAPI;
 pub(crate) use shape::is_number;
 

@@ -53,6 +53,8 @@ pub async fn metrics(Of(state): Of<Arc<State>>) -> impl IntoResponse {
     out.single("timberlog_request_bodies_bytes", "gauge", "Bytes of request bodies in memory.", bytes);
     let waiting = state.queries_waiting();
     out.single("timberlog_queries_waiting", "gauge", "Queries that wait for their turn.", waiting);
+    let running = state.queries_running();
+    out.single("timberlog_queries_running", "gauge", "Queries that run.", running);
     state.metrics.write(&mut out);
     if let Ok(database) = state.database() {
         engine(&mut out, &database.stats());

@@ -45,13 +45,20 @@ pub async fn query(
     if let Some(aggregate) = ask.aggregate.take().filter(|_| !ask.explain) {
         let counts = ask.counts(tenant, now_ns, &state.options, &aggregate)?;
         let _guard = CancelOnDrop(counts.cancel.clone());
+        let tenant = counts.tenant.clone();
         return state
-            .query(move |database| database.aggregate(&counts).map(|groups| json(of_groups(&counts.by, &groups))))
+            .query(&tenant, move |database| {
+                database.aggregate(&counts).map(|groups| json(of_groups(&counts.by, &groups)))
+            })
             .await;
     }
     if ask.explain {
         let query = ask.records(tenant, now_ns, &state.options)?;
-        return state.query(move |database| database.explain(&query).map(|explain| of_explain(&explain))).await;
+        let tenant = query.tenant.clone();
+        let _guard = CancelOnDrop(query.cancel.clone());
+        return state
+            .query(&tenant, move |database| database.explain(&query).map(|explain| of_explain(&explain)))
+            .await;
     }
     records(&state, tenant, &ask, Frame::Query).await
 }
@@ -78,13 +85,14 @@ pub async fn search_plan(
 async fn records(state: &Arc<State>, tenant: Tenant, ask: &Ask, frame: Frame) -> ApiResult<Response> {
     let query = ask.records(tenant, state.env.clock.now_ns(), &state.options)?;
     let _guard = CancelOnDrop(query.cancel.clone());
-    state.query(move |database| database.page(&query).map(|page| json(of_page(&page, frame)))).await
+    let tenant = query.tenant.clone();
+    state.query(&tenant, move |database| database.page(&query).map(|page| json(of_page(&page, frame)))).await
 }
 
 async fn entries(state: &Arc<State>, tenant: Tenant, ask: &Ask, expr: LogExpr, frame: Frame) -> ApiResult<Response> {
     let query = logql::question(ask, expr, state.env.clock.now_ns(), &state.options)?;
     let _guard = CancelOnDrop(query.options.cancel.clone());
-    let explain = ask.explain;
+    let (explain, of) = (ask.explain, tenant.clone());
     let work = move |database: &Database| {
         if explain {
             return database.explain_log_query(&tenant, &query).map(|explain| of_explain(&explain));
@@ -96,7 +104,7 @@ async fn entries(state: &Arc<State>, tenant: Tenant, ask: &Ask, expr: LogExpr, f
         frame.end(&mut out, &found.statistics, &found.missing);
         Ok(json(out))
     };
-    state.query(work).await
+    state.query(&of, work).await
 }
 
 impl Frame {

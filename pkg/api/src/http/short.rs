@@ -51,8 +51,9 @@ pub async fn query(
     let records = Query { range, filter, limits: limits(&state.options), ..Query::new(tenant) };
     let _guard = CancelOnDrop(records.cancel.clone());
     let asked = SeriesQuery { records, step, series_max: SERIES_MAX };
+    let tenant = asked.records.tenant.clone();
     state
-        .query(move |database| {
+        .query(&tenant, move |database| {
             let snapshot = database.snapshot(&asked.records.tenant);
             query::distinct_records(snapshot, asked).map(|found| json(of_series(&found, step.is_some())))
         })

@@ -168,8 +168,9 @@ pub async fn query(
     let asked: TimberQuery = params::json(&state, &headers, body).await?;
     let query = asked.query(tenant, &state)?;
     let _guard = CancelOnDrop(query.cancel.clone());
+    let tenant = query.tenant.clone();
     state
-        .query(move |database| {
+        .query(&tenant, move |database| {
             let page = database.page(&query)?;
             let mut out = Vec::with_capacity(64 + page.records.len() * 512);
             put_records(&mut out, Shape::Timber, &page.records);

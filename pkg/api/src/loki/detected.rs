@@ -38,7 +38,7 @@ pub async fn labels(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<R
     let asked = Asked::of(&state, request).await?;
     let bounds = Bounds::forward(&asked, state.env.clock.now_ns())?;
     let matchers = selector(asked.get("query"))?;
-    run(&state, move |database, options| {
+    run(&state, &asked.tenant.clone(), move |database, options| {
         let selectors = if matchers.is_empty() { Vec::new() } else { vec![matchers] };
         let series = database.series(&asked.tenant, &selectors, bounds.streams(), options)?;
         let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -82,13 +82,8 @@ impl FieldsAsked {
         let lines = params::number(&asked, "line_limit", LINES_DEFAULT)? as usize;
         let name = if asked.get("limit").is_empty() { "field_limit" } else { "limit" };
         let fields = params::number(&asked, name, FIELDS_DEFAULT)? as usize;
-        params::step(&asked, bounds)?;
-        let max = state.options.loki_entries_max;
-        if lines > max {
-            return Err(LokiError::invalid(format!(
-                "max entries limit per query exceeded, limit > max_entries_limit_per_query ({lines} > {max})"
-            )));
-        }
+        params::step(&asked, bounds, state.options.query_points_max)?;
+        params::entries_within(lines, state.options.loki_entries_max)?;
         Ok(Self { range: bounds.lines(), lines, fields, asked })
     }
 
@@ -109,7 +104,7 @@ impl FieldsAsked {
 pub async fn fields(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<Response> {
     state.database()?;
     let asked = FieldsAsked::of(&state, request).await?;
-    run(&state, move |database, options| {
+    run(&state, &asked.asked.tenant.clone(), move |database, options| {
         let found = Detector::new()?.fields(&asked.entries(database, options)?, asked.fields);
         let fields: Vec<Value> = found.iter().map(|(name, field)| field.json(name)).collect();
         Ok(json_of(&if fields.is_empty() { json!({}) } else { json!({"fields": fields, "limit": asked.fields}) }))
@@ -121,7 +116,7 @@ pub async fn fields(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<R
 pub async fn values(Of(state): Of<Arc<State>>, Path(name): Path<String>, request: Request) -> LokiResult<Response> {
     state.database()?;
     let asked = FieldsAsked::of(&state, request).await?;
-    run(&state, move |database, options| {
+    run(&state, &asked.asked.tenant.clone(), move |database, options| {
         let mut found = Detector::new()?.fields(&asked.entries(database, options)?, usize::MAX);
         let values: Vec<String> =
             found.remove(&name).into_iter().flat_map(|field| field.values).take(asked.fields).collect();
@@ -293,7 +288,7 @@ pub async fn limits(Of(state): Of<Arc<State>>) -> Response {
             "discover_log_levels": derive, "discover_service_name": if derive { &SERVICE_NAME_KEYS[..] } else { &[] },
             "log_level_fields": level::KEYS, "max_entries_limit_per_query": options.loki_entries_max,
             "max_line_size_truncate": false, "max_query_bytes_read": "0B", "max_query_length": "0s",
-            "max_query_lookback": "0s", "max_query_range": "0s", "max_query_series": 500,
+            "max_query_lookback": "0s", "max_query_range": "0s", "max_query_series": options.query_series_max,
             "metric_aggregation_enabled": false, "pattern_persistence_enabled": false,
             "query_timeout": format!("{seconds}s"), "retention_period": "0s", "volume_enabled": true,
             "volume_max_series": 1000

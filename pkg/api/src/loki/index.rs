@@ -24,9 +24,9 @@ const VOLUMES_DEFAULT: u32 = 100;
 pub async fn stats(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<Response> {
     state.database()?;
     let asked = Asked::of(&state, request).await?;
-    let range = RangeAsked::of(&asked, state.env.clock.now_ns())?;
+    let range = RangeAsked::of(&asked, state.env.clock.now_ns(), state.options.query_points_max)?;
     let matchers = parse_selector(asked.get("query"))?;
-    run(&state, move |database, options| {
+    run(&state, &asked.tenant.clone(), move |database, options| {
         let found = database.selector_stats(&asked.tenant, &matchers, range.bounds.streams(), options)?;
         Ok(json_of(&json!(found)))
     })
@@ -48,7 +48,7 @@ pub async fn volume_range(Of(state): Of<Arc<State>>, request: Request) -> LokiRe
     let asked = Asked::of(&state, request).await?;
     let limit = volume_limit(&asked)?;
     let bounds = Bounds::forward(&asked, state.env.clock.now_ns())?;
-    let step_ns = params::step(&asked, bounds)?;
+    let step_ns = params::step(&asked, bounds, state.options.query_points_max)?;
     answer(state, asked, limit, bounds, Some(step_ns)).await
 }
 
@@ -75,7 +75,7 @@ async fn answer(
     let matchers = selector(asked.get("query"))?;
     let targets: Vec<String> =
         asked.get("targetLabels").split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-    run(&state, move |database, options| {
+    run(&state, &asked.tenant.clone(), move |database, options| {
         let mut volumes = database.volume(&asked.tenant, &matchers, &targets, by, windows(bounds, step_ns), options)?;
         volumes.truncate(limit);
         let is_matrix = volumes.iter().any(|volume| volume.bytes.len() > 1);

@@ -26,7 +26,7 @@ pub async fn labels(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<R
     let asked = Asked::of(&state, request).await?;
     let bounds = Bounds::forward(&asked, state.env.clock.now_ns())?;
     let matchers = selector(asked.get("query"))?;
-    run(&state, move |database, options| {
+    run(&state, &asked.tenant.clone(), move |database, options| {
         Ok(list(&database.stream_label_names(&asked.tenant, &matchers, bounds.streams(), options)?))
     })
     .await
@@ -38,7 +38,7 @@ pub async fn values(Of(state): Of<Arc<State>>, Path(name): Path<String>, request
     let asked = Asked::of(&state, request).await?;
     let bounds = Bounds::forward(&asked, state.env.clock.now_ns())?;
     let matchers = selector(asked.get("query"))?;
-    run(&state, move |database, options| {
+    run(&state, &asked.tenant.clone(), move |database, options| {
         Ok(list(&database.stream_label_values(&asked.tenant, &name, &matchers, bounds.streams(), options)?))
     })
     .await
@@ -62,7 +62,7 @@ pub async fn series(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<R
     let bounds = Bounds::forward(&asked, state.env.clock.now_ns())?;
     let texts: BTreeSet<&str> = asked.all("match").chain(asked.all("match[]")).collect();
     let selectors = texts.into_iter().map(parse_selector).collect::<Result<Vec<_>, _>>()?;
-    run(&state, move |database, options| {
+    run(&state, &asked.tenant.clone(), move |database, options| {
         let found = database.series(&asked.tenant, &selectors, bounds.streams(), options)?;
         let mut out = br#"{"status":"success","data":["#.to_vec();
         for (index, labels) in found.iter().enumerate() {

@@ -2,6 +2,8 @@
 
 use super::asked::Asked;
 use super::error::{LokiError, LokiResult};
+use super::run::metric_error;
+use timberlog_db::language::evaluate::EvaluateError;
 use timberlog_db::language::units::parse_prometheus_duration;
 use timberlog_db::query::Order;
 use timberlog_types::TimeRange;
@@ -11,8 +13,6 @@ use timberlog_types::time::{self, SECOND_NS};
 const LIMIT_DEFAULT: u32 = 100;
 /// How long before its end a range begins when nothing is said.
 const SINCE_DEFAULT_NS: i64 = 3600 * SECOND_NS;
-/// Points of a series in one answer.
-const POINTS_MAX: i64 = 11_000;
 /// Points of a series at the default step.
 const POINTS_DEFAULT: i64 = 250;
 
@@ -75,7 +75,7 @@ pub struct RangeAsked {
 
 impl RangeAsked {
     /// Reads the parameters, in the order in which Loki refuses them.
-    pub fn of(asked: &Asked, now_ns: i64) -> LokiResult<Self> {
+    pub fn of(asked: &Asked, now_ns: i64, points_max: u64) -> LokiResult<Self> {
         let bounds = Bounds::forward(asked, now_ns)?;
         let limit = limit(asked)?;
         let order = match asked.get("direction").to_ascii_uppercase().as_str() {
@@ -83,7 +83,7 @@ impl RangeAsked {
             "FORWARD" => Order::OldestFirst,
             _ => return Err(LokiError::invalid(format!("invalid direction '{}'", asked.get("direction")))),
         };
-        let step_ns = step(asked, bounds)?;
+        let step_ns = step(asked, bounds, points_max)?;
         let interval_ns = match asked.get("interval") {
             "" => 0,
             text => seconds_or_duration(text)?,
@@ -95,8 +95,8 @@ impl RangeAsked {
     }
 }
 
-/// `step`, by default as long as gives 250 points.
-pub fn step(asked: &Asked, bounds: Bounds) -> LokiResult<i64> {
+/// `step`, by default as long as gives 250 points; refused if it gives more than `points_max`.
+pub fn step(asked: &Asked, bounds: Bounds, points_max: u64) -> LokiResult<i64> {
     let span = bounds.end.saturating_sub(bounds.start);
     let step = match asked.get("step") {
         "" => (span / SECOND_NS / POINTS_DEFAULT).max(1).saturating_mul(SECOND_NS),
@@ -107,13 +107,26 @@ pub fn step(asked: &Asked, bounds: Bounds) -> LokiResult<i64> {
             "zero or negative query resolution step widths are not accepted. Try a positive integer",
         ));
     }
-    if span / step > POINTS_MAX {
-        return Err(LokiError::invalid(
-            "exceeded maximum resolution of 11,000 points per time series. Try increasing the value of the step \
-             parameter",
-        ));
+    if span.unsigned_abs() / step.unsigned_abs() > points_max {
+        return Err(too_many_points(points_max));
     }
     Ok(step)
+}
+
+/// Loki's text, and the flag.
+fn too_many_points(max: u64) -> LokiError {
+    metric_error(EvaluateError::TooManyPoints { max })
+}
+
+/// A number of lines, refused if it is more than a query may ask for.
+pub fn entries_within(entries: usize, max: usize) -> LokiResult<usize> {
+    if entries > max {
+        return Err(LokiError::invalid(format!(
+            "max entries limit per query exceeded, limit > max_entries_limit_per_query ({entries} > {max}) \
+             (`--loki-entries-max`)"
+        )));
+    }
+    Ok(entries)
 }
 
 /// `limit`.
@@ -188,12 +201,12 @@ mod tests {
 
     #[track_caller]
     fn refused(query: &str, why: &str) {
-        let error = RangeAsked::of(&Asked::of_query(query), NOW).unwrap_err();
+        let error = RangeAsked::of(&Asked::of_query(query), NOW, 11_000).unwrap_err();
         assert_eq!(error.message(), why, "{query}");
     }
 
     fn range(query: &str) -> RangeAsked {
-        RangeAsked::of(&Asked::of_query(query), NOW).unwrap()
+        RangeAsked::of(&Asked::of_query(query), NOW, 11_000).unwrap()
     }
 
     #[test]
@@ -249,7 +262,7 @@ mod tests {
             ("step=1e30", "cannot parse \"1e30\" to a valid duration. It overflows int64"),
             (
                 "step=0.01",
-                "exceeded maximum resolution of 11,000 points per time series. Try increasing the value of the step parameter",
+                "exceeded maximum resolution of 11,000 points per time series. Try increasing the value of the step parameter (`--query-points-max`)",
             ),
             ("interval=-1", "interval must be >= 0"),
         ] {

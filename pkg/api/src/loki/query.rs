@@ -35,7 +35,8 @@ pub async fn query(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<Re
         )),
         Expr::Metric(expr) => {
             let steps = Steps { start_ns: time_ns, end_ns: time_ns, step_ns: 0 };
-            run(&state, move |database, options| metric(database, options, &asked, &expr, steps)).await
+            run(&state, &asked.tenant.clone(), move |database, options| metric(database, options, &asked, &expr, steps))
+                .await
         }
     }
 }
@@ -44,21 +45,18 @@ pub async fn query(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<Re
 pub async fn query_range(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<Response> {
     state.database()?;
     let asked = Asked::of(&state, request).await?;
-    let range = RangeAsked::of(&asked, state.env.clock.now_ns())?;
+    let range = RangeAsked::of(&asked, state.env.clock.now_ns(), state.options.query_points_max)?;
     match parse(asked.get("query"))? {
         Expr::Log(expr) => {
-            let (limit, max) = (range.limit as usize, state.options.loki_entries_max);
-            if limit > max {
-                return Err(LokiError::invalid(format!(
-                    "max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {max})"
-                )));
-            }
-            run(&state, move |database, options| log(database, options, &asked, expr, range)).await
+            params::entries_within(range.limit as usize, state.options.loki_entries_max)?;
+            run(&state, &asked.tenant.clone(), move |database, options| log(database, options, &asked, expr, range))
+                .await
         }
         Expr::Metric(expr) => {
             let (bounds, step_ns) = (range.bounds, range.step_ns);
             let steps = Steps { start_ns: bounds.start, end_ns: bounds.end, step_ns };
-            run(&state, move |database, options| metric(database, options, &asked, &expr, steps)).await
+            run(&state, &asked.tenant.clone(), move |database, options| metric(database, options, &asked, &expr, steps))
+                .await
         }
     }
 }

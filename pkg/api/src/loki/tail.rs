@@ -7,7 +7,6 @@ use super::asked::{Asked, Categories};
 use super::error::{LokiError, LokiResult};
 use super::params::{self, Bounds};
 use super::result::put_streams;
-use crate::http::limits;
 use crate::state::State;
 use axum::RequestExt;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
@@ -54,12 +53,7 @@ pub async fn tail(Of(state): Of<Arc<State>>, mut request: Request) -> LokiResult
     let limit = params::limit(&asked)? as usize;
     let bounds = Bounds::of(&asked, state.env.clock.now_ns())?;
     let delay = delay(&asked)?;
-    if limit > state.options.loki_entries_max {
-        return Err(LokiError::invalid(format!(
-            "max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {})",
-            state.options.loki_entries_max
-        )));
-    }
+    params::entries_within(limit, state.options.loki_entries_max)?;
     let upgrade = upgrade.map_err(|error| LokiError::invalid(error.body_text()))?;
     let place = state.tail_turn()?;
     let followed = Followed { asked, expr, start_ns: bounds.start, limit, delay };
@@ -83,8 +77,7 @@ fn delay(asked: &Asked) -> LokiResult<Duration> {
 
 async fn serve(state: Arc<State>, database: Database, followed: Followed, mut socket: WebSocket) {
     let (messages, mut receiver) = mpsc::channel(MESSAGES_WAITING_MAX);
-    let options =
-        Options { limits: limits(&state.options), derived: state.options.loki_derive_labels, ..Options::default() };
+    let options = state.options.logql();
     let env = state.env.clone();
     let reading = tokio::task::spawn_blocking(move || follow(&database, &followed, options, &env, &messages));
     let mut draining = state.draining();

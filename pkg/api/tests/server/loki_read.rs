@@ -201,7 +201,7 @@ fn what_is_wrong_is_told_as_loki_does() {
         (
             "query_range",
             vec![web, ("limit", "6000")],
-            "max entries limit per query exceeded, limit > max_entries_limit_per_query (6000 > 5000)",
+            "max entries limit per query exceeded, limit > max_entries_limit_per_query (6000 > 5000) (`--loki-entries-max`)",
         ),
         (
             "query_range",
@@ -216,7 +216,7 @@ fn what_is_wrong_is_told_as_loki_does() {
         (
             "query_range",
             vec![("query", r#"rate({app="web"}[1m])"#), ("start", "0"), ("step", "1")],
-            "exceeded maximum resolution of 11,000 points per time series. Try increasing the value of the step parameter",
+            "exceeded maximum resolution of 11,000 points per time series. Try increasing the value of the step parameter (`--query-points-max`)",
         ),
         ("query_range", vec![web, ("end", "1")], "end timestamp must not be before or equal to start time"),
         ("labels", vec![("query", r#"{app="db"} |= "x""#)], "only label matchers are supported"),

@@ -175,7 +175,7 @@ fn count(
         group.key.iter_mut().for_each(|value| drop(value.take_if(|text| text.is_empty())));
         series.entry(group.key).or_default().push((group.bucket.unwrap_or_default(), group.count));
         if series.len() > series_max {
-            return Err(QueryError::Groups { limit: series_max });
+            return Err(QueryError::Series { limit: series_max });
         }
     }
     let leaf = |(key, mut counts): (Vec<Option<String>>, Vec<(i64, u64)>)| {
@@ -251,7 +251,7 @@ fn scan(
         series.totals.extend(found.totals);
         series.points.extend(found.points);
         if all.len() > options.series_max {
-            return Err(QueryError::Groups { limit: options.series_max });
+            return Err(QueryError::Series { limit: options.series_max });
         }
     }
     let leaf = |(key, mut found): (Box<[u8]>, Found)| {
@@ -290,7 +290,7 @@ impl How<'_> {
             runner.group_key(self.grouping, &mut key);
             if !series.contains_key(key.as_slice()) {
                 if series.len() >= self.options.series_max {
-                    return Err(QueryError::Groups { limit: self.options.series_max });
+                    return Err(QueryError::Series { limit: self.options.series_max });
                 }
                 series.insert(key.as_slice().into(), Found::default());
             }
