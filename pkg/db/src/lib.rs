@@ -169,6 +169,18 @@ impl Database {
         logql::series(&self.snapshot(tenant), selectors, range, options)
     }
 
+    /// The forms that the lines of a LogQL log query have, counted by steps of time.
+    pub fn line_patterns(
+        &self,
+        tenant: &Tenant,
+        expr: &LogExpr,
+        range: TimeRange,
+        step_ns: i64,
+        options: &logql::Options,
+    ) -> Result<logql::Patterns> {
+        logql::patterns(&self.snapshot(tenant), expr, range, step_ns, options)
+    }
+
     /// How many streams, blocks, records and bytes a selector finds.
     pub fn selector_stats(
         &self,

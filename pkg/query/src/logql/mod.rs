@@ -9,6 +9,7 @@ mod feed;
 mod listing;
 mod lower;
 mod names;
+mod patterns;
 mod rows;
 mod samples;
 mod tail;
@@ -18,6 +19,7 @@ pub(crate) mod view;
 
 pub(crate) use feed::Residual;
 pub use listing::{Volume, VolumeBy, label_names, label_values, series, stats, volume};
+pub use patterns::{LinePattern, Patterns};
 pub use tail::TailFilter;
 
 use crate::error::QueryError;
@@ -149,6 +151,22 @@ pub struct Stats {
 /// `Invalid` if a stage is, `Overloaded` if a limit ends the query.
 pub fn entries(snapshot: &Snapshot, query: &LogQuery) -> Result<Entries> {
     Ok(entries::entries(snapshot, query)?)
+}
+
+/// The forms that the lines of a log query have and how many lines have each, by steps that begin
+/// at multiples of `step_ns`. A label filter or line filter of the query counts, what it makes of
+/// lines does not.
+///
+/// # Errors
+/// `Invalid` if a stage is, `Overloaded` if a limit ends the query.
+pub fn patterns(
+    snapshot: &Snapshot,
+    expr: &LogExpr,
+    range: TimeRange,
+    step_ns: i64,
+    options: &Options,
+) -> Result<Patterns> {
+    Ok(patterns::patterns(snapshot, expr, range, step_ns, options)?)
 }
 
 /// Why a metric query has no answer.
