@@ -1,0 +1,116 @@
+//! What a backup needs of an open storage: a state that holds everything acknowledged, pinned.
+//!
+//! Nothing here holds up appends: a flush is one like any other, and while the end of the WAL is
+//! read only flushes wait.
+
+use super::{Core, Storage, closed, lock};
+use crate::backup::{self, Pinned};
+use crate::manifest::State;
+use crate::wal;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use timberlog_disk::File;
+use timberlog_types::{Error, ErrorKind, Result};
+
+/// The longest time that a pin is held without being renewed.
+pub(super) const PIN_TTL_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The end of the WAL that a backup needs. One is held in memory: that of the newest backup.
+pub(super) struct PinnedTail {
+    pin: String,
+    bytes: Arc<Vec<u8>>,
+}
+
+impl Storage {
+    /// Pins everything that was acknowledged before, for a backup; held for `ttl`, across restarts.
+    /// The buffer is flushed; if it cannot be, the frames of the WAL come along.
+    ///
+    /// # Errors
+    /// `Corrupt` if the manifest is damaged, `Overloaded` if too many backups run.
+    pub fn pin_backup(&self, ttl: Duration) -> Result<Pinned> {
+        self.core.pin_backup(ttl)
+    }
+
+    /// Holds a pin for `ttl` from now on; returns until when.
+    ///
+    /// # Errors
+    /// `Unavailable` if it is not held any more.
+    pub fn renew_pin(&self, id: &str, ttl: Duration) -> Result<i64> {
+        let expires = self.core.pin_until(ttl);
+        self.core.manifest.renew_pin(id, expires)?;
+        Ok(expires)
+    }
+
+    /// Lets a pin go; one that is not held is fine.
+    pub fn release_pin(&self, id: &str) {
+        lock(&self.core.pinned_tail).take_if(|tail| tail.pin == id);
+        self.core.manifest.unpin(id);
+    }
+
+    /// Opens a file that a pinned state names.
+    ///
+    /// # Errors
+    /// `Unavailable` if the pin is not held any more, `Invalid` if the path is none of a database.
+    pub fn open_pinned(&self, id: &str, path: &str) -> Result<Arc<dyn File>> {
+        self.core.manifest.check_pin(id)?;
+        backup::open(&self.core.env, &self.core.options.data_dir, path)
+    }
+
+    /// The end of the WAL that a pin holds.
+    ///
+    /// # Errors
+    /// `Unavailable` if it is not held any more: it does not outlive the process.
+    pub fn pinned_wal(&self, id: &str) -> Result<Arc<Vec<u8>>> {
+        let tail = lock(&self.core.pinned_tail);
+        let tail = tail.as_ref().filter(|tail| tail.pin == id);
+        tail.map(|tail| Arc::clone(&tail.bytes)).ok_or_else(|| {
+            let message = format!("the end of the WAL of backup `{id}` is not held any more: begin it again");
+            Error::new(ErrorKind::Unavailable, message)
+        })
+    }
+}
+
+impl Core {
+    fn pin_until(&self, ttl: Duration) -> i64 {
+        let ttl = i64::try_from(ttl.min(PIN_TTL_MAX).as_nanos()).unwrap_or(i64::MAX);
+        self.env.clock.now_ns().saturating_add(ttl)
+    }
+
+    fn pin_backup(self: &Arc<Self>, ttl: Duration) -> Result<Pinned> {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(closed());
+        }
+        backup::check_whole(self.read_view().state())?;
+        let (now, expires) = (self.env.clock.now_ns(), self.pin_until(ttl));
+        let id = backup::new_id(now, &*self.env.random);
+        let (state, durable, tail) = match self.flush_all() {
+            Ok(()) => {
+                let (state, durable) = self.manifest.pin(&id, expires)?;
+                (state, durable, None)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the flush for a backup failed: the end of the WAL is backed up instead");
+                // No flush takes frames away meanwhile.
+                let _no_flush = lock(&self.flushing);
+                let (state, durable) = self.manifest.pin(&id, expires)?;
+                let tail = self.seal(&state).inspect_err(|_| self.manifest.unpin(&id))?;
+                (state, durable, tail)
+            }
+        };
+        let pinned = Pinned::of(&id, &state, now, tail.as_ref());
+        let durable = durable && tail.is_none();
+        if let Some(tail) = tail {
+            *lock(&self.pinned_tail) = Some(PinnedTail { pin: id, bytes: Arc::new(tail.bytes) });
+        }
+        Ok(Pinned { expires, durable, ..pinned })
+    }
+
+    /// The frames that are visible and in no segment of `state`.
+    fn seal(&self, state: &State) -> Result<Option<wal::Sealed>> {
+        let until = self.read_view().visible_seq();
+        let (dir, salt) = (self.options.data_dir.join("wal"), self.env.random.next_u64());
+        wal::seal(&*self.env.disk, Path::new(&dir), &state.database_id, state.flushed_seq, Some(until), salt)
+    }
+}
