@@ -93,8 +93,10 @@ impl Codes {
         if let Some(field) = dimension.row.field().and_then(|name| batch.field(name)) {
             for index in 0..field.len() {
                 let row = field.row(index);
-                if within.contains(row) {
-                    rows[row] = interner.code_of(field.value(index));
+                let code = if within.contains(row) { interner.code_of(field.value(index)) } else { 0 };
+                // A null leaves to the level what it says.
+                if code != 0 {
+                    rows[row] = code;
                 }
             }
         }
@@ -157,14 +159,18 @@ impl Codes {
                 (Some(dictionary), Some(codes)) => {
                     let known: Vec<u32> = dictionary.iter().map(|value| interner.code_of(value)).collect();
                     values.for_each_row(|row, index| {
-                        if let (Some(slot), Some(&code)) = (rows.get_mut(row), known.get(codes.get(index))) {
+                        let code = known.get(codes.get(index)).copied().unwrap_or_default();
+                        if let Some(slot) = rows.get_mut(row).filter(|_| code != 0) {
                             *slot = code;
                         }
                     });
                 }
                 _ => values.for_each_row(|row, index| {
                     if let Some(slot) = rows.get_mut(row).filter(|_| within.contains(row)) {
-                        *slot = interner.code_of(values.value(index));
+                        let code = interner.code_of(values.value(index));
+                        if code != 0 {
+                            *slot = code;
+                        }
                     }
                 }),
             }

@@ -210,7 +210,8 @@ pub(crate) fn count_by_dictionary(
     let within = (!within.is_full()).then_some(within);
     let (Some(entries), Some(counts)) = (values.dictionary(), values.count_by_code(within)) else { return Ok(None) };
     let mut missing = counts.last().copied().unwrap_or_default();
-    if missing > 0 && dimension.row.is_level() {
+    let has_nulls = entries.iter().zip(&counts).any(|(value, &rows)| rows > 0 && value.kind == ValueKind::Null);
+    if (missing > 0 || has_nulls) && dimension.row.is_level() {
         return Ok(None);
     }
     for (value, &rows) in entries.iter().zip(&counts) {

@@ -50,6 +50,10 @@ impl FieldNames {
         let mut fields = self.stored.iter().filter(|stored| view::is_named(stored, name));
         let row = match (fields.next(), fields.next()) {
             (Some(_), Some(_)) => return Meaning::Unclear,
+            // The column that is asked is the one of that very name.
+            (Some(stored), None) if name == view::DETECTED_LEVEL && self.derived && stored != name => {
+                return Meaning::Unclear;
+            }
             (_, None) if name == view::DETECTED_LEVEL && self.derived => RowSide::DetectedLevel,
             // Where a field tells the level, it was not sent as `level` besides.
             _ if name == view::LEVEL && self.stored.iter().any(|stored| view::is_level_key(stored)) => {

@@ -66,8 +66,9 @@ enum Source<'c> {
     BatchField(FieldColumn<'c>),
     /// The level as it was sent; by level id.
     Spelling(Vec<Option<&'c str>>),
-    /// What Loki makes of the level, by level id, unless the record has a field of that name.
-    Detected(Vec<&'c str>, Option<Box<Source<'c>>>),
+    /// What Loki makes of the level, by level id, unless the record has a field of that name; of
+    /// several such fields the last counts, as with all metadata.
+    Detected(Vec<&'c str>, Vec<Source<'c>>),
 }
 
 impl<'c> Source<'c> {
@@ -76,8 +77,8 @@ impl<'c> Source<'c> {
             Self::Field(values) => values.get(row)?,
             Self::BatchField(values) => values.get(row)?,
             Self::Spelling(levels) => return levels.get(level).copied().flatten().map(str::as_bytes),
-            Self::Detected(levels, field) => {
-                let own = field.as_ref().and_then(|field| field.value(row, level));
+            Self::Detected(levels, fields) => {
+                let own = fields.iter().rev().find_map(|field| field.value(row, level));
                 return own.or_else(|| levels.get(level).map(|text| text.as_bytes()));
             }
         };
@@ -108,8 +109,8 @@ fn sources<'c>(
         all.push(Metadata { name: Cow::Borrowed(view::LEVEL), source });
     }
     if need.derived && need.wants(view::DETECTED_LEVEL) {
-        let own = all.iter().position(|metadata| metadata.name == view::DETECTED_LEVEL);
-        let own = own.map(|at| Box::new(all.swap_remove(at).source));
+        let own = all.extract_if(.., |metadata| metadata.name == view::DETECTED_LEVEL);
+        let own = own.map(|metadata| metadata.source).collect();
         let texts = levels.iter().map(|&(level, spelling)| view::detected_level(level, spelling)).collect();
         all.push(Metadata { name: Cow::Borrowed(view::DETECTED_LEVEL), source: Source::Detected(texts, own) });
     }

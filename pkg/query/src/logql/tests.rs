@@ -1,5 +1,7 @@
 //! LogQL over buffer and segments against a naive run over every record by itself.
 
+mod fields;
+
 use super::{
     LogQuery, Options, TailFilter, VolumeBy, compute, entries, label_names, label_values, series, stats, volume,
 };
