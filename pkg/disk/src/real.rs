@@ -154,6 +154,13 @@ impl Clock for RealClock {
     }
 }
 
+/// Makes the calling thread run only as far as others leave it time (nice 10). A system that refuses
+/// lets it run like the others.
+pub fn lower_thread_priority() {
+    // On Linux `None` is the calling thread, not its process.
+    let _ = rustix::process::setpriority_process(None, 10);
+}
+
 /// Randomness from the operating system.
 pub struct RealRandom;
 

@@ -1,6 +1,6 @@
 //! Builds one segment: blocks in, `.log` and `.redb` out, complete and durable.
 //!
-//! Flush and repair (and later compaction) differ in where rows come from; from here on they are
+//! Flush, repair and compaction differ in where rows come from; from here on they are
 //! the same. The files do not exist for anyone until a manifest commit names them.
 
 use crate::manifest::{FileRef, LevelCounts, Location, SEGMENT_SERVICES_MAX, SegmentEntry, log_path, redb_path};
@@ -33,13 +33,14 @@ pub(crate) struct SegmentBuild<'a> {
 }
 
 impl<'a> SegmentBuild<'a> {
-    /// Starts a segment of a partition under a new id. `files` is told the files it may make,
+    /// Starts a segment of a partition under a new id, compressed at `zstd_level`. `files` is told the files it may make,
     /// relative to the data directory.
     pub(crate) fn new(
         env: &'a Env,
         options: &'a Options,
         tenant: &Tenant,
         day: Day,
+        zstd_level: i32,
         files: &mut Vec<String>,
     ) -> Result<Self> {
         let id = segment_id(env);
@@ -49,16 +50,16 @@ impl<'a> SegmentBuild<'a> {
         let folder = log.parent().unwrap_or(&options.data_dir).to_path_buf();
         env.disk.create_dir_all(&folder).map_err(|error| doing("create", &folder, &error))?;
         let file = env.disk.open(&log, Open::CreateNew).map_err(|error| doing("create", &log, &error))?;
-        let writer_options =
-            WriterOptions { segment_id: id.clone(), tenant: tenant.clone(), zstd_level: options.zstd_level };
+        let writer_options = WriterOptions { segment_id: id.clone(), tenant: tenant.clone(), zstd_level };
         let writer = SegmentWriter::new(Arc::clone(&file), writer_options)?;
         let index = |name: &String| UserIndexInput { name: name.clone(), entries: Vec::new() };
         let indexes = options.user_indexes.iter().map(index).collect();
         Ok(Self { env, options, id, log_path, redb_path, folder, file, writer, blocks: 0, indexes })
     }
 
-    /// Writes a block of rows in their final order. `fields` is of the same batches.
-    pub(crate) fn block(&mut self, batches: &[Arc<Batch>], rows: &[RowRef], fields: &IndexedFields<'_>) -> Result<()> {
+    /// Writes a block of rows in their final order; returns its bytes in the file. `fields` is of the
+    /// same batches.
+    pub(crate) fn block(&mut self, batches: &[Arc<Batch>], rows: &[RowRef], fields: &IndexedFields<'_>) -> Result<u64> {
         let written = self.writer.write_block(batches, rows)?;
         for (column, mut hashes) in written.tokens {
             self.writer.add_filter(self.blocks, column, &TokenFilter::build(&mut hashes));
@@ -67,7 +68,7 @@ impl<'a> SegmentBuild<'a> {
             field.add(&mut index.entries, self.blocks, batches, rows);
         }
         self.blocks += 1;
-        Ok(())
+        Ok(u64::from(written.meta.len))
     }
 
     /// Writes index and footer, and makes both files durable.

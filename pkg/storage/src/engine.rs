@@ -3,13 +3,16 @@
 //!
 //!     append → producers (a duplicate?) → memory (is there room?) → WAL → published → flushed
 //!
-//! Threads: callers, the WAL writer (publishes and answers) and the flusher. Locks, each held
-//! briefly and never across I/O: view, memory, producers. Flushes are one at a time.
+//! Threads: callers, the WAL writer (publishes and answers), the flusher and the compactor. Locks,
+//! each held briefly and never across I/O: view, memory, producers. Flushes are one at a time, and
+//! so are compaction jobs.
 
+mod compactor;
 mod counters;
 mod flusher;
 
 use crate::cache::Cache;
+use crate::compaction::Compacted;
 use crate::damage::DamageLog;
 use crate::manifest::{FileRef, LostRoot, Manifest, ManifestOptions, OpenReport};
 use crate::memory::{Admission, Memory, overloaded};
@@ -20,6 +23,7 @@ use crate::stats::{Progress, Stats};
 use crate::streams::Streams;
 use crate::view::{Opener, View};
 use crate::wal::{self, Wal};
+use compactor::{Compactor, Pace};
 use counters::Counters;
 use flusher::Signal;
 use std::path::Path;
@@ -55,7 +59,8 @@ pub type Done = Box<dyn FnOnce(Result<Appended>) + Send>;
 /// A storage: one data directory, opened by one process.
 pub struct Storage {
     core: Arc<Core>,
-    flusher: Mutex<Option<JoinHandle<()>>>,
+    /// The flusher and the compactor.
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 struct Core {
@@ -72,6 +77,7 @@ struct Core {
     wal: OnceLock<Wal>,
     subscriber: Arc<dyn Subscriber>,
     signal: Signal,
+    compactor: Compactor,
     counters: Counters,
     closed: AtomicBool,
     /// The disk has less room than it must have for new records.
@@ -97,16 +103,23 @@ impl Storage {
     pub fn open(options: Options, env: Env, subscriber: Arc<dyn Subscriber>, progress: &Progress) -> Result<Self> {
         let core = Arc::new(Core::open(options, env, subscriber)?);
         core.replay(progress)?;
-        let flusher = if core.options.background {
+        let storage = Self { core, threads: Mutex::new(Vec::new()) };
+        if storage.core.options.background {
             // Known before the first append comes.
-            core.look_at_disk();
-            let core = Arc::clone(&core);
-            let spawned = std::thread::Builder::new().name("timberlog-flush".into()).spawn(move || core.run_flusher());
-            Some(spawned.map_err(|error| Error::io("start the flush thread", &error))?)
-        } else {
-            None
-        };
-        Ok(Self { core, flusher: Mutex::new(flusher) })
+            storage.core.look_at_disk();
+            storage.spawn("timberlog-flush", Core::run_flusher)?;
+            if storage.core.options.compaction.enabled {
+                storage.spawn("timberlog-compact", Core::run_compactor)?;
+            }
+        }
+        Ok(storage)
+    }
+
+    fn spawn(&self, name: &str, run: fn(&Arc<Core>)) -> Result<()> {
+        let core = Arc::clone(&self.core);
+        let spawned = std::thread::Builder::new().name(name.into()).spawn(move || run(&core));
+        lock(&self.threads).push(spawned.map_err(|error| Error::io(format!("start thread `{name}`"), &error))?);
+        Ok(())
     }
 
     /// Stores a batch and waits until it is acknowledged.
@@ -129,6 +142,26 @@ impl Storage {
     /// Flushes everything that is visible now.
     pub fn flush(&self) -> Result<()> {
         self.core.flush_all()
+    }
+
+    /// Merges segments once, now and as fast as it goes, if any are due; `None` if none are. Works
+    /// whether compaction is on, off or paused.
+    ///
+    /// # Errors
+    /// Nothing has changed then, and the partition rests for a while.
+    pub fn compact(&self) -> Result<Option<Compacted>> {
+        self.core.compact_once(Pace::Free)
+    }
+
+    /// Keeps compaction from going on, until [`Storage::resume_compaction`] or a restart. A job under
+    /// way waits at its next block; a commit under way is completed.
+    pub fn pause_compaction(&self) {
+        self.core.compactor.pause();
+    }
+
+    /// Lets compaction go on.
+    pub fn resume_compaction(&self) {
+        self.core.compactor.resume();
     }
 
     /// What a query of this tenant sees now.
@@ -167,9 +200,10 @@ impl Storage {
             None => Ok(()),
         };
         self.core.signal.stop();
-        if let Some(flusher) = lock(&self.flusher).take() {
+        self.core.compactor.stop();
+        for thread in std::mem::take(&mut *lock(&self.threads)) {
             // A panic there was logged; what was not flushed is in the WAL.
-            let _ = flusher.join();
+            let _ = thread.join();
         }
         let flushed = self.core.flush_all();
         wal.and(flushed)
@@ -213,6 +247,7 @@ impl Core {
             wal: OnceLock::new(),
             subscriber,
             signal: Signal::default(),
+            compactor: Compactor::default(),
             counters: Counters::default(),
             closed: AtomicBool::new(false),
             disk_is_low: AtomicBool::new(false),

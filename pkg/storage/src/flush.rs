@@ -42,7 +42,7 @@ pub(crate) fn write(
         let fields = IndexedFields::new(&options.user_indexes, &batches);
         for (day, rows) in split_by_day(buffered) {
             let ordered = order(&batches, &rows, day, options.block_bytes);
-            let mut build = SegmentBuild::new(env, options, tenant, day, files)?;
+            let mut build = SegmentBuild::new(env, options, tenant, day, options.zstd_level, files)?;
             for block in &ordered.blocks {
                 build.block(&batches, &ordered.rows[block.clone()], &fields)?;
             }

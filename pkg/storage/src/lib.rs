@@ -1,4 +1,4 @@
-//! The storage engine: WAL, memory buffer, flush, manifest, snapshots.
+//! The storage engine: WAL, memory buffer, flush, compaction, manifest, snapshots.
 //!
 //! A record goes one way: `append → WAL (fsync) → buffer → flush → segment → manifest commit →
 //! WAL trimmed`. Only the manifest decides what exists. This crate is synchronous, owns its named
@@ -7,6 +7,7 @@
 mod buffer;
 mod build;
 pub mod cache;
+pub mod compaction;
 mod damage;
 mod engine;
 mod flush;
@@ -25,6 +26,7 @@ pub mod verify;
 mod view;
 pub mod wal;
 
+pub use compaction::{Compacted, CompactionOptions, CompactionStats};
 pub use engine::{Appended, Done, Storage, Subscriber};
 pub use options::{Durability, Options};
 pub use repair::Repaired;

@@ -25,8 +25,8 @@ pub mod verify;
 
 pub use load::{Chain, Loaded, load};
 pub use model::{
-    Edit, FileRef, LevelCounts, Location, LostRoot, MonthNode, Months, Partition, SEGMENT_SERVICES_MAX, SegmentEntry,
-    State, Unreachable, log_path, redb_path,
+    Edit, EditKind, FileRef, LevelCounts, Location, LostRoot, MonthNode, Months, Partition, SEGMENT_SERVICES_MAX,
+    SegmentEntry, State, Unreachable, log_path, redb_path,
 };
 pub use month::Month;
 pub use repair::RepairReport;

@@ -1,5 +1,6 @@
 //! Settings of a storage: every limit on memory, files and time, with its default and why.
 
+use crate::compaction::CompactionOptions;
 use crate::wal::{Threading, WalOptions};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -56,7 +57,9 @@ pub struct Options {
     pub manifest_history: usize,
     /// Free bytes on the disk below which appends are refused.
     pub disk_free_bytes_min: u64,
-    /// Whether flushes run on a thread of their own; without one, only [`crate::Storage::flush`]
+    /// How small segments become larger ones.
+    pub compaction: CompactionOptions,
+    /// Whether flushes and compaction run on threads of their own; without them, only [`crate::Storage::flush`]
     /// and a full buffer flush. For simulations.
     pub background: bool,
 }
@@ -83,6 +86,7 @@ impl Options {
             cache_bytes: 48 << 20,
             manifest_history: 10,
             disk_free_bytes_min: 64 << 20,
+            compaction: CompactionOptions::default(),
             background: true,
         }
     }

@@ -5,6 +5,7 @@
 //! least a block. So rows of one stream stand together and compress, and "the newest 100" still
 //! touches only the blocks of the last slice.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use timberlog_types::stream::StreamRef;
 use timberlog_types::time::HOUR_NS;
 use timberlog_types::{Batch, Day};
 
-const HOURS: usize = 24;
+/// Hours of a day.
+pub(crate) const HOURS: usize = 24;
 /// Buckets (slice × stream) that are sorted by counting; above, by comparison.
 const COUNTED_BUCKETS_MAX: usize = 1 << 20;
 
@@ -37,18 +39,16 @@ pub(crate) fn order(batches: &[Arc<Batch>], rows: &[RowRef], day: Day, block_byt
         let batch = row.batch as usize;
         batches[batch].message(row.row as usize).len() + overheads[batch]
     };
-    let start = day.range().start;
-    let hour = |timestamp: i64| ((timestamp.saturating_sub(start) / HOUR_NS).clamp(0, HOURS as i64 - 1)) as usize;
     let mut hour_bytes = [0_usize; HOURS];
     for &row in rows {
-        hour_bytes[hour(batches[row.batch as usize].timestamp(row.row as usize))] += raw(row);
+        hour_bytes[hour(day, batches[row.batch as usize].timestamp(row.row as usize))] += raw(row);
     }
     let slices = slices(&hour_bytes, block_bytes);
     let streams = ranks.count.max(1);
     let bucket = |row: RowRef, timestamp: i64| {
         let batch = row.batch as usize;
         let rank = ranks.of[batch][batches[batch].stream_id(row.row as usize)] as usize;
-        slices.of_hour[hour(timestamp)] * streams + rank
+        slices.of_hour[hour(day, timestamp)] * streams + rank
     };
     let (sorted, slice_ends) = sort(batches, rows, slices.count, streams, bucket);
     let mut blocks = Vec::new();
@@ -60,8 +60,24 @@ pub(crate) fn order(batches: &[Arc<Batch>], rows: &[RowRef], day: Day, block_byt
     Ordered { rows: sorted, blocks }
 }
 
+/// The order of streams: by service, then by labels.
+pub(crate) fn compare(a: StreamRef<'_>, b: StreamRef<'_>) -> Ordering {
+    a.service().cmp(b.service()).then_with(|| a.labels().cmp(b.labels()))
+}
+
+/// The hour of the day of a timestamp; the nearest one of that day if it is on another.
+pub(crate) fn hour(day: Day, timestamp: i64) -> usize {
+    (timestamp.saturating_sub(day.range().start) / HOUR_NS).clamp(0, HOURS as i64 - 1) as usize
+}
+
+/// How many bytes a block of a slice of `bytes` has, for blocks of nearly equal size.
+pub(crate) fn block_target(bytes: usize, block_bytes: usize) -> usize {
+    let count = bytes.saturating_add(block_bytes / 2) / block_bytes.max(1);
+    bytes.div_ceil(count.max(1)).max(1)
+}
+
 /// Bytes of field text a row has on average beside its message.
-fn row_overhead(batch: &Batch) -> usize {
+pub(crate) fn row_overhead(batch: &Batch) -> usize {
     let fields: usize = batch.fields().map(|field| field.text_bytes()).sum();
     fields / batch.rows().max(1)
 }
@@ -83,10 +99,7 @@ fn stream_ranks(batches: &[Arc<Batch>]) -> Ranks {
         of.push((0..batch.stream_count()).map(stream).collect());
     }
     let mut streams: Vec<(&[u8], u32)> = ids.into_iter().collect();
-    streams.sort_unstable_by(|(a, _), (b, _)| {
-        let (a, b) = (StreamRef::parse_unchecked(a), StreamRef::parse_unchecked(b));
-        a.service().cmp(b.service()).then_with(|| a.labels().cmp(b.labels()))
-    });
+    streams.sort_unstable_by(|(a, _), (b, _)| compare(StreamRef::parse_unchecked(a), StreamRef::parse_unchecked(b)));
     let mut rank_of_id = vec![0; streams.len()];
     for (rank, &(_, id)) in streams.iter().enumerate() {
         rank_of_id[id as usize] = rank as u32;
@@ -172,8 +185,7 @@ fn cut(
     blocks: &mut Vec<Range<usize>>,
 ) {
     let total: usize = rows.iter().map(|&row| raw(row)).sum();
-    let count = (total + block_bytes / 2) / block_bytes.max(1);
-    let target = total.div_ceil(count.max(1)).max(1);
+    let target = block_target(total, block_bytes);
     let (mut start, mut bytes) = (0, 0);
     for (index, &row) in rows.iter().enumerate() {
         bytes += raw(row);
@@ -188,7 +200,7 @@ fn cut(
 }
 
 /// Rows of a block: records of a few bytes must not make blocks of a million rows.
-const BLOCK_ROWS_MAX: usize = 1 << 16;
+pub(crate) const BLOCK_ROWS_MAX: usize = 1 << 16;
 
 #[cfg(test)]
 mod tests {

@@ -149,7 +149,7 @@ fn rewrite(
     let file =
         env.disk.open(&path, Open::Read).map_err(|error| Error::io(format!("open `{}`", path.display()), &error))?;
     let reader = SegmentReader::open(file)?;
-    let mut build = SegmentBuild::new(env, options, tenant, day, &mut Vec::new())?;
+    let mut build = SegmentBuild::new(env, options, tenant, day, options.zstd_level, &mut Vec::new())?;
     for number in 0..health.blocks {
         if health.damaged_blocks.binary_search(&number).is_ok() {
             continue;

@@ -1,5 +1,6 @@
 //! What the engine counts of itself.
 
+use crate::compaction::CompactionStats;
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -76,6 +77,8 @@ pub struct Stats {
     pub cache_hits: u64,
     /// Parts not found in the chunk cache since the start.
     pub cache_misses: u64,
-    /// Damage that the start found or a query met, for people; at most 100 messages.
+    /// What compaction has done.
+    pub compaction: CompactionStats,
+    /// Damage that the start found, or a query or a compaction met, for people; at most 100 messages.
     pub damage: Vec<String>,
 }

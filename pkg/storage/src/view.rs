@@ -6,7 +6,7 @@
 use crate::buffer::Generation;
 use crate::cache::Cache;
 use crate::damage::DamageLog;
-use crate::manifest::State;
+use crate::manifest::{Months, State};
 use crate::segment::Segment;
 use crate::snapshot::{BufferedBatch, Snapshot};
 use std::collections::{HashMap, VecDeque};
@@ -86,13 +86,23 @@ impl View {
         self.frozen.iter().map(|generation| &**generation).chain(std::iter::once(&self.active))
     }
 
-    /// The oldest frozen generation is in segments now.
-    pub(crate) fn committed(&mut self, state: Arc<State>, tenants: &[Tenant], opener: &Opener) -> Result<()> {
-        self.state = state;
-        for tenant in tenants {
+    /// Takes over a committed state: its segments come, and generations that are in them go. Commits
+    /// are told in any order: an older state than the present one changes nothing.
+    pub(crate) fn install(&mut self, state: Arc<State>, opener: &Opener) -> Result<()> {
+        if state.version <= self.state.version {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.state, Arc::clone(&state));
+        while self.frozen.front().is_some_and(|generation| generation.seq_max <= state.flushed_seq) {
+            self.frozen.pop_front();
+        }
+        let is_same = |tenant: &Tenant, months: &Arc<Months>| {
+            before.tenants.get(tenant).is_some_and(|before| Arc::ptr_eq(before, months))
+        };
+        for (tenant, _) in state.tenants.iter().filter(|(tenant, months)| !is_same(tenant, months)) {
             self.refresh(tenant, opener)?;
         }
-        self.frozen.pop_front();
+        self.segments.retain(|tenant, _| state.tenants.contains_key(tenant));
         Ok(())
     }
 

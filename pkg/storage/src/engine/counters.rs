@@ -18,6 +18,7 @@ pub(super) struct Counters {
     pub(super) flushes: AtomicU64,
     pub(super) flushes_failed: AtomicU64,
     pub(super) flush_ns: AtomicU64,
+    pub(super) bytes_flushed: AtomicU64,
     pub(super) flush_error: Mutex<Option<String>>,
 }
 
@@ -47,6 +48,7 @@ impl Core {
             cache_bytes: self.opener.cache.bytes(),
             cache_hits: hits,
             cache_misses: misses,
+            compaction: self.compaction_stats(),
             damage: self.damage.messages(),
             ..Stats::default()
         };

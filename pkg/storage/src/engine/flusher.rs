@@ -4,12 +4,12 @@
 use super::{Core, lock};
 use crate::buffer::Generation;
 use crate::flush::{self, NewSegment};
-use crate::manifest::{Edit, FileRef, PRODUCERS_DIR};
+use crate::manifest::{Edit, FileRef, PRODUCERS_DIR, State};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
-use timberlog_types::{Error, ErrorKind, Result, Seq, Tenant};
+use timberlog_types::{Error, ErrorKind, Result, Seq};
 
 /// How often a flush that failed is tried again.
 const FLUSH_RETRY: Duration = Duration::from_secs(1);
@@ -206,19 +206,19 @@ impl Core {
         // A defect must not end the flusher: without it appends wait for ever.
         let written = catch_unwind(AssertUnwindSafe(|| self.write_segments(generation, &mut files)))
             .unwrap_or_else(|_| Err(Error::internal("the flush panicked; see the log")));
-        let committed = written.and_then(|(edit, tenants)| Ok((self.manifest.commit(edit)?, tenants)));
-        if committed.as_ref().is_err_and(|error| error.kind != ErrorKind::Closed) {
-            // Nothing names the files (after `Closed` that is not known), and the next try makes others:
-            // the disk must not fill up with them.
-            for file in files {
-                // What cannot be removed is left to the next start.
-                let _ = self.env.disk.remove_file(&self.options.data_dir.join(file));
-            }
+        let flushed_bytes =
+            |edit: &Edit| -> u64 { edit.add.iter().flat_map(|(_, _, entry)| entry.files()).map(|file| file.len).sum() };
+        let committed = written.and_then(|edit| {
+            let bytes = flushed_bytes(&edit);
+            Ok((self.manifest.commit(edit)?, bytes))
+        });
+        if let Err(error) = &committed {
+            self.remove_unnamed(error, files);
         }
-        let (state, tenants) = committed?;
-        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        view.committed(Arc::clone(&state), &tenants, &self.opener)?;
-        drop(view);
+        let (state, bytes) = committed?;
+        self.counters.bytes_flushed.fetch_add(bytes, Ordering::Relaxed);
+        self.install(state)?;
+        self.compactor.look();
         // The batches of this flush stay until the next one: a start that must fall back to the root
         // before this one replays them, and has lost nothing.
         if let Some(wal) = self.wal.get()
@@ -229,24 +229,35 @@ impl Core {
         Ok(())
     }
 
-    /// Writes what a generation becomes: the edit to commit, and whose segments it has. `files` is
-    /// told each file before it is made, relative to the data directory.
-    pub(super) fn write_segments(
-        &self,
-        generation: &Generation,
-        files: &mut Vec<String>,
-    ) -> Result<(Edit, Vec<Tenant>)> {
+    /// Removes files that were written for a commit that failed.
+    pub(super) fn remove_unnamed(&self, error: &Error, files: Vec<String>) {
+        if error.kind == ErrorKind::Closed {
+            // It is not known whether something names them.
+            return;
+        }
+        // The next try makes others: the disk must not fill up with them.
+        for file in files {
+            // What cannot be removed is left to the next start.
+            let _ = self.env.disk.remove_file(&self.options.data_dir.join(file));
+        }
+    }
+
+    /// Shows a committed state.
+    pub(super) fn install(&self, state: Arc<State>) -> Result<()> {
+        self.view.write().unwrap_or_else(PoisonError::into_inner).install(state, &self.opener)
+    }
+
+    /// Writes what a generation becomes: the edit to commit. `files` is told each file before it is
+    /// made, relative to the data directory.
+    pub(super) fn write_segments(&self, generation: &Generation, files: &mut Vec<String>) -> Result<Edit> {
         let segments = flush::write(&self.env, &self.options, generation, files)?;
         let producers = self.write_producers(generation.seq_max, files)?;
-        let mut tenants: Vec<Tenant> = segments.iter().map(|segment| segment.tenant.clone()).collect();
-        tenants.dedup();
-        let edit = Edit {
+        Ok(Edit {
             add: segments.into_iter().map(|NewSegment { tenant, day, entry }| (tenant, day, entry)).collect(),
             flushed_seq: Some(generation.seq_max),
             producers,
             ..Edit::default()
-        };
-        Ok((edit, tenants))
+        })
     }
 
     /// Writes the producers that changed since the last root, as of `flushed_seq`.

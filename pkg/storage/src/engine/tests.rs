@@ -299,7 +299,7 @@ fn the_files_of_a_snapshot_stay_until_it_is_dropped() {
     let edit = Edit { remove: vec![(tenant.clone(), Day(0), id)], ..Edit::default() };
     let remove = |edit: Edit| {
         let state = core.manifest.commit(edit).unwrap();
-        core.view.write().unwrap().committed(state, std::slice::from_ref(&tenant), &core.opener).unwrap();
+        core.install(state).unwrap();
     };
     remove(edit);
     (0..5).for_each(|_| remove(Edit::default()));

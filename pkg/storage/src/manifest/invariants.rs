@@ -5,7 +5,8 @@
 
 use super::PRODUCERS_DIR;
 use super::model::{
-    Edit, FileRef, MonthNode, Partition, SEGMENT_SERVICES_MAX, SegmentEntry, State, log_path, redb_path,
+    Edit, EditKind, FileRef, LevelCounts, MonthNode, Partition, SEGMENT_SERVICES_MAX, SegmentEntry, State, log_path,
+    redb_path,
 };
 use super::month::Month;
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,6 +121,7 @@ const COMMIT: &[(&str, OfEdit)] = &[
     ("nothing else changes than what the edit says", changes_are_the_edit),
     ("the producers file is in its folder, and new or the same", producers_are_new),
     ("sequences that were flushed come only from segments that go", flushed_sequences_move),
+    ("a merge changes no record", merge_keeps_records),
 ];
 
 /// Checks a commit; the error names the predicate.
@@ -258,4 +260,40 @@ fn flushed_sequences_move(old: &State, _: &State, edit: &Edit) -> Check {
         })?;
     }
     Ok(())
+}
+
+/// A merge replaces neighbours by one segment with their sequences, times and records.
+fn merge_keeps_records(old: &State, _: &State, edit: &Edit) -> Check {
+    if edit.kind != EditKind::Merge {
+        return Ok(());
+    }
+    ensure(edit.flushed_seq.is_none() && edit.producers.is_none(), || "it changes more than segments".to_owned())?;
+    let [(tenant, day, entry)] = edit.add.as_slice() else { return Err(format!("it adds {}", edit.add.len())) };
+    ensure(edit.remove.iter().all(|(of, on, _)| (of, on) == (tenant, day)), || {
+        "it removes segments of other partitions".to_owned()
+    })?;
+    let removed: BTreeSet<&str> = edit.remove.iter().map(|(_, _, id)| id.as_str()).collect();
+    let before = old.partition(tenant, *day).map(|partition| partition.segments.as_slice()).unwrap_or_default();
+    let from = before.iter().position(|source| removed.contains(source.id.as_str())).unwrap_or(0);
+    let sources = before.get(from..from + removed.len()).unwrap_or_default();
+    let (Some(first), Some(last)) = (sources.first(), sources.last()) else {
+        return Err("it removes nothing".to_owned());
+    };
+    ensure(sources.iter().all(|source| removed.contains(source.id.as_str())), || {
+        "the segments are not neighbours".to_owned()
+    })?;
+    ensure((entry.seq_min, entry.seq_max) == (first.seq_min, last.seq_max), || {
+        format!("sequences {} to {} become {} to {}", first.seq_min, last.seq_max, entry.seq_min, entry.seq_max)
+    })?;
+    let sum = |of: &dyn Fn(&SegmentEntry) -> u64| total(sources.iter().map(|source| of(source)));
+    ensure(sum(&|source| source.rows) == Some(entry.rows), || format!("it has {} records", entry.rows))?;
+    ensure(sum(&|source| source.raw_bytes) == Some(entry.raw_bytes), || format!("it has {} bytes", entry.raw_bytes))?;
+    let start = sources.iter().map(|source| source.range.start).min();
+    let end = sources.iter().map(|source| source.range.end).max();
+    ensure((start, end) == (Some(entry.range.start), Some(entry.range.end)), || "its times are others".to_owned())?;
+    let mut levels = LevelCounts::default();
+    sources.iter().flat_map(|source| source.levels.iter()).for_each(|(level, rows)| levels.add(level, rows));
+    // A segment may have no counts.
+    let are_counted = sources.iter().all(|source| source.levels != LevelCounts::default());
+    ensure(!are_counted || levels == entry.levels, || "its counts by level are others".to_owned())
 }

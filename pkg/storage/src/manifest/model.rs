@@ -233,4 +233,23 @@ pub struct Edit {
     pub flushed_seq: Option<Seq>,
     /// The new producers file, durable by now; `None` leaves the present one.
     pub producers: Option<FileRef>,
+    /// What the edit claims to be, and is checked to be.
+    pub kind: EditKind,
+}
+
+/// What must hold of an edit beyond what holds of every edit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EditKind {
+    /// Nothing more.
+    #[default]
+    Change,
+    /// Neighbours of one partition become one segment with the same records; nothing else changes.
+    Merge,
+}
+
+impl Edit {
+    /// Replaces neighbours of one partition by a segment with the same records.
+    pub fn merge(remove: Vec<(Tenant, Day, String)>, add: (Tenant, Day, SegmentEntry)) -> Self {
+        Self { add: vec![add], remove, kind: EditKind::Merge, ..Self::default() }
+    }
 }

@@ -1,0 +1,303 @@
+//! The compactor: the thread that runs compaction jobs, one at a time, at low priority, within its
+//! bytes a second, and the commit of what they make.
+
+use super::{Core, closed, lock};
+use crate::compaction::execute;
+use crate::compaction::plan::{self, Job, Plan};
+use crate::compaction::{Compacted, CompactionStats};
+use crate::manifest::{SegmentEntry, State};
+use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+use timberlog_types::{Day, Error, ErrorKind, Result, Tenant};
+
+/// How often the thread looks at the manifest though no flush told it to: days end.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How long a job that failed, and its partition, rest at first, and at most; doubled each time.
+const RETRY: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
+/// Waits for bytes a second that are shorter than this are put off.
+const PACE_WAIT_MIN: Duration = Duration::from_millis(20);
+
+/// What the compactor knows and is told.
+#[derive(Default)]
+pub(super) struct Compactor {
+    /// Held by the one job that runs.
+    running: Mutex<Memory>,
+    wanted: Mutex<Wanted>,
+    changed: Condvar,
+    paused: AtomicBool,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Wanted {
+    look: bool,
+    stop: bool,
+}
+
+/// What is remembered between jobs.
+#[derive(Default)]
+struct Memory {
+    /// Segments that are damaged.
+    left_alone: HashSet<String>,
+    /// Partitions whose job failed: until when they rest, in monotonic ns.
+    resting: HashMap<(Tenant, Day), u64>,
+    /// Jobs that failed since the last one that did not.
+    failures: u32,
+}
+
+#[derive(Default)]
+struct Counters {
+    jobs: AtomicU64,
+    jobs_failed: AtomicU64,
+    segments_merged: AtomicU64,
+    records: AtomicU64,
+    bytes_read: AtomicU64,
+    bytes_written: AtomicU64,
+    ns: AtomicU64,
+    segments_waiting: AtomicU64,
+    segments_left_alone: AtomicU64,
+    last_error: Mutex<Option<String>>,
+}
+
+/// How fast a job may go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Within the bytes a second.
+    Limited,
+    /// As fast as it can.
+    Free,
+}
+
+impl Compactor {
+    /// Something was committed: there may be something to merge.
+    pub(super) fn look(&self) {
+        lock(&self.wanted).look = true;
+        self.changed.notify_all();
+    }
+
+    /// Ends the thread, and the job under way at its next block.
+    pub(super) fn stop(&self) {
+        lock(&self.wanted).stop = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn pause(&self) {
+        self.paused.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn resume(&self) {
+        self.paused.store(false, Ordering::SeqCst);
+        self.look();
+    }
+
+    /// Waits until there is a reason to look, at most `wait`; returns whether to stop.
+    fn wait_for_work(&self, wait: Duration) -> bool {
+        let wanted = lock(&self.wanted);
+        let waiting = |wanted: &mut Wanted| !wanted.stop && !wanted.look;
+        let (mut wanted, _) =
+            self.changed.wait_timeout_while(wanted, wait, waiting).unwrap_or_else(PoisonError::into_inner);
+        wanted.look = false;
+        wanted.stop
+    }
+
+    /// Waits in the middle of a job, at most `wait`.
+    fn rest(&self, wait: Duration) {
+        let wanted = lock(&self.wanted);
+        let waited = self.changed.wait_timeout_while(wanted, wait, |wanted| !wanted.stop);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// # Errors
+    /// `Closed` when the job must end.
+    fn check_going(&self) -> Result<()> {
+        if lock(&self.wanted).stop { Err(closed()) } else { Ok(()) }
+    }
+}
+
+impl Core {
+    /// The compactor's thread.
+    pub(super) fn run_compactor(self: &Arc<Self>) {
+        timberlog_disk::real::lower_thread_priority();
+        let (mut wait, mut retry) = (Duration::ZERO, *RETRY.start());
+        while !self.compactor.wait_for_work(wait) {
+            wait = LOOK_EVERY;
+            while !self.compactor.paused.load(Ordering::SeqCst) {
+                match self.compact_once(Pace::Limited) {
+                    Ok(Some(_)) => retry = *RETRY.start(),
+                    Ok(None) => break,
+                    Err(error) if error.kind == ErrorKind::Closed => break,
+                    Err(error) => {
+                        tracing::warn!(%error, "compaction failed, nothing has changed; trying again later");
+                        wait = retry;
+                        retry = retry.saturating_mul(2).min(*RETRY.end());
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs the job that is due, if there is one.
+    pub(super) fn compact_once(self: &Arc<Self>, pace: Pace) -> Result<Option<Compacted>> {
+        let mut memory = lock(&self.compactor.running);
+        self.compactor.check_going()?;
+        // Holding it pins the inputs.
+        let state = Arc::clone(self.read_view().state());
+        let Some(job) = self.plan(&state, &mut memory) else { return Ok(None) };
+        let started = self.env.clock.monotonic_ns();
+        match self.compact(&job, pace, &mut memory) {
+            Ok(compacted) => {
+                drop(state);
+                memory.failures = 0;
+                let took = self.env.clock.monotonic_ns().saturating_sub(started);
+                self.count(&compacted, took);
+                Ok(Some(compacted))
+            }
+            Err(error) => {
+                if error.kind != ErrorKind::Closed {
+                    self.note_failure(&job, &error, &mut memory);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn plan(&self, state: &State, memory: &mut Memory) -> Option<Job> {
+        let now = self.env.clock.monotonic_ns();
+        memory.resting.retain(|_, until| *until > now);
+        let may_merge = |tenant: &Tenant, day: Day, entry: &SegmentEntry| {
+            (memory.resting.is_empty() || !memory.resting.contains_key(&(tenant.clone(), day)))
+                && !memory.left_alone.contains(&entry.id)
+        };
+        let Plan { next, segments_waiting } =
+            plan::plan(state, self.env.clock.now_ns(), &self.options.compaction, &may_merge);
+        self.compactor.counters.segments_waiting.store(segments_waiting, Ordering::Relaxed);
+        next
+    }
+
+    /// Merges the inputs of a job and commits the result.
+    fn compact(&self, job: &Job, pace: Pace, memory: &mut Memory) -> Result<Compacted> {
+        self.manifest.check_alive()?;
+        self.check_room(job)?;
+        let mut files = Vec::new();
+        let due = AtomicU64::new(0);
+        let pace = |bytes: u64| self.pace(pace, bytes, &due);
+        // A defect must not end the thread, nor leave the lock poisoned.
+        let made = catch_unwind(AssertUnwindSafe(|| execute::run(&self.env, &self.options, job, &pace, &mut files)))
+            .unwrap_or_else(|_| Err(Error::internal("compaction panicked; see the log").into()));
+        let made = made.map_err(|failed| {
+            if let Some(id) = failed.input
+                && matches!(failed.error.kind, ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Invalid)
+            {
+                self.damage.note(format!("compaction leaves a segment alone: {}", failed.error));
+                memory.left_alone.insert(id);
+                let count = memory.left_alone.len() as u64;
+                self.compactor.counters.segments_left_alone.store(count, Ordering::Relaxed);
+            }
+            failed.error
+        });
+        let committed = made.and_then(|(merged, compacted)| Ok((self.manifest.commit(merged)?, compacted)));
+        if let Err(error) = &committed {
+            self.remove_unnamed(error, files);
+        }
+        let (state, compacted) = committed?;
+        self.install(state)?;
+        Ok(compacted)
+    }
+
+    /// # Errors
+    /// `Unavailable` if the result might not leave the room that new records need.
+    fn check_room(&self, job: &Job) -> Result<()> {
+        let bytes: u64 = job.inputs.iter().flat_map(|entry| entry.files()).map(|file| file.len).sum();
+        let needed = bytes.saturating_add(self.options.disk_free_bytes_min);
+        match self.env.disk.free_bytes(&self.options.data_dir) {
+            Ok(free) if free < needed => {
+                let message = format!("merging {bytes} bytes needs {needed} free on the disk, there are {free}");
+                Err(Error::new(ErrorKind::Unavailable, message))
+            }
+            // A disk that does not say how much room it has is full when a write says so.
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits while compaction is paused, and so that `bytes` stay within those a second.
+    ///
+    /// # Errors
+    /// `Closed` when the job must end.
+    fn pace(&self, pace: Pace, bytes: u64, due: &AtomicU64) -> Result<()> {
+        self.compactor.check_going()?;
+        if pace == Pace::Free {
+            return Ok(());
+        }
+        while self.compactor.paused.load(Ordering::SeqCst) {
+            self.compactor.rest(*RETRY.start());
+            self.compactor.check_going()?;
+        }
+        let rate = self.options.compaction.bytes_per_second;
+        if let Some(ns) = bytes.saturating_mul(1_000_000_000).checked_div(rate) {
+            let now = self.env.clock.monotonic_ns();
+            let due_ns = due.load(Ordering::Relaxed).max(now);
+            due.store(due_ns.saturating_add(ns), Ordering::Relaxed);
+            let wait = Duration::from_nanos(due_ns - now);
+            if wait >= PACE_WAIT_MIN {
+                self.compactor.rest(wait);
+            }
+        }
+        self.compactor.check_going()
+    }
+
+    fn count(&self, compacted: &Compacted, took_ns: u64) {
+        let counters = &self.compactor.counters;
+        for (counter, more) in [
+            (&counters.jobs, 1),
+            (&counters.segments_merged, compacted.segments),
+            (&counters.records, compacted.records),
+            (&counters.bytes_read, compacted.bytes_read),
+            (&counters.bytes_written, compacted.bytes_written),
+            (&counters.ns, took_ns),
+        ] {
+            counter.fetch_add(more, Ordering::Relaxed);
+        }
+        *lock(&counters.last_error) = None;
+    }
+
+    /// Notes a failure: the partition rests, longer each time, and others go on.
+    fn note_failure(&self, job: &Job, error: &Error, memory: &mut Memory) {
+        let longer = RETRY.start().saturating_mul(1 << memory.failures.min(16));
+        memory.failures = memory.failures.saturating_add(1);
+        let rest_ns = longer.min(*RETRY.end()).as_nanos() as u64;
+        let until = self.env.clock.monotonic_ns().saturating_add(rest_ns);
+        memory.resting.insert((job.tenant.clone(), job.day), until);
+        self.compactor.counters.jobs_failed.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.compactor.counters.last_error) = Some(error.to_string());
+    }
+
+    pub(super) fn compaction_stats(&self) -> CompactionStats {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.compactor.counters;
+        let (bytes_flushed, bytes_written) = (get(&self.counters.bytes_flushed), get(&counters.bytes_written));
+        let write_amplification = match bytes_flushed {
+            0 => 1.0,
+            bytes_flushed => (bytes_flushed as f64 + bytes_written as f64) / bytes_flushed as f64,
+        };
+        CompactionStats {
+            enabled: self.options.compaction.enabled,
+            paused: self.compactor.paused.load(Ordering::SeqCst),
+            jobs: get(&counters.jobs),
+            jobs_failed: get(&counters.jobs_failed),
+            segments_merged: get(&counters.segments_merged),
+            records: get(&counters.records),
+            bytes_read: get(&counters.bytes_read),
+            bytes_written,
+            bytes_flushed,
+            write_amplification,
+            ns: get(&counters.ns),
+            segments_waiting: get(&counters.segments_waiting),
+            segments_left_alone: get(&counters.segments_left_alone),
+            last_error: lock(&counters.last_error).clone(),
+        }
+    }
+}
