@@ -10,6 +10,7 @@ mod error;
 pub(crate) mod index;
 pub(crate) mod labels;
 mod params;
+pub(crate) mod patterns;
 pub(crate) mod push;
 pub(crate) mod query;
 mod result;

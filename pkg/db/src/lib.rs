@@ -15,8 +15,8 @@ use std::sync::Arc;
 use timberlog_filter::Filter;
 use timberlog_logql::Labels;
 use timberlog_logql::ast::{LabelMatcher, LogExpr, MetricExpr};
-use timberlog_logql::evaluate::{Steps, Windows};
-use timberlog_query::logql::{self, Computed, Entries, LogQuery, MetricError, TailFilter, Volume, VolumeBy};
+use timberlog_logql::evaluate::Steps;
+use timberlog_query::logql::{self, Computed, Entries, LogQuery, MetricError, TailFilter};
 use timberlog_query::{Aggregation, Explain, Export, Groups, Page, Query};
 use timberlog_types::{Batch, Result, Tenant, TimeRange};
 
@@ -192,17 +192,14 @@ impl Database {
         logql::stats(&self.snapshot(tenant), selector, range, options)
     }
 
-    /// Bytes by the labels of streams, the largest first.
+    /// Bytes by the labels of streams and by steps of time.
     pub fn volume(
         &self,
         tenant: &Tenant,
-        selector: &[LabelMatcher],
-        targets: &[String],
-        by: VolumeBy,
-        windows: Windows,
+        query: &logql::VolumeQuery,
         options: &logql::Options,
-    ) -> Result<Vec<Volume>> {
-        logql::volume(&self.snapshot(tenant), selector, targets, by, windows, options)
+    ) -> Result<Vec<logql::Volume>> {
+        logql::volume(&self.snapshot(tenant), query, options)
     }
 
     /// Follows new lines that a LogQL log query lets through, from now on.

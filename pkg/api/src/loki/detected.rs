@@ -1,12 +1,12 @@
 //! What Grafana's Logs Drilldown asks: which labels and fields there are, and what they look like.
 //!
 //! Fields are those of the newest lines that a query finds: metadata, and what the `json` or else
-//! the `logfmt` stage makes of a line. Patterns are not looked for.
+//! the `logfmt` stage makes of a line.
 
 use super::answer::json_of;
 use super::asked::Asked;
 use super::error::{LokiError, LokiResult};
-use super::labels::selector;
+use super::index::choosy_selector;
 use super::params::{self, Bounds};
 use super::run::run;
 use crate::state::State;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use timberlog_db::Database;
 use timberlog_db::language::ast::Stage;
 use timberlog_db::language::units::{parse_bytes, parse_go_duration};
-use timberlog_db::language::{Origin, Pipeline, Runner, StageError, Wanted, parse, parse_log};
+use timberlog_db::language::{Origin, Pipeline, Runner, StageError, Wanted, parse_log};
 use timberlog_db::query::Order;
 use timberlog_db::query::logql::{Entry, LogQuery, Options};
 use timberlog_types::stream::SERVICE_NAME_KEYS;
@@ -37,7 +37,8 @@ pub async fn labels(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<R
     state.database()?;
     let asked = Asked::of(&state, request).await?;
     let bounds = Bounds::forward(&asked, state.env.clock.now_ns())?;
-    let matchers = selector(asked.get("query"))?;
+    let query = asked.get("query");
+    let matchers = if query.is_empty() { Vec::new() } else { choosy_selector(query)? };
     run(&state, &asked.tenant.clone(), move |database, options| {
         let selectors = if matchers.is_empty() { Vec::new() } else { vec![matchers] };
         let series = database.series(&asked.tenant, &selectors, bounds.streams(), options)?;
@@ -118,8 +119,7 @@ pub async fn values(Of(state): Of<Arc<State>>, Path(name): Path<String>, request
     let asked = FieldsAsked::of(&state, request).await?;
     run(&state, &asked.asked.tenant.clone(), move |database, options| {
         let mut found = Detector::new()?.fields(&asked.entries(database, options)?, usize::MAX);
-        let values: Vec<String> =
-            found.remove(&name).into_iter().flat_map(|field| field.values).take(asked.fields).collect();
+        let values: Vec<String> = found.remove(&name).into_iter().flat_map(Field::shown).take(asked.fields).collect();
         Ok(json_of(&if values.is_empty() { json!({}) } else { json!({"values": values, "limit": asked.fields}) }))
     })
     .await
@@ -140,6 +140,19 @@ impl Field {
         if !self.values.contains(value) {
             self.values.insert(value.to_owned());
         }
+    }
+
+    /// The values as a query can be asked for them: bytes that a parser has found are told without
+    /// a blank, in units of 1,000, as Loki does.
+    fn shown(self) -> BTreeSet<String> {
+        if self.parsers.is_empty() {
+            return self.values;
+        }
+        let shown = |value: String| match (kind(&value), parse_bytes(&value)) {
+            ("bytes", Ok(bytes)) if !value.ends_with(|last: char| last.is_ascii_digit()) => bytes_text(bytes),
+            _ => value,
+        };
+        self.values.into_iter().map(shown).collect()
     }
 
     fn json(&self, name: &str) -> Value {
@@ -168,6 +181,15 @@ fn kind(value: &str) -> &'static str {
     } else {
         "string"
     }
+}
+
+/// Bytes with one digit behind the point below 10, as `5.0kB`.
+fn bytes_text(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    let power = bytes.checked_ilog(1_000).unwrap_or_default();
+    let unit = UNITS.get(power as usize).copied().unwrap_or_default();
+    let value = (bytes as f64 / 1e3_f64.powi(power as i32) * 10.0).round() / 10.0;
+    if bytes < 10 || value >= 10.0 { format!("{value:.0}{unit}") } else { format!("{value:.1}{unit}") }
 }
 
 /// Takes lines apart.
@@ -270,14 +292,6 @@ fn put_paths(line: &str, fields: &mut BTreeMap<String, Field>) {
     }
 }
 
-/// Patterns of lines, of which there are none.
-pub async fn patterns(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<Response> {
-    state.database()?;
-    let asked = Asked::of(&state, request).await?;
-    parse(asked.get("query"))?;
-    Ok(json_of(&json!({"status": "success", "data": []})))
-}
-
 /// Limits that the Logs Drilldown adapts to.
 pub async fn limits(Of(state): Of<Arc<State>>) -> Response {
     let options = &state.options;
@@ -293,7 +307,7 @@ pub async fn limits(Of(state): Of<Arc<State>>) -> Response {
             "query_timeout": format!("{seconds}s"), "retention_period": "0s", "volume_enabled": true,
             "volume_max_series": 1000
         },
-        "pattern_ingester_enabled": false,
+        "pattern_ingester_enabled": true,
         "version": super::status::LOKI_VERSION
     });
     ([(header::CONTENT_TYPE, "application/json")], answer.to_string()).into_response()
@@ -331,6 +345,18 @@ mod tests {
         assert_eq!(found["n"].kind, "int");
         assert_eq!(found["trace"].json("trace")["parsers"], Value::Null);
         assert_eq!(Detector::new().unwrap().fields(&lines, 2).len(), 2);
+    }
+
+    #[test]
+    fn bytes_are_told_as_a_query_takes_them() {
+        let lines = [line("a=5KB b=10MiB c=0B d=5m e=7 f=12345678b"), line("a=12kB")];
+        let mut found = Detector::new().unwrap().fields(&lines, 100);
+        let mut shown = |name: &str| found.remove(name).unwrap().shown().into_iter().collect::<Vec<_>>().join(" ");
+        for (name, values) in [("a", "12kB 5.0kB"), ("b", "10MB"), ("c", "0B"), ("d", "5m"), ("e", "7"), ("f", "12MB")]
+        {
+            assert_eq!(shown(name), values, "{name}");
+        }
+        assert_eq!(shown("trace"), "t");
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use super::answer::{Answered, json_of};
 use super::asked::{Asked, Categories};
 use super::error::{LokiError, LokiResult};
-use super::labels::selector;
 use super::params::{self, Bounds, RangeAsked};
 use super::result::{put_labels, put_point};
 use super::run::run;
@@ -12,10 +11,10 @@ use axum::extract::{Request, State as Of};
 use axum::response::Response;
 use serde_json::json;
 use std::sync::Arc;
-use timberlog_db::language::evaluate::Windows;
-use timberlog_db::language::parse_selector;
+use timberlog_db::language::ast::LabelMatcher;
+use timberlog_db::language::{parse, parse_selector};
 use timberlog_db::query::Statistics;
-use timberlog_db::query::logql::{Volume, VolumeBy};
+use timberlog_db::query::logql::{Volume, VolumeBy, VolumeQuery};
 
 /// Volumes of an answer when nothing is said.
 const VOLUMES_DEFAULT: u32 = 100;
@@ -25,7 +24,7 @@ pub async fn stats(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<Re
     state.database()?;
     let asked = Asked::of(&state, request).await?;
     let range = RangeAsked::of(&asked, state.env.clock.now_ns(), state.options.query_points_max)?;
-    let matchers = parse_selector(asked.get("query"))?;
+    let matchers = choosy_selector(asked.get("query"))?;
     run(&state, &asked.tenant.clone(), move |database, options| {
         let found = database.selector_stats(&asked.tenant, &matchers, range.bounds.streams(), options)?;
         Ok(json_of(&json!(found)))
@@ -60,6 +59,22 @@ fn volume_limit(asked: &Asked) -> LokiResult<usize> {
     Ok(params::number(asked, "limit", VOLUMES_DEFAULT)? as usize)
 }
 
+/// A selector that cannot let every stream through.
+pub fn choosy_selector(text: &str) -> LokiResult<Vec<LabelMatcher>> {
+    let selector = parse_selector(text)?;
+    // Says why such a selector does not do.
+    parse(text)?;
+    Ok(selector)
+}
+
+/// The same, or the one that means all.
+fn volume_selector(text: &str) -> LokiResult<Vec<LabelMatcher>> {
+    if text == "{}" {
+        return Ok(Vec::new());
+    }
+    choosy_selector(text)
+}
+
 async fn answer(
     state: Arc<State>,
     asked: Asked,
@@ -72,12 +87,17 @@ async fn answer(
         "labels" => VolumeBy::Labels,
         _ => return Err(LokiError::invalid("invalid aggregation option")),
     };
-    let matchers = selector(asked.get("query"))?;
-    let targets: Vec<String> =
-        asked.get("targetLabels").split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let targets = asked.get("targetLabels");
+    let query = VolumeQuery {
+        selector: volume_selector(asked.get("query"))?,
+        targets: if targets.is_empty() { Vec::new() } else { targets.split(',').map(str::to_owned).collect() },
+        by,
+        range: bounds.streams(),
+        step_ns,
+        limit,
+    };
     run(&state, &asked.tenant.clone(), move |database, options| {
-        let mut volumes = database.volume(&asked.tenant, &matchers, &targets, by, windows(bounds, step_ns), options)?;
-        volumes.truncate(limit);
+        let volumes = database.volume(&asked.tenant, &query, options)?;
         let is_matrix = volumes.iter().any(|volume| volume.bytes.len() > 1);
         let answered = Answered {
             result_type: if is_matrix { "matrix" } else { "vector" },
@@ -89,17 +109,6 @@ async fn answer(
         Ok(answered.frame(|out| put_volumes(out, &volumes, is_matrix)))
     })
     .await
-}
-
-/// Windows that lie side by side and cover the bounds, each told at its end.
-fn windows(bounds: Bounds, step_ns: Option<i64>) -> Windows {
-    let span = bounds.end.saturating_sub(bounds.start).max(1);
-    let Some(step_ns) = step_ns else {
-        return Windows { first_end_ns: bounds.end, step_ns: span, count: 1, range_ns: span };
-    };
-    // Bounded by the points that a range may have.
-    let count = usize::try_from(span.saturating_add(step_ns - 1) / step_ns).unwrap_or(1).max(1);
-    Windows { first_end_ns: bounds.start.saturating_add(step_ns), step_ns, count, range_ns: step_ns }
 }
 
 fn put_volumes(out: &mut Vec<u8>, volumes: &[Volume], is_matrix: bool) {
@@ -139,16 +148,7 @@ mod tests {
     use timberlog_db::language::Labels;
 
     #[test]
-    fn windows_cover_the_bounds() {
-        let bounds = Bounds { start: 100, end: 350 };
-        assert_eq!(windows(bounds, None), Windows { first_end_ns: 350, step_ns: 250, count: 1, range_ns: 250 });
-        assert_eq!(windows(bounds, Some(100)), Windows { first_end_ns: 200, step_ns: 100, count: 3, range_ns: 100 });
-        let empty = Bounds { start: 5, end: 5 };
-        assert_eq!(windows(empty, Some(10)).count, 1);
-    }
-
-    #[test]
-    fn one_window_is_a_vector_and_several_are_a_matrix() {
+    fn one_step_is_a_vector_and_several_are_a_matrix() {
         let volume =
             |bytes: &[(i64, u64)]| Volume { name: String::new(), labels: Labels::default(), bytes: bytes.to_vec() };
         let shown = |volumes: &[Volume], is_matrix| {

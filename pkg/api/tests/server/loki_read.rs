@@ -277,7 +277,6 @@ fn what_the_drilldown_asks_is_answered() {
     assert_eq!(ask(&server, "detected_field/zz/values", &[web]).ok(), json!({}));
     let metric = [("query", r#"rate({app="web"}[1m])"#)];
     refused(&ask(&server, "detected_fields", &metric), 400, "only log selector is supported");
-    assert_eq!(ask(&server, "patterns", &[web]).ok(), json!({"status": "success", "data": []}));
     let limits = server.get("/loki/api/v1/drilldown-limits").ok();
     assert_eq!(limits["limits"]["max_entries_limit_per_query"], 5000);
 }

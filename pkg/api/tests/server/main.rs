@@ -7,6 +7,7 @@ mod grpc_limits;
 mod harness;
 mod ingest;
 mod languages;
+mod loki_drilldown;
 mod loki_push;
 mod loki_read;
 mod loki_tail;

@@ -79,11 +79,6 @@ impl Grid {
         (clamp(edge(number)), clamp(edge(number + 1) - 1))
     }
 
-    /// The window that a bucket belongs to, where windows do not overlap.
-    pub fn window_of(self, number: i64) -> i64 {
-        if self.cut == 0 { number } else { number.div_euclid(2) }
-    }
-
     /// The first and the last bucket of a window.
     pub fn of_window(self, index: usize) -> (i64, i64) {
         let index = i64::try_from(index).unwrap_or(i64::MAX);

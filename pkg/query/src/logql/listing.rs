@@ -5,19 +5,17 @@
 //! Loki's index counts chunks, taken of a block in proportion to its records: the directory knows
 //! them, while the exact bytes of lines alone (`bytes_over_time`) take every message column.
 
-use super::lower::{lower, selector_test};
-use super::names::FieldNames;
+use super::lower::selector_test;
 use super::{Options, Stats, view};
-use crate::aggregate::{Buckets, Dimension, Grid, Question, RowSide, Scratch, StreamSide, Tally, Weight};
+use crate::aggregate::{Question, Scratch, Tally, Weight};
 use crate::budget::Budget;
 use crate::error::QueryError;
 use crate::labels::each_stream;
 use crate::plan::{Place, Plan, Unit};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use timberlog_logql::Labels;
-use timberlog_logql::ast::{LabelMatcher, LogExpr};
-use timberlog_logql::evaluate::Windows;
+use timberlog_logql::ast::LabelMatcher;
 use timberlog_storage::Snapshot;
 use timberlog_types::{Result, StreamRef, TimeRange};
 
@@ -123,102 +121,12 @@ pub fn stats(snapshot: &Snapshot, matchers: &[LabelMatcher], range: TimeRange, o
     Ok(stats)
 }
 
-/// What volumes are summed by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum VolumeBy {
-    /// The labels of the streams.
-    #[default]
-    Series,
-    /// Each label name alone.
-    Labels,
-}
-
-/// Bytes of some streams, by window.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Volume {
-    /// What they have in common; for [`VolumeBy::Labels`] one label with an empty value is one name.
-    pub name: String,
-    /// The labels.
-    pub labels: Labels,
-    /// By window: when it ends, in ns, and bytes; without those that have none.
-    pub bytes: Vec<(i64, u64)>,
-}
-
-/// Bytes by the labels of streams, the largest first; an estimate, as that of [`stats`].
-///
-/// `targets` are the labels that count; none means those that the matchers name. `windows` are
-/// separate: their step is their range, or there is one.
-pub fn volume(
-    snapshot: &Snapshot,
-    matchers: &[LabelMatcher],
-    targets: &[String],
-    by: VolumeBy,
-    windows: Windows,
-    options: &Options,
-) -> Result<Vec<Volume>> {
-    let steps = i64::try_from(windows.count.saturating_sub(1)).unwrap_or(i64::MAX);
-    let range = TimeRange {
-        start: windows.first_end_ns.saturating_sub(windows.range_ns).saturating_add(1),
-        end: windows.first_end_ns.saturating_add(steps.saturating_mul(windows.step_ns)),
-    };
-    let expr = LogExpr { selector: matchers.to_vec(), stages: Vec::new() };
-    let names = FieldNames::of(snapshot, range, options.derived);
-    let lowered = lower(&expr, &names, options.derived)?;
-    let plan = Plan::new(snapshot, &lowered.filter, range, Budget::new(options.limits).cancelled_by(&options.cancel))?;
-    let mut counted: Vec<String> = match (targets.is_empty(), by) {
-        (false, _) => targets.to_vec(),
-        (true, VolumeBy::Series) => matchers.iter().map(|matcher| matcher.name.clone()).collect(),
-        (true, VolumeBy::Labels) => label_names(snapshot, matchers, range, options)?,
-    };
-    counted.sort_unstable();
-    counted.dedup();
-    let grid = Grid::new(windows.first_end_ns, windows.step_ns, windows.range_ns, windows.count);
-    let dimension = |name: &String| Dimension {
-        stream: StreamSide::View { name: name.clone(), derived: options.derived },
-        row: RowSide::None,
-    };
-    let sets: Vec<Vec<String>> = match by {
-        VolumeBy::Series => vec![counted],
-        VolumeBy::Labels => counted.into_iter().map(|name| vec![name]).collect(),
-    };
-    let mut volumes: BTreeMap<(String, Labels), BTreeMap<i64, u64>> = BTreeMap::new();
-    for names in sets {
-        let question = Question {
-            dimensions: names.iter().map(dimension).collect(),
-            step: Some(Buckets::Windows(grid)),
-            weight: Weight::Rows,
-            groups_max: options.series_max,
-        };
-        each_tally(&plan, &question, &mut |unit_bytes, unit_rows, tally| {
-            for group in tally.groups(true) {
-                let pairs = names.iter().zip(group.key).filter_map(|(name, value)| Some((name.clone(), value?)));
-                let labels = Labels::new(pairs);
-                if by == VolumeBy::Labels && labels.is_empty() {
-                    continue;
-                }
-                let key = match by {
-                    VolumeBy::Series => (String::new(), labels),
-                    VolumeBy::Labels => (names.concat(), Labels::default()),
-                };
-                let window = windows
-                    .first_end_ns
-                    .saturating_add(grid.window_of(group.bucket.unwrap_or_default()).saturating_mul(windows.step_ns));
-                *volumes.entry(key).or_default().entry(window).or_default() +=
-                    share(unit_bytes, group.count, unit_rows);
-            }
-        })?;
-    }
-    let mut volumes: Vec<Volume> = volumes
-        .into_iter()
-        .map(|((name, labels), bytes)| Volume { name, labels, bytes: bytes.into_iter().collect() })
-        .collect();
-    let total = |volume: &Volume| volume.bytes.iter().map(|&(_, bytes)| bytes).sum::<u64>();
-    volumes.sort_by_key(|volume| std::cmp::Reverse(total(volume)));
-    Ok(volumes)
-}
-
 /// Counts unit by unit; tells the bytes and rows of each unit with its counts.
-fn each_tally(plan: &Plan, question: &Question, each: &mut dyn FnMut(u64, u64, &Tally)) -> Result<(), QueryError> {
+pub(super) fn each_tally(
+    plan: &Plan,
+    question: &Question,
+    each: &mut dyn FnMut(u64, u64, &Tally),
+) -> Result<(), QueryError> {
     let mut scratch = Scratch::default();
     for unit in &plan.units {
         let mut tally = Tally::new(question.groups_max);
@@ -241,7 +149,8 @@ fn bytes_of(plan: &Plan, unit: &Unit) -> u64 {
     }
 }
 
-fn share(bytes: u64, rows: u64, of: u64) -> u64 {
+/// The share of a unit's bytes that some of its rows have.
+pub(super) fn share(bytes: u64, rows: u64, of: u64) -> u64 {
     let share = u128::from(bytes) * u128::from(rows) / u128::from(of.max(1));
     u64::try_from(share).unwrap_or(u64::MAX)
 }

@@ -16,11 +16,13 @@ mod tail;
 #[cfg(test)]
 mod tests;
 pub(crate) mod view;
+mod volume;
 
 pub(crate) use feed::Residual;
-pub use listing::{Volume, VolumeBy, label_names, label_values, series, stats, volume};
+pub use listing::{label_names, label_values, series, stats};
 pub use patterns::{LinePattern, Patterns};
 pub use tail::TailFilter;
+pub use volume::{Volume, VolumeBy, VolumeQuery};
 
 use crate::error::QueryError;
 use crate::explain::Explain;
@@ -167,6 +169,14 @@ pub fn patterns(
     options: &Options,
 ) -> Result<Patterns> {
     Ok(patterns::patterns(snapshot, expr, range, step_ns, options)?)
+}
+
+/// Bytes by the labels of streams and by steps of time, an estimate as that of [`stats`].
+///
+/// # Errors
+/// `Invalid` if the selector is or there are too many volumes, `Overloaded` if a limit ends the query.
+pub fn volume(snapshot: &Snapshot, query: &VolumeQuery, options: &Options) -> Result<Vec<Volume>> {
+    Ok(volume::volume(snapshot, query, options)?)
 }
 
 /// Why a metric query has no answer.

@@ -3,17 +3,17 @@
 mod fields;
 
 use super::{
-    LogQuery, Options, TailFilter, VolumeBy, compute, entries, label_names, label_values, series, stats, volume,
+    LogQuery, Options, TailFilter, compute, entries, label_names, label_values, series, stats,
 };
 use crate::request::Order;
 use crate::tests::{Plain, START, World, plain};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use timberlog_logql::ast::{Expr, LogExpr};
-use timberlog_logql::evaluate::{Steps, Value, Windows};
+use timberlog_logql::evaluate::{Steps, Value};
 use timberlog_logql::{Labels, parse};
 use timberlog_types::TimeRange;
-use timberlog_types::time::{DAY_NS, SECOND_NS};
+use timberlog_types::time::SECOND_NS;
 
 fn log(text: &str) -> LogExpr {
     match parse(text) {
@@ -190,11 +190,6 @@ fn listings_see_streams_as_logql_does() {
     let found = stats(&snapshot, &log(r#"{host=~".+"}"#).selector, TimeRange::ALL, &options).unwrap();
     assert_eq!((found.streams, found.entries), (2, 2));
     assert!(found.bytes > 0 && found.chunks == 2, "{found:?}");
-    let window = Windows { first_end_ns: START, step_ns: 0, count: 1, range_ns: DAY_NS };
-    let volumes = volume(&snapshot, &log(r#"{host=~".+"}"#).selector, &[], VolumeBy::Series, window, &options).unwrap();
-    let names: Vec<String> = volumes.iter().map(|volume| volume.labels.to_string()).collect();
-    assert_eq!(names.len(), 2, "{names:?}");
-    assert!(volumes.iter().all(|volume| volume.bytes.iter().all(|&(end, bytes)| end == START && bytes > 0)));
 }
 
 /// The values of an instant query at [`START`].
