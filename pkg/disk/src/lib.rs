@@ -71,6 +71,9 @@ pub trait Disk: Send + Sync {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// Renames a file over another one; durable after [`Disk::sync_dir`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Renames a file unless the new name exists: then `AlreadyExists`, and nothing changed. Of two
+    /// that race for a name one wins. Durable after [`Disk::sync_dir`].
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file; durable after [`Disk::sync_dir`].
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty folder.
@@ -102,7 +105,7 @@ pub trait File: Send + Sync {
     fn sync_data(&self) -> io::Result<()>;
 }
 
-impl dyn File {
+impl dyn File + '_ {
     /// Fills `buf` from an offset; `UnexpectedEof` if the file ends before.
     pub fn read_exact_at(&self, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
         while !buf.is_empty() {

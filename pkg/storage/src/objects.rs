@@ -12,9 +12,12 @@ use timberlog_types::{Error, Result};
 pub const GET_BYTES_MAX: u64 = 256 << 20;
 /// The longest key, in bytes. S3 allows 1,024 with the prefix of the store.
 pub const KEY_BYTES_MAX: usize = 768;
+/// What a part of a key must not begin with: stores use such names for what is no object.
+pub const RESERVED: &str = ".timberlog-";
 
 /// A place that keeps whole objects under keys. Keys are relative, `/`-separated, without empty,
-/// `.` or `..` parts (see [`check_key`]); the prefix or folder of the store is not part of them.
+/// `.` or `..` parts (see [`check_key`]); the prefix or folder of the store is not part of them. A
+/// key must not go on after another one's end with a `/`: a folder cannot hold both.
 ///
 /// Error kinds, for all methods: `NotFound` (no such object), `Unavailable` (the store does not
 /// answer or has no room: try later), `Invalid` (a wrong key, or the store refuses these
@@ -28,7 +31,7 @@ pub trait ObjectStore: Send + Sync {
     fn put(&self, key: &str, body: &[u8]) -> Result<()>;
 
     /// Stores the first `len` bytes of a file as [`Self::put`] does, in parallel parts when it is
-    /// long, each under a checksum that the store verifies. `progress` is told the bytes sent since
+    /// long, under checksums that the store verifies where it has any. `progress` is told the bytes sent since
     /// it was last called, from the calling thread; a retry is not told again. An upload that fails
     /// leaves nothing under the key.
     fn put_file(&self, key: &str, file: &dyn timberlog_disk::File, len: u64, progress: &dyn Fn(u64)) -> Result<()>;
@@ -121,6 +124,7 @@ pub fn check_key(key: &str) -> Result<()> {
         match part {
             "" => return wrong("has an empty part"),
             "." | ".." => return wrong("has a `.` or `..` part"),
+            part if part.starts_with(RESERVED) => return wrong("has a part that begins with `.timberlog-`"),
             part if part.len() > 200 => return wrong("has a part of more than 200 bytes"),
             _ => {}
         }
@@ -140,7 +144,7 @@ mod tests {
         for key in ["a", "files/01J.log", "a/b/c.redb", "…/x", ".hidden"] {
             assert!(check_key(key).is_ok(), "{key}");
         }
-        for key in ["", "/a", "a/", "a//b", "..", "a/../b", "./a", "a\\b", "a\0b", "a\nb"] {
+        for key in ["", "/a", "a/", "a//b", "..", "a/../b", "./a", "a\\b", "a\0b", "a\nb", "a/.timberlog-x"] {
             assert!(check_key(key).is_err(), "{key:?}");
         }
         assert!(check_key(&"a/".repeat(400)).is_err());

@@ -250,6 +250,13 @@ impl Core {
         go.run(|| self.names.change(NameChange::Rename { from: from.to_path_buf(), to: to.to_path_buf(), inode }))
     }
 
+    pub fn rename_new(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        if !self.crashed && self.names.tree.files.contains_key(to) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        self.rename(from, to)
+    }
+
     pub fn remove_file(&mut self, path: &Path) -> io::Result<()> {
         if self.crashed {
             return Err(Failure::Crash.error());

@@ -124,6 +124,10 @@ impl Disk for SimDisk {
         self.core().rename(&plain(from), &plain(to))
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.core().rename_new(&plain(from), &plain(to))
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.core().remove_file(&plain(path))
     }

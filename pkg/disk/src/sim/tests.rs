@@ -232,3 +232,22 @@ fn the_same_seeds_give_the_same_machine() {
     assert_eq!(run(3), run(3));
     assert!((0..50).any(|seed| run(seed).0 != run(3).0));
 }
+
+#[test]
+fn a_new_name_is_taken_once_on_both_disks() {
+    let folder = std::env::temp_dir().join(format!("timberlog-rename-new-{}", std::process::id()));
+    let (_sim, simulated) = machine();
+    let disks: [(&dyn Disk, &Path); 2] = [(&simulated, Path::new("/db")), (&crate::real::RealDisk, &folder)];
+    for (disk, dir) in disks {
+        disk.create_dir_all(dir).unwrap();
+        let (first, second, name) = (dir.join("first"), dir.join("second"), dir.join("name"));
+        atomic::write_new(disk, &first, b"first").unwrap();
+        atomic::write_new(disk, &second, b"second").unwrap();
+        disk.rename_new(&first, &name).unwrap();
+        assert_eq!(disk.rename_new(&second, &name).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        let content = |path: &Path| disk.open(path, Open::Read).unwrap().read_all(100).unwrap();
+        assert_eq!((content(&name), content(&second)), (b"first".to_vec(), b"second".to_vec()));
+        assert!(!disk.exists(&first).unwrap());
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -184,6 +184,10 @@ impl Disk for ProcessDisk {
         self.disk()?.rename(from, to)
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk()?.rename_new(from, to)
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         if self.leaves_wal(path, None) {
             self.take_next(path)?;
