@@ -7,6 +7,7 @@
 //! each held briefly and never across I/O: view, memory, producers. Flushes are one at a time, and
 //! so are compaction jobs.
 
+mod backup;
 mod compactor;
 mod counters;
 mod flusher;
@@ -78,6 +79,8 @@ struct Core {
     subscriber: Arc<dyn Subscriber>,
     signal: Signal,
     compactor: Compactor,
+    /// The end of the WAL that the backup of this pin holds.
+    pinned_tail: Mutex<Option<backup::PinnedTail>>,
     counters: Counters,
     closed: AtomicBool,
     /// The disk has less room than it must have for new records.
@@ -248,6 +251,7 @@ impl Core {
             subscriber,
             signal: Signal::default(),
             compactor: Compactor::default(),
+            pinned_tail: Mutex::new(None),
             counters: Counters::default(),
             closed: AtomicBool::new(false),
             disk_is_low: AtomicBool::new(false),
@@ -468,8 +472,16 @@ impl wal::Publish for Publisher {
     fn synced(&self, _: Seq) {}
 }
 
-/// Takes the lock of a data directory, until the returned value goes.
+/// Takes the lock of a data directory, until the returned value goes. One that is being restored is
+/// no database yet.
 pub(crate) fn lock_directory(env: &Env, dir: &Path) -> Result<Box<dyn Send + Sync>> {
+    let lock = lock_any_directory(env, dir)?;
+    crate::backup::check_restored(env, dir)?;
+    Ok(lock)
+}
+
+/// Takes the lock of a directory, whatever it holds.
+pub(crate) fn lock_any_directory(env: &Env, dir: &Path) -> Result<Box<dyn Send + Sync>> {
     env.disk.lock(&dir.join("LOCK")).map_err(|error| match error.kind() {
         std::io::ErrorKind::WouldBlock => {
             let message = format!("the data directory `{}` is in use by another process", dir.display());

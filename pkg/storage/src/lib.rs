@@ -4,6 +4,7 @@
 //! WAL trimmed`. Only the manifest decides what exists. This crate is synchronous, owns its named
 //! threads, and reaches files, clock and randomness through [`timberlog_disk::Env`] alone.
 
+pub mod backup;
 mod buffer;
 mod build;
 pub mod cache;

@@ -17,8 +17,10 @@ mod invariants;
 mod load;
 mod model;
 mod month;
+pub mod pins;
 mod reclaim;
 mod repair;
+pub(crate) mod restored;
 #[cfg(test)]
 mod tests;
 pub mod verify;
@@ -121,6 +123,8 @@ struct Writer {
     history_damaged: bool,
     /// States that someone may still hold.
     pinned: Vec<(u64, Weak<State>)>,
+    /// States that backups hold, across restarts too.
+    pins: Vec<pins::Pin>,
     reclaim: Reclaim,
 }
 
@@ -155,7 +159,9 @@ impl Manifest {
                 commit::create(env, data_dir)?
             }
         };
-        let Loaded { state, chain, fallback } = loaded;
+        let Loaded { state, mut chain, fallback } = loaded;
+        let mut pins = pins::read(env, data_dir);
+        pins::extend(env, data_dir, &state, &mut chain, &mut pins)?;
         report.fallback = fallback;
         report.unreachable = state.unreachable.iter().map(ToString::to_string).collect();
         report.history_damage = chain.damage.clone();
@@ -168,8 +174,13 @@ impl Manifest {
         }
         let reclaim = Reclaim::new(&state, &chain);
         let state = Arc::new(state);
-        let writer =
-            Writer { poisoned: None, history_damaged, pinned: vec![(state.version, Arc::downgrade(&state))], reclaim };
+        let writer = Writer {
+            poisoned: None,
+            history_damaged,
+            pinned: vec![(state.version, Arc::downgrade(&state))],
+            pins,
+            reclaim,
+        };
         let manifest = Self {
             env: env.clone(),
             data_dir: data_dir.to_path_buf(),

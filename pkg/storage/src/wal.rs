@@ -14,6 +14,7 @@ mod queue;
 mod recover;
 mod replay;
 mod scan;
+mod seal;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -21,6 +22,7 @@ mod writer;
 
 pub use format::VERSION;
 pub use inspect::{FrameInfo, Inspected, Verification, inspect, verify};
+pub use seal::{SEALED_BYTES_MAX, Sealed, read_sealed, seal};
 pub use types::{Append, Damage, Done, Frame, Publish, ReplayReport, Threading, TornTail, WalOptions};
 pub use writer::WalWriter;
 

@@ -6,7 +6,7 @@ use crate::objects::ObjectStore;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use timberlog_disk::File;
-use timberlog_types::{Error, Result};
+use timberlog_types::{Error, ErrorKind, Result};
 
 /// Files up to this length are read whole, and stored only when their checksum is right.
 const WHOLE_BYTES_MAX: u64 = 8 << 20;
@@ -75,7 +75,10 @@ pub(super) fn sum(
     let (mut at, mut crc32c) = (0, 0);
     while at < len {
         let end = len.min(at + READ_BYTES);
-        let bytes = store.get_range(key, at..end)?;
+        let bytes = store.get_range(key, at..end).map_err(|error| match error.kind {
+            ErrorKind::NotFound => Error::corrupt(format!("object `{key}` is missing")),
+            _ => error,
+        })?;
         crc32c = crc32c::crc32c_append(crc32c, &bytes);
         each(&bytes)?;
         at = end;

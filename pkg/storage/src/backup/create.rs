@@ -57,7 +57,17 @@ pub fn create(env: &Env, store: &dyn ObjectStore, source: &dyn Source, watch: &W
     store.put(&plan_key, &encode(&plan)?)?;
     refuse_pruned(store, &keys, env).inspect_err(|_| drop(store.delete(std::slice::from_ref(&plan_key))))?;
     watch(Event::Phase { name: "copy", files: missing.len() as u64 + wal_files, bytes: missing_bytes + wal_bytes });
-    let copying = Copying { store, source, clock: &*env.clock, watch, plan: Mutex::new((plan, 0)), have: have.len(), unsure, copied: AtomicU64::new(0), copied_files: AtomicU64::new(0) };
+    let copying = Copying {
+        store,
+        source,
+        clock: &*env.clock,
+        watch,
+        plan: Mutex::new((plan, 0)),
+        have: have.len(),
+        unsure,
+        copied: AtomicU64::new(0),
+        copied_files: AtomicU64::new(0),
+    };
     copying.run(&missing)?;
     let wal = copy_wal(store, source, watch)?;
     check_there(store, pinned, wal.as_ref())?;
@@ -277,9 +287,8 @@ fn copy_wal(store: &dyn ObjectStore, source: &dyn Source, watch: &Watch<'_>) -> 
 /// Just before the record: everything is still there.
 fn check_there(store: &dyn ObjectStore, pinned: &Pinned, wal: Option<&WalTail>) -> Result<()> {
     let present: BTreeMap<String, u64> = catalog::objects(store, FILES)?;
-    let gone = pinned.files.iter().find(|file| {
-        key_of(&file.path).is_none_or(|key| present.get(&key) != Some(&file.len))
-    });
+    let gone =
+        pinned.files.iter().find(|file| key_of(&file.path).is_none_or(|key| present.get(&key) != Some(&file.len)));
     let gone = gone.map(|file| file.path.clone());
     let gone_wal = match wal {
         Some(wal) if store.head(&wal.key)?.is_none_or(|object| object.size != wal.len) => Some(wal.key.clone()),

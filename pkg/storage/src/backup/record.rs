@@ -198,10 +198,10 @@ pub(super) fn is_id(text: &str) -> bool {
     (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-/// A new id: the time to the millisecond, and random digits: `20261121T101500123Z-0a1b2c3d`.
+/// A new id: the time to the microsecond, and random digits: `20261121T101500123456Z-0a1b2c3d`.
 pub(crate) fn new_id(now_ns: i64, random: &(dyn Random + 'static)) -> String {
     let text = time::format_rfc3339(now_ns);
-    let digits: String = text.chars().take(23).filter(|c| c.is_ascii_alphanumeric()).collect();
+    let digits: String = text.chars().take(26).filter(|c| c.is_ascii_alphanumeric()).collect();
     format!("{digits}Z-{:08x}", random.next_u64() as u32)
 }
 

@@ -147,8 +147,7 @@ pub fn restore(
         (restored.files_there, restored.bytes) = landing.all(&files)?;
         restored.files = files.len() as u64;
         if let Some(tail) = &record.wal {
-            restored.wal_batches =
-                restore_tail::restore(env, store, record, tail, dir, selection, &mut restoring)?;
+            restored.wal_batches = restore_tail::restore(env, store, record, tail, dir, selection, &mut restoring)?;
         }
         let state = restoring.write(env, dir)?;
         count(&mut restored, &state);
@@ -217,7 +216,8 @@ impl Landing<'_> {
         (self.watch)(Event::Phase { name: "restore", files: files.len() as u64, bytes });
         let folders = self.folders(files)?;
         let there = std::sync::atomic::AtomicU64::new(0);
-        let (missing, whole): (Vec<&FileRef>, Vec<&FileRef>) = files.iter().partition(|file| !self.is_begun || !self.has_len(file));
+        let (missing, whole): (Vec<&FileRef>, Vec<&FileRef>) =
+            files.iter().partition(|file| !self.is_begun || !self.has_len(file));
         let needed = missing.iter().map(|file| file.len).fold(0, u64::saturating_add);
         self.check_room(needed)?;
         let all: Vec<&FileRef> = whole.into_iter().chain(missing).collect();
@@ -289,10 +289,8 @@ impl Landing<'_> {
             at += bytes.len() as u64;
             Ok(())
         });
-        let crc32c = crc32c.map_err(|error| match error.kind {
-            ErrorKind::NotFound if !error.message.contains("write `") => Error::corrupt(format!("object `{key}` is missing")),
-            _ if error.message.contains(&key) => error,
-            _ => error.context(format!("object `{key}`")),
+        let crc32c = crc32c.map_err(|error| {
+            if error.message.contains(&key) { error } else { error.context(format!("object `{key}`")) }
         })?;
         if crc32c != file.crc32c {
             return Err(mismatch(&key));

@@ -1,10 +1,10 @@
 //! The end of a backup's WAL becomes segments of the restored directory, as a flush would have
 //! made them: so one tenant, or a few days, can be restored of it, and nothing is to be replayed.
 
+use super::Selection;
 use super::record::{BackupRecord, WalTail};
 use super::restore::get;
 use super::verify::read_tail;
-use super::Selection;
 use crate::buffer::Generation;
 use crate::flush::{self, NewSegment};
 use crate::manifest::restored::Restoring;

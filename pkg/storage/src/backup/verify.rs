@@ -56,7 +56,12 @@ pub struct Verified {
 ///
 /// # Errors
 /// Of the store; what is wrong with the backup is in the report.
-pub fn verify(store: &Arc<dyn ObjectStore>, record: &BackupRecord, depth: Depth, watch: &Watch<'_>) -> Result<Verified> {
+pub fn verify(
+    store: &Arc<dyn ObjectStore>,
+    record: &BackupRecord,
+    depth: Depth,
+    watch: &Watch<'_>,
+) -> Result<Verified> {
     let mut verified = Verified {
         id: record.id.clone(),
         files: record.keys().count() as u64,
@@ -79,8 +84,12 @@ pub fn verify(store: &Arc<dyn ObjectStore>, record: &BackupRecord, depth: Depth,
         verified.records = state.segments().map(|(_, _, entry)| entry.rows).sum();
     }
     let checking = Checking { store, present, depth, watch, verified: Mutex::new(verified) };
-    let indexes: HashSet<&str> =
-        state.iter().flat_map(|state| state.segments()).filter_map(|(_, _, entry)| entry.redb.as_ref()).map(|redb| redb.path.as_str()).collect();
+    let indexes: HashSet<&str> = state
+        .iter()
+        .flat_map(|state| state.segments())
+        .filter_map(|(_, _, entry)| entry.redb.as_ref())
+        .map(|redb| redb.path.as_str())
+        .collect();
     let entries: BTreeMap<&str, &SegmentEntry> = state
         .iter()
         .flat_map(|state| state.segments())

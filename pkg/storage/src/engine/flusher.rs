@@ -57,6 +57,9 @@ impl Core {
         let free = self.env.disk.free_bytes(&self.options.data_dir);
         // A disk that does not say how much room it has is full when a write says so.
         let is_low = free.is_ok_and(|free| free < self.options.disk_free_bytes_min);
+        if is_low {
+            self.manifest.shed_pins();
+        }
         if is_low != self.disk_is_low.swap(is_low, Ordering::Relaxed) {
             if is_low {
                 tracing::error!("{}", self.disk_full());

@@ -137,7 +137,7 @@ impl Manifest {
         holds.map_err(|reason| Error::internal(format!("manifest: {reason}; nothing was written")))?;
 
         let mut written = Vec::new();
-        let files = self.write_files(old, &mut next, &mut written);
+        let files = write_files(&self.env, &self.data_dir, &old.root, &mut next, &mut written);
         let moved = files
             .map_err(MoveError::Before)
             .and_then(|()| files::move_pointer(&self.env, &self.data_dir, &pointer(&next.state)));
@@ -162,26 +162,32 @@ impl Manifest {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&state);
         Ok(state)
     }
-
-    /// Writes the nodes that changed and the root; notes the path of each file it wrote.
-    fn write_files(&self, old: &State, next: &mut Next, written: &mut Vec<String>) -> Result<()> {
-        let version = next.state.version;
-        for (tenant, month) in &next.changed {
-            let Some(months) = next.state.tenants.get_mut(tenant) else { continue };
-            let Some(node) = Arc::make_mut(months).get_mut(month) else { continue };
-            let file = MonthFile::new(version, salt(&self.env), tenant, *month, node);
-            let bytes = format::encode(&file).map_err(|error| Error::internal(error.to_string()))?;
-            let file = files::write(&self.env, &self.data_dir, Kind::Month, version, &bytes)?;
-            written.push(file.path.clone());
-            Arc::make_mut(node).file = file;
-        }
-        next.state.root = write_root(&self.env, &self.data_dir, &next.state, Some(&old.root))?;
-        written.push(next.state.root.path.clone());
-        Ok(())
-    }
 }
 
-fn pointer(state: &State) -> Pointer {
+/// Writes the nodes that changed and the root behind `previous`; notes the path of each file it wrote.
+pub(super) fn write_files(
+    env: &Env,
+    data_dir: &Path,
+    previous: &FileRef,
+    next: &mut Next,
+    written: &mut Vec<String>,
+) -> Result<()> {
+    let version = next.state.version;
+    for (tenant, month) in &next.changed {
+        let Some(months) = next.state.tenants.get_mut(tenant) else { continue };
+        let Some(node) = Arc::make_mut(months).get_mut(month) else { continue };
+        let file = MonthFile::new(version, salt(env), tenant, *month, node);
+        let bytes = format::encode(&file).map_err(|error| Error::internal(error.to_string()))?;
+        let file = files::write(env, data_dir, Kind::Month, version, &bytes)?;
+        written.push(file.path.clone());
+        Arc::make_mut(node).file = file;
+    }
+    next.state.root = write_root(env, data_dir, &next.state, Some(previous))?;
+    written.push(next.state.root.path.clone());
+    Ok(())
+}
+
+pub(super) fn pointer(state: &State) -> Pointer {
     Pointer { format: FORMAT, version: state.version, flushed_seq: state.flushed_seq, root: state.root.clone() }
 }
 

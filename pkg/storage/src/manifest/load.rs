@@ -119,7 +119,7 @@ fn is_empty(env: &Env, data_dir: &Path) -> Result<bool> {
     Ok(true)
 }
 
-fn read_root(env: &Env, data_dir: &Path, file: &FileRef) -> Result<RootFile, ReadError> {
+pub(super) fn read_root(env: &Env, data_dir: &Path, file: &FileRef) -> Result<RootFile, ReadError> {
     let bytes = files::read(env, data_dir, file)?;
     let root = RootFile::decode(&bytes).map_err(|error| ReadError::format(&file.path, error))?;
     check_root(&root).map_err(ReadError::Damaged)?;
@@ -133,7 +133,7 @@ fn read_named_root(env: &Env, data_dir: &Path, name: &RootName) -> Result<(FileR
     Ok((file, root))
 }
 
-fn check_root(root: &RootFile) -> Result<(), String> {
+pub(super) fn check_root(root: &RootFile) -> Result<(), String> {
     let mut keys = BTreeSet::new();
     for month in &root.months {
         let key = month.key().map_err(|error| error.to_string())?;
@@ -252,7 +252,7 @@ fn read_chain(env: &Env, data_dir: &Path, current: &RootFile, file: &FileRef) ->
 }
 
 /// Notes the files that an older root names through nodes that no newer root has.
-fn read_old_root(
+pub(super) fn read_old_root(
     env: &Env,
     data_dir: &Path,
     root: &RootFile,

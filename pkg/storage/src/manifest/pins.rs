@@ -187,9 +187,13 @@ impl Manifest {
     /// Returns how many ended.
     pub fn shed_pins(&self) -> usize {
         let mut writer = self.pinning();
+        if writer.pins.is_empty() {
+            return 0;
+        }
         let state = self.state();
         let held: Vec<u64> = writer.held().collect();
-        let others: Vec<u64> = writer.pinned.iter().filter(|(_, state)| state.strong_count() > 0).map(|(v, _)| *v).collect();
+        let others: Vec<u64> =
+            writer.pinned.iter().filter(|(_, state)| state.strong_count() > 0).map(|(v, _)| *v).collect();
         let gain = writer.reclaim.removable(state.chain_start, &others).len()
             > writer.reclaim.removable(state.chain_start, &held).len();
         if !gain || writer.poisoned.is_some() {
@@ -243,6 +247,7 @@ impl Writer {
 }
 
 fn not_held(id: &str) -> Error {
-    let message = format!("backup `{id}` is not pinned any more: it was not renewed in time, or the disk was nearly full");
+    let message =
+        format!("backup `{id}` is not pinned any more: it was not renewed in time, or the disk was nearly full");
     Error::new(ErrorKind::Unavailable, message)
 }

@@ -74,7 +74,7 @@ impl Reclaim {
     }
 
     /// Files that no live version names: `oldest_kept` and later roots, and `pinned` states.
-    fn removable(&self, oldest_kept: u64, pinned: &[u64]) -> Vec<String> {
+    pub(super) fn removable(&self, oldest_kept: u64, pinned: &[u64]) -> Vec<String> {
         let oldest = pinned.iter().copied().min().map_or(oldest_kept, |pinned| pinned.min(oldest_kept));
         self.retired.iter().filter(|&(_, &retired)| retired <= oldest).map(|(path, _)| path.clone()).collect()
     }
@@ -88,7 +88,8 @@ impl Manifest {
         if state.is_damaged() || writer.history_damaged {
             return 0;
         }
-        let pinned: Vec<u64> = writer.pinned.iter().map(|(version, _)| *version).collect();
+        self.drop_expired(writer);
+        let pinned: Vec<u64> = writer.held().collect();
         let mut removed = 0;
         for path in writer.reclaim.removable(state.chain_start, &pinned) {
             match remove(&self.env, &self.data_dir, &path) {

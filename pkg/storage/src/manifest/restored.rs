@@ -79,7 +79,12 @@ impl Restoring {
 
     /// Adds segments whose files are in the directory; every batch up to `flushed_seq` is in
     /// segments then.
-    pub(crate) fn add(&mut self, segments: Vec<(Tenant, Day, SegmentEntry)>, flushed_seq: u64, producers: Option<FileRef>) {
+    pub(crate) fn add(
+        &mut self,
+        segments: Vec<(Tenant, Day, SegmentEntry)>,
+        flushed_seq: u64,
+        producers: Option<FileRef>,
+    ) {
         for (tenant, day, entry) in segments {
             let mut partition =
                 self.next.state.partition(&tenant, day).map(|partition| partition.segments.clone()).unwrap_or_default();
@@ -93,7 +98,8 @@ impl Restoring {
     /// The nodes that are as they were: their files are to be in the directory.
     pub(crate) fn unchanged_nodes(&self) -> impl Iterator<Item = &Arc<MonthNode>> {
         let tenants = self.next.state.tenants.iter();
-        let nodes = tenants.flat_map(|(tenant, months)| months.iter().map(move |(month, node)| ((tenant.clone(), *month), node)));
+        let nodes = tenants
+            .flat_map(|(tenant, months)| months.iter().map(move |(month, node)| ((tenant.clone(), *month), node)));
         nodes.filter(|(key, _)| !self.next.changed.contains(key)).map(|(_, node)| node)
     }
 
