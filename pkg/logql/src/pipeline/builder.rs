@@ -36,6 +36,10 @@ pub(super) const ERROR_DETAILS: NameId = 1;
 pub(super) const PRESERVE_ERROR: NameId = 2;
 pub(super) const RESERVED: [&str; 3] = ["__error__", "__error_details__", "__preserve_error__"];
 
+/// Bytes of values that stages may find or make for one line: what a thread holds of it, whatever
+/// the query.
+pub(super) const VALUES_BYTES_MAX: usize = 64 << 20;
+
 /// The labels of one line.
 #[derive(Debug, Default)]
 pub(super) struct Builder {
@@ -158,6 +162,11 @@ impl Builder {
             }
         }
         Span { start, end: self.values.len() }
+    }
+
+    /// Whether so many more bytes of values are within the limit.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.values.len().saturating_add(bytes) <= VALUES_BYTES_MAX
     }
 
     /// A value as text.

@@ -1,7 +1,7 @@
 //! `line_format` and `label_format`.
 
 use super::StageError;
-use super::builder::{Builder, Entry};
+use super::builder::{Builder, Entry, VALUES_BYTES_MAX};
 use super::names::{NameId, Names};
 use crate::ast::{FormatValue, LabelFormat};
 use crate::template::{Context, Fields, Template};
@@ -124,7 +124,8 @@ impl LabelTemplates {
                     }
                     out.clear();
                     match template.render(&View { line, labels, entries }, out) {
-                        Ok(()) => labels.set_text(*name, out),
+                        Ok(()) if labels.has_room(out.len()) => labels.set_text(*name, out),
+                        Ok(()) => fail(labels, &format_args!("labels of more than {VALUES_BYTES_MAX} bytes")),
                         Err(error) => fail(labels, &error),
                     }
                 }

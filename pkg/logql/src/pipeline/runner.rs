@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Pipeline;
-use super::builder::Builder;
+use super::builder::{Builder, VALUES_BYTES_MAX};
 use super::format::Line;
 use super::group::{GroupNames, key_labels};
 use super::names::Keys;
@@ -11,6 +11,9 @@ use super::parse::Parsing;
 use super::stage::{Outcome, Scratch};
 use crate::ast::Grouping;
 use crate::labels::{Label, Labels};
+
+/// The error of a line whose labels are too large; the stages behind do not see it.
+const TOO_LARGE: &str = "LabelsTooLargeErr";
 
 /// Applies a [`Pipeline`] to one line after the other.
 #[derive(Debug)]
@@ -95,6 +98,11 @@ impl Runner {
                     std::mem::swap(rewritten, next);
                     is_rewritten = true;
                 }
+            }
+            if !parsing.labels.has_room(0) {
+                parsing.labels.set_error(TOO_LARGE);
+                parsing.labels.set_error_details(&format!("labels of more than {VALUES_BYTES_MAX} bytes"));
+                break;
             }
         }
         if !is_rewritten {

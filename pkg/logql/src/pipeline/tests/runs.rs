@@ -93,3 +93,25 @@ fn an_error_hides_a_key_of_its_name() {
     assert_eq!(left.iter().map(|(name, ..)| name.as_str()).collect::<Vec<_>>(), ["__error__", "__error_details__"]);
     assert_eq!(value_of(&mut runner, "__error__"), "JSONParserErr");
 }
+
+#[test]
+fn what_stages_make_of_a_line_is_bounded() {
+    let large = "{{ repeat 1000 (repeat 1000 `0123456789`) }}";
+    let many: Vec<String> = (0..9).map(|number| format!("l{number}=\"{large}\"")).collect();
+    let mut runner = runner(&format!("| label_format {}", many.join(",")), Wanted::All).unwrap();
+    for _ in 0..2 {
+        assert!(runner.run(0, b"", &[]));
+        assert_eq!(runner.error(), Some("TemplateFormatErr"));
+        let made: usize = labels(&mut runner)
+            .iter()
+            .map(|(name, value, _)| usize::from(name != "__error_details__") * value.len())
+            .sum();
+        assert_eq!(made / 10_000_000, 6);
+    }
+    // What parsers find of lines that templates make.
+    let stages: String = (0..9).map(|number| format!(" | line_format \"k{number}={large}\" | logfmt")).collect();
+    let mut runner = super::runner(&stages, Wanted::All).unwrap();
+    assert!(runner.run(0, b"", &[]));
+    assert_eq!(runner.error(), Some("LabelsTooLargeErr"));
+    assert_eq!(value_of(&mut runner, "k8"), "");
+}
