@@ -8,7 +8,9 @@ pub use timberlog_filter as filter;
 pub use timberlog_logql as language;
 pub use timberlog_query as query;
 pub use timberlog_storage::producers::{ProducerBatch, REFUSED_BYTES_MAX};
-pub use timberlog_storage::{Appended, Durability, Options, Progress, Snapshot, Stats, Storage};
+pub use timberlog_storage::{
+    Appended, Compacted, CompactionOptions, CompactionStats, Durability, Options, Progress, Snapshot, Stats, Storage,
+};
 pub use timberlog_types as types;
 
 use std::sync::Arc;
@@ -221,6 +223,26 @@ impl Database {
     /// When a batch counts as acknowledged.
     pub fn durability(&self) -> Durability {
         self.storage.durability()
+    }
+
+    /// Merges small segments of one partition now, if any are due; `None` if none are. What a query
+    /// answers does not change. Works while compaction is paused or off.
+    ///
+    /// # Errors
+    /// Nothing has changed then; segments that are damaged are left alone from then on.
+    pub fn compact(&self) -> Result<Option<Compacted>> {
+        self.storage.compact()
+    }
+
+    /// Keeps compaction from going on, until it is resumed or the database is opened again. A job
+    /// under way waits.
+    pub fn pause_compaction(&self) {
+        self.storage.pause_compaction();
+    }
+
+    /// Lets compaction go on.
+    pub fn resume_compaction(&self) {
+        self.storage.resume_compaction();
     }
 
     /// Flushes everything and closes the files; the next start has nothing to replay. Appends

@@ -175,3 +175,105 @@ fn a_merge_has_all_rows_in_order() {
     }
     assert!(merged_whole >= 6, "{merged_whole}");
 }
+
+/// A storage with six segments, and what is in it.
+fn six(sim: &Sim, options: &Options) -> (Storage, Vec<String>) {
+    let mut rng = Rng::new(7);
+    let storage = open(sim, options);
+    let mut number = 0;
+    for _ in 0..6 {
+        storage.append(&Tenant::default(), batch(&mut rng, &mut number, 20, 3..5), None).unwrap();
+        storage.flush().unwrap();
+    }
+    sim.clock.set_wall(DAY.range().end + 1_000_000_000);
+    let lines = lines(&blocks(&storage.snapshot(&Tenant::default())));
+    (storage, lines)
+}
+
+fn six_options() -> Options {
+    let mut options = options(500);
+    options.user_indexes = vec!["trace_id".to_owned()];
+    options
+}
+
+/// The files of segments.
+fn segment_files(sim: &Sim) -> usize {
+    let files = sim.disk.files();
+    files.iter().filter(|(path, _)| path.components().any(|part| part.as_os_str() == "segments")).count()
+}
+
+#[test]
+fn a_crash_at_any_step_leaves_all_or_nothing_of_a_merge() {
+    let options = six_options();
+    let (mut step, mut merged) = (1, 0);
+    loop {
+        let sim = Sim::new(1);
+        let (storage, before) = six(&sim, &options);
+        sim.disk.crash_at(sim.disk.steps() + step);
+        let done = storage.compact();
+        drop(storage);
+        for seed in 0..3 {
+            let sim = sim.recover(seed);
+            let storage = open(&sim, &options);
+            let snapshot = storage.snapshot(&Tenant::default());
+            assert_eq!(lines(&blocks(&snapshot)), before, "step {step}, seed {seed}");
+            let segments = snapshot.segments.len();
+            assert!(segments == 1 || segments == 6 && done.is_err(), "step {step}, seed {seed}: {segments}");
+            merged += u64::from(segments == 1 && done.is_err());
+            // Older roots name the inputs as long as they are kept; nothing else is there.
+            assert_eq!(segment_files(&sim), if segments == 1 { 14 } else { 12 }, "step {step}, seed {seed}");
+            assert_eq!(storage.stats().damage, Vec::<String>::new());
+            let again = storage.compact().unwrap();
+            assert_eq!(again.is_some(), segments == 6);
+            assert_eq!(lines(&blocks(&storage.snapshot(&Tenant::default()))), before);
+        }
+        if done.is_ok() {
+            break;
+        }
+        step += 1;
+    }
+    assert!(step > 10 && merged > 0, "{step} steps, {merged} times the commit was there");
+}
+
+#[test]
+fn a_full_disk_ends_a_merge_and_leaves_nothing_behind() {
+    let options = six_options();
+    let sim = Sim::new(2);
+    let (storage, before) = six(&sim, &options);
+    let used: u64 = sim.disk.files().into_iter().map(|(_, len)| len).sum();
+    for room in [0, 300, 2_000, 4_000] {
+        sim.disk.set_capacity(Some(used + room));
+        let error = storage.compact().unwrap_err();
+        assert_eq!(error.kind, timberlog_types::ErrorKind::Unavailable, "{error}");
+        assert_eq!(segment_files(&sim), 12, "{room}");
+        assert!(storage.compact().unwrap().is_none(), "it rests");
+        assert!(storage.stats().compaction.last_error.is_some());
+        sim.clock.advance(Duration::from_secs(300));
+    }
+    sim.disk.set_capacity(None);
+    assert_eq!(storage.compact().unwrap().unwrap().segments, 6);
+    let stats = storage.stats().compaction;
+    assert_eq!((stats.jobs, stats.jobs_failed, stats.last_error), (1, 4, None));
+    assert_eq!(lines(&blocks(&storage.snapshot(&Tenant::default()))), before);
+}
+
+/// What comes while a job runs is neither lost nor merged over: the edit names its inputs alone.
+#[test]
+fn inputs_go_when_no_root_and_no_snapshot_names_them() {
+    let options = Options { manifest_history: 1, ..six_options() };
+    let sim = Sim::new(3);
+    let (storage, before) = six(&sim, &options);
+    let snapshot = storage.snapshot(&Tenant::default());
+    storage.compact().unwrap().unwrap();
+    let mut rng = Rng::new(8);
+    for _ in 0..3 {
+        storage.append(&Tenant::default(), batch(&mut rng, &mut 1_000, 1, 3..4), None).unwrap();
+        storage.flush().unwrap();
+    }
+    assert_eq!(segment_files(&sim), 12 + 2 + 6, "the snapshot pins them");
+    assert_eq!(lines(&blocks(&snapshot)), before);
+    drop(snapshot);
+    storage.append(&Tenant::default(), batch(&mut rng, &mut 1_000, 1, 3..4), None).unwrap();
+    storage.flush().unwrap();
+    assert_eq!(segment_files(&sim), 2 + 8);
+}

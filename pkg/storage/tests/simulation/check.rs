@@ -1,14 +1,16 @@
 //! Reads everything that a storage shows, and checks what must hold of it by itself.
 
-use crate::model::Contents;
-use crate::records::lines;
+use crate::model::{Arrivals, Contents};
+use crate::records::{arrivals, lines};
 use std::collections::BTreeMap;
 use timberlog_storage::{Segment, Snapshot, Storage};
-use timberlog_types::{Day, Result, Seq, Tenant};
+use timberlog_types::{Batch, Day, Result, Seq, Tenant};
 
 /// What a storage shows: the records of each tenant.
 pub struct Shown {
     pub contents: Contents,
+    /// The records that are equal in time and stream, in the order in which they are shown.
+    pub arrivals: Arrivals,
     /// What must hold of any storage and does not.
     pub wrong: Option<String>,
     /// An index that cannot be used: slow, but not wrong, if a read failed.
@@ -17,21 +19,27 @@ pub struct Shown {
 
 /// Reads every record of the given tenants. `Err` is a read that failed.
 pub fn read(storage: &Storage, tenants: &[Tenant]) -> Result<Shown> {
-    let mut shown = Shown { contents: BTreeMap::new(), wrong: None, index_damage: None };
+    let mut shown = Shown { contents: BTreeMap::new(), arrivals: BTreeMap::new(), wrong: None, index_damage: None };
     let (mut buffered, mut stored) = (0, 0);
     for tenant in tenants {
         let snapshot = storage.snapshot(tenant);
         let mut records = Vec::new();
-        for batch in &snapshot.batches {
-            records.extend(lines(&batch.batch));
-        }
-        buffered += records.len() as u64;
+        let mut note = |batch: &Batch, records: &mut Vec<String>| {
+            records.extend(lines(batch));
+            for (place, arrival) in arrivals(batch) {
+                shown.arrivals.entry((tenant.clone(), place)).or_default().push(arrival);
+            }
+        };
         for segment in snapshot.segments.iter() {
-            let before = records.len();
-            let wrong = read_segment(segment, &mut records, &mut shown.index_damage)?;
-            stored += (records.len() - before) as u64;
+            let wrong = read_segment(segment, &mut records, &mut note, &mut shown.index_damage)?;
             shown.wrong = shown.wrong.or(wrong);
         }
+        let in_segments = records.len();
+        stored += in_segments as u64;
+        for batch in &snapshot.batches {
+            note(&batch.batch, &mut records);
+        }
+        buffered += (records.len() - in_segments) as u64;
         shown.wrong = shown.wrong.or(sequences(&snapshot));
         shown.contents.insert(tenant.clone(), records);
     }
@@ -53,6 +61,7 @@ pub fn read(storage: &Storage, tenants: &[Tenant]) -> Result<Shown> {
 fn read_segment(
     segment: &Segment,
     records: &mut Vec<String>,
+    note: &mut impl FnMut(&Batch, &mut Vec<String>),
     index_damage: &mut Option<String>,
 ) -> Result<Option<String>> {
     let (entry, before) = (&segment.entry, records.len());
@@ -66,7 +75,7 @@ fn read_segment(
         if batch.timestamps().any(|time| !entry.range.contains(time) || Day::of(time) != segment.day) {
             wrong = Some(format!("segment {} has records outside of its time range", entry.id));
         }
-        records.extend(lines(&batch));
+        note(&batch, records);
     }
     if (records.len() - before) as u64 != entry.rows {
         wrong = Some(format!("segment {} does not have {} records", entry.id, entry.rows));

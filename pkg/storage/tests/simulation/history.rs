@@ -11,8 +11,10 @@ use std::time::Duration;
 use timberlog_disk::sim::{Fault, Op, Rng, Sim};
 use timberlog_storage::producers::ProducerBatch;
 use timberlog_storage::verify::verify;
-use timberlog_storage::{Appended, BufferedBatch, Durability, Options, Progress, Storage, Subscriber};
-use timberlog_types::{Result as Answer, Seq, Tenant};
+use timberlog_storage::{
+    Appended, BufferedBatch, CompactionOptions, Durability, Options, Progress, Storage, Subscriber,
+};
+use timberlog_types::{Day, Result as Answer, Seq, Tenant};
 
 const DATA_DIR: &str = "/data";
 /// Producers of each tenant.
@@ -91,6 +93,14 @@ impl History {
         let mut rng = Rng::new(seed);
         let tenants: Vec<Tenant> = ["default", "other", "third"].map(|name| Tenant::new(name).unwrap()).into();
         let flush_bytes = 2_000 << rng.below(7);
+        let compaction = CompactionOptions {
+            segment_raw_bytes_max: 2_000 << rng.below(9),
+            fan_in: 2 + rng.below(4) as usize,
+            sealed_segments_max: rng.below(4) as usize,
+            sealed_quiet: Duration::ZERO,
+            zstd_level: 3,
+            ..CompactionOptions::default()
+        };
         let options = Options {
             wal_file_bytes: 12_288 + (512 << rng.below(6)),
             flush_bytes,
@@ -102,11 +112,17 @@ impl History {
             user_indexes: if rng.percent(25) { vec!["trace_id".into(), "host".into()] } else { Vec::new() },
             manifest_history: 1 + rng.below(3) as usize,
             disk_free_bytes_min: 0,
+            compaction,
             background: false,
             ..Options::new(DATA_DIR)
         };
+        let sim = Sim::new(rng.next());
+        if rng.percent(50) {
+            // Some or all days are over then, and what is left of them is merged too.
+            sim.clock.set_wall(Day(20_454 + rng.below(7) as i32).range().start);
+        }
         Self {
-            sim: Sim::new(rng.next()),
+            sim,
             sabotage,
             tell,
             producer_numbers: vec![0; tenants.len() * PRODUCERS as usize],
@@ -254,6 +270,7 @@ impl History {
             return Err(format!("{} is flushed, {} was before", stats.flushed_seq, self.model.flushed_seq));
         }
         let settled = self.model.check_restart(&shown.contents, self.end, self.durability)?;
+        self.model.check_order(&shown.arrivals)?;
         let last_seq = self.model.last_seq();
         if stats.visible_seq < last_seq || stats.synced_seq < last_seq {
             let (visible, synced) = (stats.visible_seq, stats.synced_seq);
@@ -283,14 +300,16 @@ impl History {
 
     fn operation(&mut self, storage: &Storage, process: &Process, mood: Mood) -> Result<(), String> {
         match self.rng.below(100) {
-            0..62 => self.append(storage),
-            62..74 => self.append_again(storage),
-            74..84 => self.flush(storage, process)?,
-            84..90 => self.sim.clock.advance(Duration::from_millis(self.rng.below(500))),
+            0..52 => self.append(storage),
+            52..62 => self.append_again(storage),
+            62..76 => self.flush(storage, process)?,
+            76..86 => self.compact(storage, process)?,
+            86..90 => self.sim.clock.advance(Duration::from_millis(self.rng.below(500))),
             90..95 if mood == Mood::Wild => self.inject(process),
             _ => {
                 if let Some(shown) = self.read(storage, process)? {
                     self.model.check_live(&shown.contents)?;
+                    self.model.check_order(&shown.arrivals)?;
                 }
             }
         }
@@ -365,6 +384,21 @@ impl History {
                 self.report.count("flushes that failed", 1);
             }
             Err(error) => return Err(format!("flush failed: {error}")),
+        }
+        Ok(())
+    }
+
+    /// Merges segments, if any are due.
+    fn compact(&mut self, storage: &Storage, process: &Process) -> Result<(), String> {
+        for _ in 0..1 + self.rng.below(4) {
+            let compacted = storage.compact();
+            self.tell(|| format!("compact: {compacted:?}"));
+            match compacted {
+                Ok(Some(_)) => self.report.count("compactions", 1),
+                Ok(None) => return Ok(()),
+                Err(_) if process.is_dead() || self.is_faulty => self.report.count("compactions that failed", 1),
+                Err(error) => return Err(format!("compaction failed: {error}")),
+            }
         }
         Ok(())
     }

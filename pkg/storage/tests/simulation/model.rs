@@ -1,5 +1,6 @@
 //! What was sent and answered, and so what must be there, may be there, and must not.
 
+use crate::records::{Arrival, Place};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use timberlog_storage::producers::ProducerBatch;
 use timberlog_storage::{Appended, Durability};
@@ -62,6 +63,8 @@ pub struct Model {
 
 /// What was read back: lines by tenant.
 pub type Contents = BTreeMap<Tenant, Vec<String>>;
+/// Records that are equal in time and stream, in the order in which they were read back.
+pub type Arrivals = BTreeMap<(Tenant, Place), Vec<Arrival>>;
 
 impl Model {
     /// Takes note of an answer. `is_alive`: nothing is in the way of the right one.
@@ -161,6 +164,22 @@ impl Model {
         self.seen.clear();
         self.replayed.clear();
         Ok(settled)
+    }
+
+    /// Records that are equal in time and stream stand in the order of their arrival.
+    pub fn check_order(&self, arrivals: &Arrivals) -> Result<(), String> {
+        for ((tenant, (timestamp, _)), arrivals) in arrivals {
+            let seq = |number: &u64| match self.sent.get(number).map(|sent| sent.fate) {
+                Some(Fate::Acknowledged(seq)) => Some(seq),
+                _ => self.seen.get(number).copied(),
+            };
+            // Of a batch that was found after a restart the number is not known.
+            let known = arrivals.iter().filter_map(|(number, row)| Some((seq(number)?, *row)));
+            if !known.is_sorted() {
+                return Err(format!("records of {timestamp} of tenant {tenant} are not in order: {arrivals:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// The batches that are there: each whole, once, and known.

@@ -21,10 +21,12 @@ pub fn batch(number: u64, rng: &mut Rng) -> Batch {
     };
     let day = Day(FIRST_DAY + rng.below(DAYS) as i32);
     let is_spread = rng.percent(25);
+    // Then many records are equal in time and stream, and only their arrival tells them apart.
+    let times = if rng.percent(30) { 3 } else { 86_400_000 };
     let mut builder = BatchBuilder::new();
     for row in 0..rows {
         let day = if is_spread { Day(FIRST_DAY + rng.below(DAYS) as i32) } else { day };
-        let timestamp = day.range().start + (rng.below(86_400_000) * 1_000_000) as i64;
+        let timestamp = day.range().start + (rng.below(times) * 1_000_000) as i64;
         let service = ["web", "db", ""][rng.below(3) as usize];
         let host = format!("host-{}", rng.below(3));
         let stream = builder.stream(service, &[("host", &host)]).unwrap();
@@ -66,6 +68,22 @@ fn message(number: u64, row: u64, len: usize, rng: &mut Rng) -> String {
 pub fn batch_number(batch: &Batch, row: usize) -> Option<u64> {
     std::str::from_utf8(batch.message(row)).ok()?.strip_prefix("batch ")?.split(' ').next()?.parse().ok()
 }
+
+/// Where each record stands in the order of records: its timestamp and stream, and when it arrived:
+/// its batch's number and its row there.
+pub fn arrivals(batch: &Batch) -> impl Iterator<Item = (Place, Arrival)> + '_ {
+    (0..batch.rows()).filter_map(|row| {
+        let stream = batch.stream(batch.stream_id(row)).as_bytes().to_vec();
+        let mut words = std::str::from_utf8(batch.message(row)).ok()?.split([' ', ':']);
+        let arrival = (words.nth(1)?.parse().ok()?, words.nth(1)?.parse().ok()?);
+        Some(((batch.timestamp(row), stream), arrival))
+    })
+}
+
+/// Timestamp and stream.
+pub type Place = (i64, Vec<u8>);
+/// A batch's number and a row.
+pub type Arrival = (u64, u64);
 
 /// Every record of a batch as a line: equal lines, equal records.
 pub fn lines(batch: &Batch) -> impl Iterator<Item = String> + '_ {

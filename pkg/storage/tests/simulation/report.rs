@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// Everything that should happen in a run of many seeds: a simulation in which one of these never
 /// happens shows nothing about it.
-const EVENTS: [&str; 15] = [
+const EVENTS: [&str; 17] = [
     "seeds",
     "processes",
     "power losses",
@@ -17,6 +17,8 @@ const EVENTS: [&str; 15] = [
     "batches refused",
     "flushes",
     "flushes that failed",
+    "compactions",
+    "compactions that failed",
     "batches found that were not acknowledged",
     "batches that `async` lost",
     "disk steps",
