@@ -104,6 +104,12 @@ impl Pipeline {
         Runner::new(Arc::clone(self))
     }
 
+    /// The same pipeline, for a caller that wants all metadata among the labels, whether stages look at it or not.
+    #[must_use]
+    pub fn with_all_metadata(self) -> Self {
+        Self { metadata: Wanted::All, ..self }
+    }
+
     /// Which metadata stages or the caller look at: names that are left out need not be given to
     /// [`Runner::run`].
     pub fn metadata_needed(&self) -> &Wanted {

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::node::Node;
-use super::run::{Failure, Run, Sample, SetId, SetMap, StepNotes};
+use super::run::{Failure, Run, Sample, SetId, SetMap, StepNotes, without_empty};
 use super::{EvaluateError, arithmetic};
 use crate::Labels;
 use crate::ast::{BinaryOp, Cardinality, VectorMatching};
@@ -169,11 +169,8 @@ fn signature(
     set: SetId,
     run: &mut Run<'_>,
 ) -> Result<SetId, Failure> {
-    if !matching.on && matching.names.is_empty() {
-        return Ok(set);
-    }
     signatures.get(set, run, |run, labels| {
-        let mut labels = labels.clone();
+        let mut labels = without_empty(labels);
         labels.retain(|name| matching.names.iter().any(|other| other == name) == matching.on);
         run.number(labels)
     })
@@ -182,7 +179,7 @@ fn signature(
 /// The labels of a result: those of the side with several, or if there is none, those that are
 /// matched; and those taken over from the other side.
 fn result_labels(many: &Labels, one: Option<&Labels>, matching: &VectorMatching) -> Labels {
-    let mut labels = many.clone();
+    let mut labels = without_empty(many);
     if matching.cardinality == Cardinality::OneToOne {
         labels.retain(|name| matching.names.iter().any(|other| other == name) == matching.on);
     }

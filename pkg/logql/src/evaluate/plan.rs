@@ -135,7 +135,8 @@ impl<'e> Planner<'_, 'e> {
         let measure = Measure::new(leaf.op, leaf.parameter, leaf.unwrap.is_some(), leaf.range_ns)
             .ok_or(EvaluateError::ParameterMissing { op: "quantile_over_time" })?;
         let windows = self.windows(leaf)?;
-        let loaded = self.load(leaf, grouping, &windows)?;
+        // Nothing is in a window without length, and nobody need look.
+        let loaded = if windows.range_ns == 0 { Rc::default() } else { self.load(leaf, grouping, &windows)? };
         let mut order: Vec<usize> = (0..loaded.len()).collect();
         order.sort_by_key(|&at| loaded.get(at).map(|series| &series.labels));
         let mut series = Vec::with_capacity(loaded.len());
@@ -156,7 +157,12 @@ impl<'e> Planner<'_, 'e> {
             let behind = self.steps.step_ns.checked_mul(i64::try_from(self.count.saturating_sub(1)).ok()?)?;
             first_end_ns.checked_add(behind)?;
             let range_ns = leaf.range_ns;
-            (range_ns > 0).then_some(Windows { first_end_ns, step_ns: self.steps.step_ns, count: self.count, range_ns })
+            (range_ns >= 0).then_some(Windows {
+                first_end_ns,
+                step_ns: self.steps.step_ns,
+                count: self.count,
+                range_ns,
+            })
         };
         window().ok_or(EvaluateError::TimeOutOfRange)
     }

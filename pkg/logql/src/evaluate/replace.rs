@@ -6,7 +6,7 @@ use timberlog_filter::Pattern;
 
 use super::EvaluateError;
 use super::node::Node;
-use super::run::{Failure, Run, Sample, SetMap};
+use super::run::{Failure, Run, Sample, SetMap, without_empty};
 use crate::Labels;
 use crate::ast::LabelReplace;
 
@@ -47,6 +47,7 @@ impl ReplaceNode {
                 regex.captures(text, &mut groups);
                 let mut labels: Labels = labels.clone();
                 if groups.is_match() {
+                    labels = without_empty(&labels);
                     labels.set(destination, &expand(replacement, text, &groups));
                 }
                 run.number(labels)

@@ -201,6 +201,14 @@ impl StepNotes {
     }
 }
 
+/// The labels without the empty ones, which only groupings by name keep.
+pub(super) fn without_empty(labels: &Labels) -> Labels {
+    if labels.iter().all(|(_, value)| !value.is_empty()) {
+        return labels.clone();
+    }
+    Labels::new(labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())))
+}
+
 /// Roughly what a label set takes.
 fn labels_bytes(labels: &Labels) -> usize {
     labels.iter().map(|(name, value)| name.len() + value.len() + 48).sum::<usize>() + 64

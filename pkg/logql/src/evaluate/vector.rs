@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 
 use super::node::Node;
-use super::run::{Failure, Run, Sample, SetId, SetMap, StepNotes};
+use super::run::{Failure, Run, Sample, SetId, SetMap, StepNotes, without_empty};
 use super::samples::keeps_infinity;
 use crate::Labels;
 use crate::ast::{Grouping, VectorOp};
@@ -163,6 +163,7 @@ fn group_labels(labels: &Labels, grouping: &Grouping) -> Labels {
     let mut labels = labels.clone();
     let named = |name: &str| grouping.names.iter().any(|other| other == name);
     if grouping.without {
+        labels = without_empty(&labels);
         labels.retain(|name| !named(name) && name != METRIC_NAME_LABEL);
     } else {
         labels.retain(named);

@@ -50,6 +50,9 @@ pub(super) fn matcher(cursor: &mut Cursor<'_>, matcher: &LabelMatcher) -> Result
 
 /// Whether a regular expression can be compiled. Those of a query share a budget.
 pub(super) fn regex(cursor: &mut Cursor<'_>, text: &str) -> Result<Result<(), String>, ParseError> {
+    if let Some(reason) = pipeline::regexp::refused(text) {
+        return Ok(Err(reason));
+    }
     let error = match Pattern::whole(text).to_regex() {
         Ok(regex) => return cursor.spend(regex.memory_usage()).map(Ok),
         Err(error) => error,

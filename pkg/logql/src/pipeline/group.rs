@@ -1,7 +1,8 @@
 //! Label sets as byte keys: the same labels are the same bytes.
 //!
 //! Each label is the length of its name in four bytes (little-endian), the name, the length of its
-//! value in four bytes and the value; labels are sorted by name and none is empty.
+//! value in four bytes and the value; labels are sorted by name. Empty ones are left out, but, as in
+//! Loki, where labels are grouped `by` and in those of a line with an error.
 
 use super::builder::{Builder, Entry};
 use super::names::NameId;
@@ -44,6 +45,7 @@ impl GroupNames {
         out: &mut Vec<u8>,
     ) {
         out.clear();
+        let keeps_empty = labels.has_error() || grouping.is_some_and(|grouping| !grouping.without);
         match grouping {
             _ if labels.has_error() => labels.collect(entries),
             None => match unwrapped {
@@ -60,7 +62,7 @@ impl GroupNames {
             }
         }
         labels.sort(entries);
-        for entry in entries.iter().filter(|entry| !entry.value.is_empty()) {
+        for entry in entries.iter().filter(|entry| keeps_empty || !entry.value.is_empty()) {
             push(labels.names.text(entry.name).as_bytes(), out);
             push(labels.value(entry.value), out);
         }
@@ -82,7 +84,7 @@ pub(super) fn key_labels(key: &[u8]) -> Labels {
         let value = pop(&mut rest).unwrap_or_default();
         pairs.push((name, value));
     }
-    Labels::new(pairs)
+    Labels::with_empty(pairs)
 }
 
 fn pop(rest: &mut &[u8]) -> Option<String> {

@@ -12,6 +12,12 @@ use super::StageError;
 /// How deep an expression may be nested.
 const NEST_MAX: u32 = 100;
 
+/// What is wrong with a valid expression that Go refuses all the same.
+pub(crate) fn refused(expression: &str) -> Option<String> {
+    let reason = words::refused_by_go(expression, &parse(expression).ok()?)?;
+    Some(format!("error parsing regexp: {reason}"))
+}
+
 /// Compiles an expression that is searched for.
 pub(crate) fn search(expression: &str) -> Result<Regex, StageError> {
     compile(&Pattern::search(expression))
@@ -24,10 +30,8 @@ pub(super) fn whole(expression: &str) -> Result<Regex, StageError> {
 
 fn compile(pattern: &Pattern) -> Result<Regex, StageError> {
     let text = pattern.text.as_str();
-    if let Ok(tree) = parse(text)
-        && let Some(reason) = words::refused_by_go(text, &tree)
-    {
-        return Err(StageError(format!("error parsing regexp: {reason}")));
+    if let Some(reason) = refused(text) {
+        return Err(StageError(reason));
     }
     let without_names = Pattern { text: each_name_once(text).into_owned(), anchored: pattern.anchored };
     without_names.to_regex().map_err(|error| {

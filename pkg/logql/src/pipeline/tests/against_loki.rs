@@ -150,7 +150,9 @@ fn series(query: &str, lines: &[String]) -> BTreeMap<String, f64> {
         runner.group_key(grouping.as_ref(), &mut key);
         let mut left = Runner::key_labels(&key);
         left.set("job", "");
-        let pairs: Vec<String> = left.iter().map(|(name, value)| format!("{name}={}", quote(value))).collect();
+        // The table does not tell an empty label from none.
+        let pairs = left.iter().filter(|(_, value)| !value.is_empty());
+        let pairs: Vec<String> = pairs.map(|(name, value)| format!("{name}={}", quote(value))).collect();
         let value = match (range.op, &range.unwrap) {
             (RangeOp::BytesOverTime, _) => runner.line().len() as f64,
             (_, None) => 1.0,
