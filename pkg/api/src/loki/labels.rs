@@ -13,11 +13,20 @@ use axum::response::Response;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use timberlog_db::language::ast::LabelMatcher;
-use timberlog_db::language::parse_selector;
+use timberlog_db::language::{parse_log, parse_selector};
 
 /// The selector of a parameter; none if it was not sent.
 pub fn selector(text: &str) -> LokiResult<Vec<LabelMatcher>> {
     if text.is_empty() { Ok(Vec::new()) } else { Ok(parse_selector(text)?) }
+}
+
+/// The selector of a parameter, which must not take streams that have none of its labels; none if it was not sent.
+fn narrowing(text: &str) -> LokiResult<Vec<LabelMatcher>> {
+    let matchers = selector(text)?;
+    if !text.is_empty() {
+        parse_log(text)?;
+    }
+    Ok(matchers)
 }
 
 /// The names of stream labels.
@@ -25,7 +34,7 @@ pub async fn labels(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<R
     state.database()?;
     let asked = Asked::of(&state, request).await?;
     let bounds = Bounds::forward(&asked, state.env.clock.now_ns())?;
-    let matchers = selector(asked.get("query"))?;
+    let matchers = narrowing(asked.get("query"))?;
     run(&state, &asked.tenant.clone(), move |database, options| {
         Ok(list(&database.stream_label_names(&asked.tenant, &matchers, bounds.streams(), options)?))
     })
@@ -37,7 +46,7 @@ pub async fn values(Of(state): Of<Arc<State>>, Path(name): Path<String>, request
     state.database()?;
     let asked = Asked::of(&state, request).await?;
     let bounds = Bounds::forward(&asked, state.env.clock.now_ns())?;
-    let matchers = selector(asked.get("query"))?;
+    let matchers = narrowing(asked.get("query"))?;
     run(&state, &asked.tenant.clone(), move |database, options| {
         Ok(list(&database.stream_label_values(&asked.tenant, &name, &matchers, bounds.streams(), options)?))
     })

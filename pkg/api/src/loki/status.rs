@@ -26,11 +26,12 @@ pub async fn buildinfo() -> Response {
 /// A query, laid out for people.
 pub async fn format_query(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<Response> {
     let asked = Asked::of(&state, request).await?;
-    let (status, answer) = match parse(asked.get("query")) {
-        Ok(expr) => (StatusCode::OK, json!({"status": "success", "data": pretty(&expr)})),
-        Err(error) => (StatusCode::BAD_REQUEST, json!({"status": "invalid-query", "error": error.to_string()})),
+    // In the order in which Loki has the keys.
+    let (code, status, key, text) = match parse(asked.get("query")) {
+        Ok(expr) => (StatusCode::OK, "success", "data", pretty(&expr)),
+        Err(error) => (StatusCode::BAD_REQUEST, "invalid-query", "error", error.to_string()),
     };
-    Ok(json_with(status, answer.to_string().into_bytes()))
+    Ok(json_with(code, format!(r#"{{"status":"{status}","{key}":{}}}"#, json!(text)).into_bytes()))
 }
 
 /// The settings that a client of Loki may want to know, as YAML.

@@ -15,3 +15,4 @@ mod openapi;
 mod operations;
 mod push;
 mod queries;
+mod scenarios;

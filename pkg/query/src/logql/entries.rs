@@ -1,7 +1,7 @@
 //! Log queries: lines in order, each with its labels.
 
 use super::feed::Residual;
-use super::lower::lower;
+use super::lower::{lower, needed_to_decide};
 use super::names::FieldNames;
 use super::{Entries, Entry, LogQuery};
 use crate::budget::Budget;
@@ -10,6 +10,7 @@ use crate::plan::Plan;
 use crate::request::Order;
 use crate::scan::{Key, Selection};
 use rayon::prelude::*;
+use timberlog_logql::ast::Stage;
 use timberlog_logql::{Label, Labels, Origin, Pipeline, Runner, Wanted};
 use timberlog_storage::Snapshot;
 use timberlog_types::RowSet;
@@ -24,19 +25,22 @@ pub(crate) fn entries(snapshot: &Snapshot, query: &LogQuery) -> Result<Entries, 
     let lowered = lower(&query.expr, &names, options.derived)?;
     let budget = Budget::new(options.limits).cancelled_by(&options.cancel);
     let mut plan = Plan::new(snapshot, &lowered.filter, query.range, budget)?;
-    let pipeline =
-        |wanted| Pipeline::new(&lowered.stages, None, wanted).map_err(|error| QueryError::Stage(error.to_string()));
+    let pipeline = |stages: &[Stage], wanted| {
+        Pipeline::new(stages, None, wanted).map_err(|error| QueryError::Stage(error.to_string()))
+    };
     let shape = |pipeline: Pipeline| Residual {
         pipeline: pipeline.into(),
         line: true,
         derived: options.derived,
         now_ns: options.now_ns,
     };
+    let whole = pipeline(&lowered.stages, Wanted::All)?;
     if lowered.drops() {
-        let pipeline = pipeline(Wanted::Names(Vec::new()))?;
+        let deciding = lowered.deciding();
+        let pipeline = pipeline(deciding, needed_to_decide(deciding))?;
         plan.residual = Some(Residual { line: lowered.needs_line(), ..shape(pipeline) });
     }
-    let shape = shape(pipeline(Wanted::All)?);
+    let shape = shape(whole);
     let mut selection = Selection::new(&plan, query.order, query.range, None);
     let mut entries: Vec<Entry> = Vec::new();
     let mut last: Option<i64> = None;

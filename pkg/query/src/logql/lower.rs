@@ -13,6 +13,7 @@ use timberlog_logql::ast::{
     FormatValue, LabelFilter, LabelMatcher, LineFilter, LineMatch, LineOp, LogExpr, MatchOp, Stage,
 };
 use timberlog_logql::pipeline::raw_line_filters;
+use timberlog_logql::{Pipeline, Wanted};
 use timberlog_segment::TextMatcher;
 use timberlog_types::StreamRef;
 
@@ -28,6 +29,13 @@ impl Lowered {
     /// Whether what is left can drop a line.
     pub fn drops(&self) -> bool {
         self.stages.iter().any(|stage| matches!(stage, Stage::Line(_) | Stage::LabelFilter(_)))
+    }
+
+    /// The stages that decide whether a line is dropped: those up to the last that can drop one.
+    pub fn deciding(&self) -> &[Stage] {
+        let drops = |stage: &Stage| matches!(stage, Stage::Line(_) | Stage::LabelFilter(_));
+        let count = self.stages.iter().rposition(drops).map_or(0, |last| last + 1);
+        self.stages.get(..count).unwrap_or_default()
     }
 
     /// Whether what is left looks at the line.
@@ -51,7 +59,12 @@ pub(crate) fn lower(expr: &LogExpr, names: &FieldNames, derived: bool) -> Result
     let mut stages = Vec::new();
     for (index, stage) in expr.stages.iter().enumerate() {
         let taken = match stage {
-            Stage::Line(line) if raw.contains(&index) => line_filter(line),
+            Stage::Line(line) if raw.contains(&index) => {
+                if matches!(line.op, LineOp::Regex | LineOp::NotRegex) {
+                    refuse_malformed(stage)?;
+                }
+                line_filter(line)
+            }
             Stage::LabelFilter(labels) if labels_are_stored => label_filter(labels, names, derived)?,
             Stage::Line(_) | Stage::LabelFilter(_) | Stage::LineFormat(_) | Stage::Decolorize => None,
             _ => {
@@ -65,6 +78,23 @@ pub(crate) fn lower(expr: &LogExpr, names: &FieldNames, derived: bool) -> Result
         }
     }
     Ok(Lowered { filter, stages })
+}
+
+/// Which labels parsers must find so that stages decide about lines as if they found all: those that filters name if
+/// one parser alone finds them. A label that a second parser or a list of expressions sets over another, or that
+/// a template reads, may be missed by parsers that stop early.
+pub(crate) fn needed_to_decide(stages: &[Stage]) -> Wanted {
+    let is_plain = |stage: &&Stage| match stage {
+        Stage::Json(extractions) | Stage::Logfmt { extractions, .. } => extractions.is_empty(),
+        Stage::Regexp(_) | Stage::Pattern(_) => true,
+        _ => false,
+    };
+    let is_neutral = |stage: &&Stage| {
+        matches!(stage, Stage::Line(_) | Stage::LabelFilter(_) | Stage::Drop(_) | Stage::Keep(_) | Stage::Decolorize)
+    };
+    let parsers = stages.iter().filter(is_plain).count();
+    let neutral = stages.iter().filter(is_neutral).count();
+    if parsers <= 1 && parsers + neutral == stages.len() { Wanted::Names(Vec::new()) } else { Wanted::All }
 }
 
 /// The stages without the `line_format` whose line nobody looks at, for metric queries that do not
@@ -139,6 +169,12 @@ impl LabelTest {
     fn passes(&self, value: &str) -> bool {
         self.matcher.is_match(value.as_bytes()) != self.negated
     }
+}
+
+/// A regular expression that columns search for is compiled once more, for Loki's words if it is malformed.
+fn refuse_malformed(stage: &Stage) -> Result<(), QueryError> {
+    let compiled = Pipeline::new(std::slice::from_ref(stage), None, Wanted::Names(Vec::new()));
+    compiled.map(drop).map_err(|error| QueryError::Stage(error.to_string()))
 }
 
 /// A line filter as tests of the message; `None` if it has to look at the line itself.

@@ -232,16 +232,32 @@ fn scan(
         Some(grouping) if !grouping.without => Wanted::Names(grouping.names.clone()),
         _ => Wanted::All,
     };
-    let pipeline = Pipeline::new(&lowered.stages, leaf.unwrap.as_ref(), wanted)
-        .map_err(|error| QueryError::Stage(error.to_string()))?;
-    let residual = Residual {
+    let pipeline = || {
+        Pipeline::new(&lowered.stages, leaf.unwrap.as_ref(), wanted.clone())
+            .map_err(|error| QueryError::Stage(error.to_string()))
+    };
+    let first = pipeline()?;
+    // An error names all labels of its line.
+    let with_error = match first.metadata_needed() {
+        Wanted::All => None,
+        Wanted::Names(_) => Some(pipeline()?.with_all_metadata()),
+    };
+    let residual = |pipeline: Pipeline| Residual {
         pipeline: pipeline.into(),
         line: is_bytes(leaf) || lowered.needs_line(),
         derived: options.derived,
         now_ns: options.now_ns,
     };
     let grid = Grid::new(windows.first_end_ns, windows.step_ns, windows.range_ns, windows.count);
-    let how = How { residual, grouping, grid, is_total: is_total(leaf), is_bytes: is_bytes(leaf), options };
+    let how = How {
+        residual: residual(first),
+        with_error: with_error.map(residual),
+        grouping,
+        grid,
+        is_total: is_total(leaf),
+        is_bytes: is_bytes(leaf),
+        options,
+    };
     let units: Vec<HashMap<Box<[u8]>, Found>> =
         plan.units.par_iter().map(|unit| how.unit(plan, unit)).collect::<Result<_, QueryError>>()?;
     // In the order of the units, so that samples of equal time stand in their order of arrival.
@@ -267,6 +283,8 @@ fn scan(
 /// How lines become samples.
 struct How<'a> {
     residual: Residual,
+    /// The same with all metadata, for units where a line has an error; none if it has all.
+    with_error: Option<Residual>,
     grouping: Option<&'a Grouping>,
     grid: Grid,
     is_total: bool,
@@ -276,12 +294,29 @@ struct How<'a> {
 
 impl How<'_> {
     fn unit(&self, plan: &Plan, unit: &Unit) -> Result<HashMap<Box<[u8]>, Found>, QueryError> {
+        let mut failed = false;
+        let series = self.unit_by(&self.residual, plan, unit, &mut failed)?;
+        match &self.with_error {
+            Some(residual) if failed => self.unit_by(residual, plan, unit, &mut failed),
+            _ => Ok(series),
+        }
+    }
+
+    /// Notes whether a line had an error.
+    fn unit_by(
+        &self,
+        residual: &Residual,
+        plan: &Plan,
+        unit: &Unit,
+        failed: &mut bool,
+    ) -> Result<HashMap<Box<[u8]>, Found>, QueryError> {
         let mut series: HashMap<Box<[u8]>, Found> = HashMap::new();
         let Some(rows) = plan.rows(unit, plan.range)? else { return Ok(series) };
         let buckets = Buckets::Windows(self.grid);
         let mut key = Vec::new();
         let mut unchecked = 0_u32;
-        let read = self.residual.run(plan, unit, &rows, &mut |row, runner| {
+        let read = residual.run(plan, unit, &rows, &mut |row, runner| {
+            *failed |= runner.error().is_some();
             unchecked += 1;
             if unchecked.is_multiple_of(1024) {
                 plan.budget.check()?;
