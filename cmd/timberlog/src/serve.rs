@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use timberlog_api::{Server, ServerOptions};
-use timberlog_db::{Database, Durability, Env, Options, Progress};
+use timberlog_db::{CompactionOptions, Database, Durability, Env, Options, Progress};
 use timberlog_ingest::STREAM_LABELS_MAX;
 use timberlog_types::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -117,6 +117,21 @@ pub struct Arguments {
     /// Refuse new records when the disk has less room than this
     #[arg(long, value_name = "SIZE", env = "TIMBERLOG_DISK_FREE_MIN", default_value = "64MiB")]
     disk_free_min: ByteSize,
+    /// Whether small segments are merged into larger ones in the background
+    #[arg(long, value_enum, env = "TIMBERLOG_COMPACTION", default_value_t = Switch::On)]
+    compaction: Switch,
+    /// Bytes a second that compaction may read and write together; 0: no limit
+    #[arg(long, value_name = "SIZE", env = "TIMBERLOG_COMPACTION_BYTES_PER_SECOND", default_value = "32MiB")]
+    compaction_bytes_per_second: ByteSize,
+    /// Raw text that a merged segment has at most; one with half of it is not merged again
+    #[arg(long, value_name = "SIZE", env = "TIMBERLOG_COMPACTION_SEGMENT_BYTES", default_value = "512MiB")]
+    compaction_segment_bytes: ByteSize,
+    /// Segments of about one size that become one, 2 to 64
+    #[arg(long, value_name = "N", env = "TIMBERLOG_COMPACTION_FAN_IN", default_value_t = 32)]
+    compaction_fan_in: usize,
+    /// The zstd level of segments that are not merged again, 1 to 22
+    #[arg(long, value_name = "N", env = "TIMBERLOG_COMPACTION_LEVEL", default_value_t = 6)]
+    compaction_level: i32,
     /// What to log: error, warn, info, debug, or a filter as `info,timberlog_storage=debug`
     #[arg(long, value_name = "FILTER", env = "TIMBERLOG_LOG", default_value = "info")]
     log: String,
@@ -164,6 +179,10 @@ impl Arguments {
         if !WAL_FILE_BYTES.contains(&self.wal_file_bytes.as_u64()) {
             return Err(Error::invalid("--wal-file-bytes must be from 64KiB to 4GiB").into());
         }
+        if !(2..=64).contains(&self.compaction_fan_in) || !(1..=22).contains(&self.compaction_level) {
+            let message = "--compaction-fan-in must be from 2 to 64, --compaction-level from 1 to 22";
+            return Err(Error::invalid(message).into());
+        }
         if self.stream_labels.len() > STREAM_LABELS_MAX {
             return Err(Error::invalid(format!("--stream-labels takes at most {STREAM_LABELS_MAX} names")).into());
         }
@@ -194,6 +213,14 @@ impl Arguments {
             cache_bytes: self.cache_bytes.as_u64(),
             manifest_history: self.manifest_history,
             disk_free_bytes_min: self.disk_free_min.as_u64(),
+            compaction: CompactionOptions {
+                enabled: self.compaction == Switch::On,
+                bytes_per_second: self.compaction_bytes_per_second.as_u64(),
+                segment_raw_bytes_max: self.compaction_segment_bytes.as_u64(),
+                fan_in: self.compaction_fan_in,
+                zstd_level: self.compaction_level,
+                ..CompactionOptions::default()
+            },
             ..Options::new(&self.data_dir)
         })
     }

@@ -45,6 +45,9 @@ impl Target {
     /// The database of the data directory, if one was named; it must exist.
     pub fn database(&self) -> Result<Option<Database>> {
         let Some(data_dir) = &self.data_dir else { return Ok(None) };
-        Ok(Some(Database::open(Options::new(data_dir), Env::real(), &Progress::default())?))
+        let mut options = Options::new(data_dir);
+        // A command that looks something up does not begin to merge segments.
+        options.compaction.enabled = false;
+        Ok(Some(Database::open(options, Env::real(), &Progress::default())?))
     }
 }

@@ -98,7 +98,7 @@ pub struct CompactionStats {
     /// Bytes that flushes and compaction have written, for each byte that flushes have written.
     pub write_amplification: f64,
     /// Nanoseconds that committed jobs took, waiting included.
-    pub ns: u64,
+    pub jobs_ns: u64,
     /// Segments that are to be merged, as of the last look at the manifest.
     pub segments_waiting: u64,
     /// Segments that are left alone because they are damaged.

@@ -56,11 +56,13 @@ impl Storage {
                 repair_segment(options, env, &manifest, (tenant, day, entry), &mut repaired)?;
             }
         }
+        let mut options = options.clone();
+        options.compaction.enabled = false;
         let storage = Self::open(options.clone(), env.clone(), Arc::new(Nobody), &Progress::default())?;
         repaired.actions.extend(storage.stats().damage.into_iter().map(|what| format!("given up: {what}")));
         storage.close()?;
         drop(storage);
-        forget_damaged_wal(options, env, &mut repaired)?;
+        forget_damaged_wal(&options, env, &mut repaired)?;
         Ok(repaired)
     }
 }

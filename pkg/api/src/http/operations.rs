@@ -92,4 +92,30 @@ fn engine(out: &mut Exposition, stats: &timberlog_db::Stats) {
     gauge("visible_seq", "Every batch up to this number is visible to queries.", stats.visible_seq);
     gauge("synced_seq", "Every batch up to this number is on disk.", stats.synced_seq);
     gauge("damages", "Damaged parts that the start found.", stats.damage.len() as u64);
+    compaction(out, &stats.compaction);
+}
+
+fn compaction(out: &mut Exposition, stats: &timberlog_db::CompactionStats) {
+    for (name, help, value) in [
+        ("jobs_total", "Merges of segments.", stats.jobs),
+        ("jobs_failed_total", "Merges that were abandoned; nothing is lost by that.", stats.jobs_failed),
+        ("segments_merged_total", "Segments that merges have replaced.", stats.segments_merged),
+        ("records_total", "Records that merges have written.", stats.records),
+        ("read_bytes_total", "Bytes of the files that merges have read.", stats.bytes_read),
+        ("written_bytes_total", "Bytes of the files that merges have written.", stats.bytes_written),
+        ("flushed_bytes_total", "Bytes of segments that flushes have written.", stats.bytes_flushed),
+    ] {
+        out.single(&format!("timberlog_compaction_{name}"), "counter", help, value);
+    }
+    let seconds = stats.jobs_ns as f64 / 1e9;
+    out.single("timberlog_compaction_seconds_total", "counter", "Seconds that merges took.", seconds);
+    for (name, help, value) in [
+        ("segments_waiting", "Segments that are to be merged.", stats.segments_waiting),
+        ("segments_left_alone", "Damaged segments that are not merged.", stats.segments_left_alone),
+        ("paused", "1 while compaction is paused.", u64::from(stats.paused)),
+    ] {
+        out.single(&format!("timberlog_compaction_{name}"), "gauge", help, value);
+    }
+    let help = "Bytes that flushes and merges have written for each byte of flushes.";
+    out.single("timberlog_compaction_write_amplification", "gauge", help, stats.write_amplification);
 }

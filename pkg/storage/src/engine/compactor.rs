@@ -294,7 +294,7 @@ impl Core {
             bytes_written,
             bytes_flushed,
             write_amplification,
-            ns: get(&counters.ns),
+            jobs_ns: get(&counters.ns),
             segments_waiting: get(&counters.segments_waiting),
             segments_left_alone: get(&counters.segments_left_alone),
             last_error: lock(&counters.last_error).clone(),
