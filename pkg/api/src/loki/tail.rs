@@ -1,12 +1,15 @@
 //! `tail`: lines as they come, over a WebSocket.
 //!
 //! A thread that may block reads the subscription and writes messages into a bounded queue; a client
-//! that does not read fills it, and what the subscription then misses is counted and told.
+//! that does not read fills it, and what the subscription then misses is counted and told. One that
+//! has read nothing for the time that answers may take (`write_timeout`), or answers no ping so
+//! long, is gone and gives its place back.
 
 use super::asked::{Asked, Categories};
 use super::error::{LokiError, LokiResult};
 use super::params::{self, Bounds};
 use super::result::put_streams;
+use crate::cancel::CancelOnDrop;
 use crate::state::State;
 use axum::RequestExt;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
@@ -18,8 +21,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use timberlog_db::language::ast::LogExpr;
 use timberlog_db::language::parse_log;
-use timberlog_db::query::Order;
 use timberlog_db::query::logql::{self, Entry, LogQuery, Options};
+use timberlog_db::query::{Cancel, Order};
 use timberlog_db::{Database, Env, LogTailEvent};
 use timberlog_types::Error;
 use tokio::sync::mpsc;
@@ -27,11 +30,17 @@ use tokio::sync::mpsc;
 /// The longest `delay_for`, in s.
 const DELAY_MAX_S: u64 = 5;
 /// Messages that may wait for a client that reads slowly.
-const MESSAGES_WAITING_MAX: usize = 16;
+const MESSAGES_WAITING_MAX: usize = 4;
 /// Lines of one message.
 const LINES_PER_MESSAGE_MAX: usize = 1_000;
+/// Bytes of the lines and labels of one message, about; one longer line may go alone.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Lines that wait for the end of `delay_for`; more leave early.
 const LINES_DELAYED_MAX: usize = 100_000;
+/// Bytes of the lines that wait for it; more leave early.
+const BYTES_DELAYED_MAX: usize = 8 << 20;
+/// Pings in the time after which a client that does not answer is taken to be gone.
+const PINGS_PER_PATIENCE: u32 = 3;
 /// How often a silent tail looks whether its client is still there.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -77,18 +86,33 @@ fn delay(asked: &Asked) -> LokiResult<Duration> {
 
 async fn serve(state: Arc<State>, database: Database, followed: Followed, mut socket: WebSocket) {
     let (messages, mut receiver) = mpsc::channel(MESSAGES_WAITING_MAX);
-    let options = state.options.logql();
+    let cancel = Cancel::default();
+    let _guard = CancelOnDrop(cancel.clone());
+    let options = Options { cancel, ..state.options.logql() };
     let env = state.env.clone();
+    let patience = state.options.write_timeout;
+    let mut pings = tokio::time::interval(patience / PINGS_PER_PATIENCE);
+    let mut heard = Instant::now();
     let reading = tokio::task::spawn_blocking(move || follow(&database, &followed, options, &env, &messages));
     let mut draining = state.draining();
     let reason = loop {
         tokio::select! {
             message = receiver.recv() => match message {
-                Some(text) => if socket.send(Message::Text(text.into())).await.is_err() { break None },
+                Some(text) => match give(&mut socket, Message::Text(text.into()), patience).await {
+                    Ok(()) => heard = Instant::now(),
+                    Err(Gone) => break None,
+                },
                 None => break Some(close_code::ERROR),
             },
-            // Whatever a client says is passed over, but for that it goes.
-            said = socket.recv() => if !matches!(said, Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Ping(_) | Message::Pong(_)))) { break None },
+            // Whatever a client says is passed over, but for that it is there, or goes.
+            said = socket.recv() => match said {
+                Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => heard = Instant::now(),
+                _ => break None,
+            },
+            _ = pings.tick() => {
+                let ping = Message::Ping(Vec::new().into());
+                if heard.elapsed() > patience || give(&mut socket, ping, patience).await.is_err() { break None }
+            }
             _ = async { draining.wait_for(|&draining| draining).await.is_ok() } => break Some(close_code::AWAY),
         }
     };
@@ -103,7 +127,17 @@ async fn serve(state: Arc<State>, database: Database, followed: Followed, mut so
         };
         // A frame of control holds 125 bytes at most.
         let why: String = why.chars().take(100).filter(char::is_ascii).collect();
-        let _ = socket.send(Message::Close(Some(CloseFrame { code, reason: why.into() }))).await;
+        let _ = give(&mut socket, Message::Close(Some(CloseFrame { code, reason: why.into() })), patience).await;
+    }
+}
+
+/// A client that is no longer there, or does not read.
+struct Gone;
+
+async fn give(socket: &mut WebSocket, message: Message, patience: Duration) -> Result<(), Gone> {
+    match tokio::time::timeout(patience, socket.send(message)).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(Gone),
     }
 }
 
@@ -112,11 +146,13 @@ async fn serve(state: Arc<State>, database: Database, followed: Followed, mut so
 struct Delayed {
     waiting: VecDeque<(Instant, Vec<Entry>)>,
     lines: usize,
+    bytes: usize,
 }
 
 impl Delayed {
     fn push(&mut self, entries: Vec<Entry>) {
         self.lines += entries.len();
+        self.bytes += bytes_of(&entries);
         self.waiting.push_back((Instant::now(), entries));
     }
 
@@ -124,16 +160,22 @@ impl Delayed {
     fn due(&mut self, delay: Duration) -> Vec<Entry> {
         let mut due = Vec::new();
         while let Some((since, entries)) = self.waiting.front_mut() {
-            if since.elapsed() < delay && self.lines <= LINES_DELAYED_MAX {
+            let has_room = self.lines <= LINES_DELAYED_MAX && self.bytes <= BYTES_DELAYED_MAX;
+            if since.elapsed() < delay && has_room {
                 break;
             }
             self.lines -= entries.len();
+            self.bytes -= bytes_of(entries);
             due.append(entries);
             self.waiting.pop_front();
         }
         due.sort_by_key(|entry| entry.timestamp);
         due
     }
+}
+
+fn bytes_of(entries: &[Entry]) -> usize {
+    entries.iter().map(Entry::memory_bytes).sum()
 }
 
 /// Reads until nobody listens any more.
@@ -181,7 +223,7 @@ fn follow(
 
 /// Sends lines; `false` if nobody listens any more.
 fn send(messages: &mpsc::Sender<String>, entries: &[Entry], categories: Categories) -> bool {
-    entries.chunks(LINES_PER_MESSAGE_MAX).all(|chunk| {
+    chunks(entries).all(|chunk| {
         let mut out = b"{\"streams\":".to_vec();
         put_streams(&mut out, chunk, categories);
         if categories == Categories::Apart {
@@ -190,6 +232,22 @@ fn send(messages: &mpsc::Sender<String>, entries: &[Entry], categories: Categori
         out.push(b'}');
         // JSON of texts is text.
         String::from_utf8(out).is_ok_and(|text| messages.blocking_send(text).is_ok())
+    })
+}
+
+/// Lines as they go into messages.
+fn chunks(mut entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            let is_first = bytes == 0;
+            bytes += entry.memory_bytes();
+            is_first || bytes <= MESSAGE_BYTES_MAX
+        };
+        let count = entries.iter().take(LINES_PER_MESSAGE_MAX).take_while(fits).count();
+        let (chunk, rest) = entries.split_at_checked(count).filter(|(chunk, _)| !chunk.is_empty())?;
+        entries = rest;
+        Some(chunk)
     })
 }
 
@@ -209,8 +267,12 @@ mod tests {
     use timberlog_db::language::Labels;
 
     fn line(timestamp: i64) -> Entry {
+        long_line(timestamp, 0)
+    }
+
+    fn long_line(timestamp: i64, bytes: usize) -> Entry {
         let none = Labels::default;
-        Entry { timestamp, line: String::new(), stream: none(), metadata: none(), parsed: none() }
+        Entry { timestamp, line: "x".repeat(bytes), stream: none(), metadata: none(), parsed: none() }
     }
 
     #[test]
@@ -229,7 +291,21 @@ mod tests {
         delayed.push((0..LINES_DELAYED_MAX as i64).map(line).collect());
         delayed.push(vec![line(0)]);
         assert_eq!(delayed.due(Duration::from_secs(3600)).len(), LINES_DELAYED_MAX);
-        assert_eq!(delayed.lines, 1);
+        assert_eq!((delayed.lines, delayed.bytes), (1, line(0).memory_bytes()));
+        delayed.push(vec![long_line(0, BYTES_DELAYED_MAX)]);
+        delayed.push(vec![line(0)]);
+        assert_eq!(delayed.due(Duration::from_secs(3600)).len(), 2);
+        assert_eq!((delayed.lines, delayed.bytes), (1, line(0).memory_bytes()));
+    }
+
+    #[test]
+    fn messages_are_bounded() {
+        let lengths = |entries: &[Entry]| chunks(entries).map(<[Entry]>::len).collect::<Vec<_>>();
+        assert_eq!(lengths(&[]), [0_usize; 0]);
+        let short: Vec<Entry> = (0..2_500).map(line).collect();
+        assert_eq!(lengths(&short), [1_000, 1_000, 500]);
+        let long: Vec<Entry> = [0, 400_000, 400_000, 400_000, 3_000_000, 0].map(|bytes| long_line(0, bytes)).into();
+        assert_eq!(lengths(&long), [3, 1, 1, 1]);
     }
 
     #[test]

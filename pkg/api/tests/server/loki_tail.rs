@@ -136,6 +136,22 @@ fn a_client_that_goes_gives_its_place_back() {
 }
 
 #[test]
+fn a_client_that_answers_no_ping_gives_its_place_back() {
+    let server = start_with(|options| (options.tails_max, options.write_timeout) = (1, Duration::from_millis(300)));
+    let mut silent = Client::connect(&server, QUERY);
+    assert!(silent.head.starts_with("HTTP/1.1 101 "));
+    let mut rest = Vec::new();
+    // It reads to the end, but never says a word.
+    let _ = silent.stream.read_to_end(&mut rest);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !Client::connect(&server, QUERY).head.starts_with("HTTP/1.1 101 ") {
+        assert!(Instant::now() < deadline, "the place was not given back");
+        std::thread::yield_now();
+    }
+    assert!(rest.starts_with(&[0x89, 0]), "it was asked: {rest:?}");
+}
+
+#[test]
 fn who_does_not_upgrade_is_told() {
     let server = start();
     let response = server.get(&format!("/loki/api/v1/tail?{QUERY}"));
