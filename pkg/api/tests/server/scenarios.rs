@@ -163,3 +163,20 @@ fn answers_are_those_of_loki_in_memory_and_on_disk() {
     wrong.extend(differences(&server, "on disk").1);
     assert!(wrong.is_empty(), "{} of {} answers differ:\n{}", wrong.len(), 2 * asked, wrong.join("\n"));
 }
+
+#[test]
+fn queries_of_the_documentation_are_answered() {
+    let server = start();
+    assert_eq!(server.post("/loki/api/v1/push", read("streams.json")).status, 204);
+    let defaults: Value = serde_json::from_str(&read("defaults.json")).unwrap();
+    let text = read("../../../docs/logql.md");
+    let blocks = text.split("```logql\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let queries: Vec<&str> = blocks.flat_map(str::lines).collect();
+    assert!(queries.len() > 10, "{queries:?}");
+    for query in queries {
+        let asked = json!({"path": "query_range", "params": {"query": query}});
+        let response = ask(&server, &defaults, &asked);
+        assert_eq!(response.status, 200, "{query}: {}", response.text());
+        assert_ne!(response.json()["data"]["result"], json!([]), "{query}");
+    }
+}
