@@ -229,7 +229,7 @@ impl Detector {
         fields
     }
 
-    /// The parser that made something of a line.
+    /// The parser that takes a line; as in Loki, `logfmt` is that of plain words too.
     fn parse(
         &mut self,
         entry: &Entry,
@@ -242,22 +242,18 @@ impl Detector {
             if !runner.run(entry.timestamp, entry.line.as_bytes(), &[]) || runner.error().is_some() {
                 continue;
             }
-            let mut is_one = false;
             runner.for_each_label(&mut |label| {
                 if label.origin == Origin::Parsed && !is_error(label.name) {
-                    is_one = true;
                     if let Some(field) = field(fields, label.name, max) {
                         field.insert(label.value);
                         field.parsers.insert(name);
                     }
                 }
             });
-            if is_one && name == "json" {
+            if name == "json" {
                 put_paths(&entry.line, fields);
             }
-            if is_one || name == "json" {
-                return Some(name);
-            }
+            return Some(name);
         }
         None
     }

@@ -119,6 +119,8 @@ fn fields_have_the_types_and_parsers_that_loki_finds() {
         parsed["a_b"],
         json!({"label": "a_b", "type": "int", "cardinality": 1, "parsers": ["json"], "jsonPath": ["a", "b"]})
     );
+    let made = fields(r#"{app="web"} | pattern "<word> <_>""#, "");
+    assert_eq!(made["word"]["parsers"], json!(["logfmt"]));
     let labels: Vec<String> = fields(r#"{app="web"}"#, "").into_keys().collect();
     assert_eq!(labels, ["detected_level"]);
     assert_eq!(fields(r#"{app="db"}"#, "&limit=2").len(), 2);
