@@ -21,11 +21,13 @@ pub(super) fn read(text: &str, state: &mut State, sink: &mut Sink<'_>) -> Result
 }
 
 fn stream(reader: &mut Reader<'_>, state: &mut State, sink: &mut Sink<'_>) -> Read {
-    let mut is_open = false;
+    let (mut is_open, mut has_values) = (false, false);
     // Values that came before their labels.
     let mut waiting = None;
     state.labels.clear();
     reader.object("a stream, which is an object", |reader, key| match key {
+        "stream" if is_open => Err(Fault::Reason(sink.twice(key))),
+        "values" if std::mem::replace(&mut has_values, true) => Err(Fault::Reason(sink.twice(key))),
         "stream" => {
             labels(reader, &mut state.labels)?;
             is_open = true;

@@ -26,11 +26,13 @@ pub(super) fn read(body: &[u8], state: &mut State, sink: &mut Sink<'_>) -> Read 
 
 fn stream(reader: &mut Reader<'_>, state: &mut State, sink: &mut Sink<'_>) -> Read {
     state.labels.clear();
-    let mut is_open = false;
+    let (mut is_open, mut has_values) = (false, false);
     // Values that came before their labels.
     let mut waiting = None;
     for _ in 0..reader.map("a stream")? {
         match reader.text("a key")? {
+            b"stream" if is_open => return Err(sink.twice("stream")),
+            b"values" if std::mem::replace(&mut has_values, true) => return Err(sink.twice("values")),
             b"stream" => {
                 state.labels.clear();
                 for _ in 0..reader.map("`stream`")? {

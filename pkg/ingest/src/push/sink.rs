@@ -51,6 +51,11 @@ impl<'r> Sink<'r> {
         if self.stream == 0 { Err("no streams, expected at least one".to_owned()) } else { Ok(()) }
     }
 
+    /// Why a stream in which a key stands twice is none: of what stands under it, some would be lost.
+    pub fn twice(&self, key: &str) -> String {
+        format!("stream {}: `{key}` stands twice", self.stream)
+    }
+
     /// What is wrong with the value that is being read.
     pub fn wrong(&self, what: &str) -> String {
         format!("stream {}, value {}: {what}", self.stream, self.value)

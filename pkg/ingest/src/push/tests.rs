@@ -216,6 +216,8 @@ fn what_is_no_payload_is_refused() {
         ("{\"streams\":[{\"stream\":{\"a\":\"b\"},\"values\":[null]}]}", "stream 0, value 0: no array"),
         ("{\"streams\":[{\"stream\":{\"a\":\"b\"},\"values\":[[\"1\",\"x\",{}]]}]}", "stream 0, value 0: more than"),
         ("{\"streams\":[{\"stream\":{\"a\":\"b\"},\"values\":[[\"1\",\"x\"]]}]} x", "expected the end of the body"),
+        ("{\"streams\":[{\"values\":[[\"1\",\"x\"]],\"values\":[]}]}", "stream 0: `values` stands twice"),
+        ("{\"streams\":[{\"stream\":{\"a\":\"b\"},\"stream\":{}}]}", "stream 0: `stream` stands twice"),
     ] {
         let found = decode(PushForm::Json, body.as_bytes());
         assert!(found.len() == 1 && found[0].starts_with("! ") && found[0].contains(expected), "{body}: {found:?}");
@@ -238,6 +240,8 @@ fn what_is_no_payload_is_refused() {
             b"\x81\xa7streams\x91\x82\xa6stream\x81\xa1a\xa1b\xa6values\x91\x93\xa11\xa1x\x80",
             "stream 0, value 0: 3 parts",
         ),
+        (b"\x81\xa7streams\x91\x82\xa6values\x90\xa6values\x90", "stream 0: `values` stands twice"),
+        (b"\x81\xa7streams\x91\x82\xa6stream\x81\xa1a\xa1b\xa6stream\x80", "stream 0: `stream` stands twice"),
     ] {
         let found = decode(PushForm::Msgpack, body);
         assert!(found.len() == 1 && found[0].starts_with("! ") && found[0].contains(expected), "{body:?}: {found:?}");
