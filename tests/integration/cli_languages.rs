@@ -47,8 +47,10 @@ fn a_query_may_be_in_any_language() {
     let data = Data::new();
     let server = filled(&data, 30);
     let raw = "{\"n\":27,\"status\":201}\n{\"n\":21,\"status\":201}\n";
-    let questions: [&[&str]; 7] = [
+    let now = r#"{service="pay"} |= "201" | line_format "{{ __line__ }}{{ if lt (now | unixEpoch) `1700000000` }}old{{ end }}""#;
+    let questions: [&[&str]; 8] = [
         &["-n", "2", "-o", "raw", r#"{service="pay"} |= "201""#],
+        &["-n", "2", "-o", "raw", now],
         &["-n", "2", "-o", "raw", "--lang", "logql", r#"{service="pay"} | json | status = 201"#],
         &["-n", "2", "-o", "raw", "service=pay", "201"],
         &["-n", "2", "-o", "raw", "--lang", "short", "service=pay & message CONTAINS 201"],

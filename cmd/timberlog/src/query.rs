@@ -157,7 +157,7 @@ fn logql(arguments: &Arguments, text: &str, expr: &Expr) -> Result<()> {
                     order: arguments.order(),
                     limit: arguments.limit,
                     interval_ns: 0,
-                    options: Options::default(),
+                    options: options(),
                 };
                 serde_json::to_value(database.explain_log_query(&arguments.target.tenant()?, &query)?)?
             }
@@ -187,6 +187,11 @@ fn warnings(answer: &Value) -> Vec<String> {
 fn loki_time(ns: i64) -> String {
     // Up to ten digits would be seconds.
     Some(ns.to_string()).filter(|text| text.len() > 10).unwrap_or_else(|| time::format_rfc3339(ns))
+}
+
+/// How LogQL is run over a directory.
+fn options() -> Options {
+    Options { now_ns: now_ns(), ..Options::default() }
 }
 
 fn now_ns() -> i64 {

@@ -10,7 +10,7 @@ use timberlog_db::Database;
 use timberlog_db::language::Labels;
 use timberlog_db::language::ast::LogExpr;
 use timberlog_db::query::Order;
-use timberlog_db::query::logql::{LogQuery, Options};
+use timberlog_db::query::logql::LogQuery;
 use timberlog_types::{Error, Level, TimeRange, time};
 
 /// Lines of one request.
@@ -181,7 +181,7 @@ impl Source for Local<'_> {
             order: self.arguments.order(),
             limit,
             interval_ns: 0,
-            options: Options::default(),
+            options: super::options(),
         };
         let found = self.database.log_query(&self.arguments.target.tenant()?, &query)?;
         let labels = |labels: &Labels| labels.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();

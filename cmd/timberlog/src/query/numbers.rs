@@ -12,7 +12,6 @@ use timberlog_db::Database;
 use timberlog_db::language::Labels;
 use timberlog_db::language::ast::MetricExpr;
 use timberlog_db::language::evaluate::{self, EvaluateError, Steps};
-use timberlog_db::query::logql::Options;
 use timberlog_types::time::{self, SECOND_NS};
 use timberlog_types::{Error, TimeRange};
 
@@ -50,7 +49,7 @@ pub fn remote(arguments: &Arguments, client: &Client, text: &str) -> Result<()> 
 pub fn local(arguments: &Arguments, database: &Database, expr: &MetricExpr) -> Result<()> {
     let (tenant, steps) = (arguments.target.tenant()?, steps(arguments)?);
     let mut progress = Progress::start();
-    let found = database.metric_query(&tenant, expr, steps, &Options::default()).map_err(|error| match error {
+    let found = database.metric_query(&tenant, expr, steps, &super::options()).map_err(|error| match error {
         EvaluateError::Leaves(error) => Error::from(error),
         error => Error::invalid(error.to_string()),
     })?;

@@ -6,7 +6,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::options::ServerOptions;
 use timberlog_db::language::Labels;
 use timberlog_db::language::ast::{LineFilter, LineMatch, LineOp, LogExpr, Stage};
-use timberlog_db::query::logql::{Entry, LogQuery};
+use timberlog_db::query::logql::{Entry, LogQuery, Options};
 
 /// Lines in an answer when nothing is said.
 const LIMIT_DEFAULT: usize = 100;
@@ -38,7 +38,7 @@ pub fn question(ask: &Ask, mut expr: LogExpr, now_ns: i64, options: &ServerOptio
         None | Some(0) => LIMIT_DEFAULT,
         Some(limit) => limit.min(LIMIT_MAX),
     };
-    let options = options.logql();
+    let options = Options { now_ns, ..options.logql() };
     Ok(LogQuery { expr, range: ask.range(now_ns)?, order: ask.order, limit, interval_ns: 0, options })
 }
 

@@ -147,6 +147,9 @@ fn any_log_query_of_logql_is_answered_in_loges_shape() {
         let more = json!({"query": "{service=~\".+\"} | shard=\"1\"", "line": "declined",
             "matchers": [{"name": "service", "value": "web", "type": "!="}]});
         assert_eq!(found(&ask(&server, more)).len(), 3);
+        let now =
+            ask(&server, json!({"query": r#"{service="web"} | line_format "{{ now | date `2006` }}""#, "limit": 1}));
+        assert!(found(&now)[0] > "2023", "{now}");
         let plan = ask(&server, json!({"query": query, "explain": true}));
         assert!(plan["data"]["steps"].is_array(), "{plan}");
     }
