@@ -1,5 +1,6 @@
 //! The database as its users have it: real processes, real sockets, real files, `kill -9`.
 
+mod backup;
 mod cli;
 mod cli_languages;
 mod crash;

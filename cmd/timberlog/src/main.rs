@@ -1,6 +1,7 @@
 //! The `timberlog` binary: reads flags, environment and the configuration file, and hands over to
 //! one file per subcommand. No logic lives here.
 
+mod backup;
 mod condition;
 mod config;
 mod exit;
@@ -15,6 +16,7 @@ mod query;
 mod repair;
 mod serve;
 mod stats;
+mod store;
 mod table;
 mod tail;
 mod target;
@@ -56,6 +58,9 @@ enum Command {
     Verify(verify::Arguments),
     /// Give up what is damaged in a data directory, so that the rest is whole
     Repair(repair::Arguments),
+    /// Back up to a folder or to S3, and restore
+    #[command(subcommand)]
+    Backup(backup::Arguments),
     /// Put load on a server and measure it
     Loadgen(loadgen::Arguments),
 }
@@ -75,6 +80,7 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Repair(arguments) => repair::run(&arguments),
+        Command::Backup(arguments) => backup::run(&arguments),
         Command::Loadgen(arguments) => loadgen::run(&arguments),
     };
     match result {

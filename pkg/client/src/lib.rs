@@ -126,6 +126,21 @@ impl Client {
         self.json(request.call())
     }
 
+    /// Posts JSON and reads bytes.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub fn bytes(&self, path: &str, body: &Value) -> Result<Vec<u8>> {
+        let request = self.agent.post(format!("{}{path}", self.base)).header("x-scope-orgid", self.tenant.as_str());
+        let request = request.content_type("application/json");
+        let response = request.send(body.to_string().as_bytes()).map_err(|error| self.unreachable(&error))?;
+        let (status, retry_after, body) = self.read(response)?;
+        if status != 200 {
+            return Err(refusal(status, retry_after, &body));
+        }
+        Ok(body)
+    }
+
     /// Posts JSON and hands over each line of the answer as it comes.
     ///
     /// # Errors

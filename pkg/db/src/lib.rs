@@ -7,6 +7,7 @@ pub use timberlog_disk::Env;
 pub use timberlog_filter as filter;
 pub use timberlog_logql as language;
 pub use timberlog_query as query;
+pub use timberlog_storage::backup::Pinned;
 pub use timberlog_storage::producers::{ProducerBatch, REFUSED_BYTES_MAX};
 pub use timberlog_storage::{
     Appended, Compacted, CompactionOptions, CompactionStats, Durability, Options, Progress, Snapshot, Stats, Storage,
@@ -14,6 +15,7 @@ pub use timberlog_storage::{
 pub use timberlog_types as types;
 
 use std::sync::Arc;
+use std::time::Duration;
 use timberlog_filter::Filter;
 use timberlog_logql::Labels;
 use timberlog_logql::ast::{LabelMatcher, LogExpr, MetricExpr};
@@ -207,6 +209,33 @@ impl Database {
     /// Follows new lines that a LogQL log query lets through, from now on.
     pub fn log_tail(&self, tenant: &Tenant, expr: &LogExpr, derived: bool) -> Result<LogTail> {
         Ok(self.tails.subscribe_logql(tenant, TailFilter::new(expr, derived)?))
+    }
+
+    /// Flushes, and pins everything that was acknowledged before, for a backup; held for `ttl`, across
+    /// restarts. See [`timberlog_storage::backup`].
+    pub fn pin_backup(&self, ttl: Duration) -> Result<Pinned> {
+        self.storage.pin_backup(ttl)
+    }
+
+    /// Holds a pin for `ttl` from now on; returns until when, in ns since 1970 UTC.
+    ///
+    /// # Errors
+    /// `Unavailable` if it is not held any more.
+    pub fn renew_pin(&self, id: &str, ttl: Duration) -> Result<i64> {
+        self.storage.renew_pin(id, ttl)
+    }
+
+    /// Lets a pin go.
+    pub fn release_pin(&self, id: &str) {
+        self.storage.release_pin(id);
+    }
+
+    /// At most `len` bytes of a pinned file, fewer at its end; the path `wal` is the end of the WAL.
+    ///
+    /// # Errors
+    /// `Unavailable` if the pin is not held any more, `Invalid` if the path is none of a database.
+    pub fn read_pinned(&self, id: &str, path: &str, offset: u64, len: u64) -> Result<Vec<u8>> {
+        self.storage.read_pinned(id, path, offset, len)
     }
 
     /// What the engine knows of itself.

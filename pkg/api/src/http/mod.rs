@@ -5,6 +5,7 @@
 
 pub(crate) mod answer;
 mod ask;
+mod backup;
 mod compress;
 mod export;
 mod ingest;
@@ -88,6 +89,10 @@ pub fn routes() -> Vec<Route> {
         post("/api/v1/query", self::post(query::query)),
         post("/api/v1/search/plan", self::post(query::search_plan)),
         raw(post("/api/v1/export", self::post(export::export))),
+        post("/api/v1/admin/backup/pin", self::post(backup::pin)),
+        post("/api/v1/admin/backup/renew", self::post(backup::renew)),
+        post("/api/v1/admin/backup/release", self::post(backup::release)),
+        raw(post("/api/v1/admin/backup/file", self::post(backup::part))),
         get("/api/v1/labels", self::get(loge::labels)),
         get("/api/v1/labels/{name}/values", self::get(loge::label_values)),
         get("/api/v1/stats", self::get(loge::stats)),

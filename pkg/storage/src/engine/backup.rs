@@ -17,6 +17,11 @@ use timberlog_types::{Error, ErrorKind, Result};
 /// The longest time that a pin is held without being renewed.
 pub(super) const PIN_TTL_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// The end of the WAL, where a path is asked for.
+const WAL_PATH: &str = "wal";
+/// The most bytes that are read at once.
+const READ_BYTES_MAX: u64 = 64 << 20;
+
 /// The end of the WAL that a backup needs. One is held in memory: that of the newest backup.
 pub(super) struct PinnedTail {
     pin: String,
@@ -69,6 +74,27 @@ impl Storage {
             let message = format!("the end of the WAL of backup `{id}` is not held any more: begin it again");
             Error::new(ErrorKind::Unavailable, message)
         })
+    }
+
+    /// At most `len` bytes of a pinned file, fewer at its end; the path [`WAL_PATH`] is the end of
+    /// the WAL.
+    ///
+    /// # Errors
+    /// As [`Storage::open_pinned`] and [`Storage::pinned_wal`].
+    pub fn read_pinned(&self, id: &str, path: &str, offset: u64, len: u64) -> Result<Vec<u8>> {
+        let len = len.min(READ_BYTES_MAX);
+        let part = |all: u64| usize::try_from(all.saturating_sub(offset).min(len)).unwrap_or(0);
+        if path == WAL_PATH {
+            let wal = self.pinned_wal(id)?;
+            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(wal.len());
+            let end = start.saturating_add(part(wal.len() as u64)).min(wal.len());
+            return Ok(wal.get(start..end).unwrap_or_default().to_vec());
+        }
+        let file = self.open_pinned(id, path)?;
+        let failed = |error: std::io::Error| Error::io(format!("read `{path}`"), &error);
+        let mut bytes = vec![0; part(file.len().map_err(failed)?)];
+        file.read_exact_at(&mut bytes, offset).map_err(failed)?;
+        Ok(bytes)
     }
 }
 

@@ -1,0 +1,84 @@
+//! `timberlog backup restore`.
+
+use super::watch::Shown;
+use crate::output::{Output, say};
+use crate::store::StoreFlags;
+use crate::units;
+use anyhow::Result;
+use clap::Args;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use timberlog_db::Env;
+use timberlog_storage::backup::{self, Selection};
+use timberlog_types::{Day, Error, Tenant};
+
+/// Flags of `backup restore`.
+#[derive(Args)]
+pub struct Arguments {
+    /// The backup; `latest` is the newest one
+    #[arg(value_name = "BACKUP", default_value = "latest")]
+    backup: String,
+    #[command(flatten)]
+    store: StoreFlags,
+    /// Where to: an empty directory, or one in which the same restore was interrupted
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Only this tenant
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
+    /// Only records from this UTC day on: 2026-11-21
+    #[arg(long, value_name = "DAY")]
+    from: Option<String>,
+    /// Only records up to this UTC day, included
+    #[arg(long, value_name = "DAY")]
+    to: Option<String>,
+    /// The form of the output
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+fn day(flag: &str, text: Option<&String>) -> Result<Option<Day>> {
+    let parse = |text: &String| {
+        Day::parse(text).ok_or_else(|| Error::invalid(format!("{flag} `{text}`: expected a day as 2026-11-21")))
+    };
+    Ok(text.map(parse).transpose()?)
+}
+
+/// Restores.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let selection = Selection {
+        tenant: arguments.tenant.as_deref().map(Tenant::new).transpose()?,
+        from: day("--from", arguments.from.as_ref())?,
+        to: day("--to", arguments.to.as_ref())?,
+    };
+    if let (Some(from), Some(to)) = (selection.from, selection.to)
+        && from > to
+    {
+        return Err(Error::invalid("--from is after --to").into());
+    }
+    let env = Env::real();
+    let store = arguments.store.open(&env)?;
+    let record = backup::find(&*store, &arguments.backup)?;
+    let shown = Shown::start();
+    let restored =
+        backup::restore(&env, &*store, &record, &arguments.data_dir, &selection, &|event| shown.event(event));
+    shown.finish();
+    let restored = restored?;
+    match arguments.output {
+        Output::Json => say!("{}", serde_json::to_string_pretty(&restored)?),
+        Output::Jsonl => say!("{}", serde_json::to_string(&restored)?),
+        Output::Table => {
+            say!(
+                "backup {} is restored: {} in {} segments, {}",
+                restored.id,
+                units::records(restored.records),
+                units::count(restored.segments),
+                units::bytes(restored.bytes)
+            );
+            let dir = arguments.data_dir.display();
+            say!("timberlog verify --data-dir {dir}   checks it");
+            say!("timberlog serve --data-dir {dir}   serves it");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

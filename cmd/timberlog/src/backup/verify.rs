@@ -1,0 +1,57 @@
+//! `timberlog backup verify`.
+
+use super::watch::Shown;
+use crate::output::{Output, say};
+use crate::store::StoreFlags;
+use crate::{exit, units};
+use anyhow::Result;
+use clap::Args;
+use std::process::ExitCode;
+use timberlog_db::Env;
+use timberlog_storage::backup::{self, Depth};
+
+/// Flags of `backup verify`.
+#[derive(Args)]
+pub struct Arguments {
+    /// The backup; `latest` is the newest one
+    #[arg(value_name = "BACKUP", default_value = "latest")]
+    backup: String,
+    #[command(flatten)]
+    store: StoreFlags,
+    /// Look at names, sizes and the chain of the manifest only; everything is read otherwise
+    #[arg(long)]
+    quick: bool,
+    /// The form of the output
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+/// Checks and tells.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let store = arguments.store.open(&Env::real())?;
+    let record = backup::find(&*store, &arguments.backup)?;
+    let depth = if arguments.quick { Depth::Quick } else { Depth::Full };
+    let shown = Shown::start();
+    let verified = backup::verify(&store, &record, depth, &|event| shown.event(event));
+    shown.finish();
+    let verified = verified?;
+    match arguments.output {
+        Output::Json => say!("{}", serde_json::to_string_pretty(&verified)?),
+        Output::Jsonl => say!("{}", serde_json::to_string(&verified)?),
+        Output::Table => {
+            let (whole, files) = (units::count(verified.files_whole), units::count(verified.files));
+            let (bytes, records) = (units::bytes(verified.bytes), units::records(verified.records));
+            say!("backup {}: {whole} of {files} files are whole, {bytes}, {records}", verified.id);
+            verified.damage.iter().for_each(|damage| say!("damaged: {damage}"));
+            say!(
+                "{}",
+                match (verified.damage.is_empty(), arguments.quick) {
+                    (true, false) => "it can be restored",
+                    (true, true) => "names, sizes and manifest are right; without --quick everything is read",
+                    (false, _) => "it cannot be restored as it is",
+                }
+            );
+        }
+    }
+    Ok(if verified.damage.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::DAMAGED) })
+}
