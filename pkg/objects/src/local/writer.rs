@@ -4,6 +4,7 @@
 //! temporary files have the id in their names. A new writer that gains the lock of another one knows
 //! that it is dead, and removes its files: an upload of gigabytes that crashed does not stay for ever.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -39,6 +40,8 @@ impl Writer {
             let lock_path = folder.join(format!("{id}.lock"));
             match disk.lock(&lock_path) {
                 Ok(lock) => {
+                    // A temporary file must not survive a crash that the lock's name does not.
+                    disk.sync_dir(&folder)?;
                     sweep(disk, dir, &folder, &id);
                     return Ok(Self { env: env.clone(), id, lock_path, next: AtomicU64::new(0), _lock: lock });
                 }
@@ -72,6 +75,7 @@ fn sweep(disk: &dyn Disk, dir: &Path, folder: &Path, own_id: &str) {
         return;
     }
     let prefixes: Vec<String> = dead.iter().map(|(id, _)| format!("{TEMPORARY}{id}-")).collect();
+    let mut swept = BTreeSet::new();
     let mut folders = vec![(dir.to_path_buf(), 0)];
     while let Some((folder, depth)) = folders.pop() {
         for entry in disk.list(&folder).unwrap_or_default() {
@@ -81,8 +85,13 @@ fn sweep(disk: &dyn Disk, dir: &Path, folder: &Path, own_id: &str) {
             } else if prefixes.iter().any(|prefix| entry.name.starts_with(prefix)) {
                 tracing::info!(path = %path.display(), "removing what an upload that ended early left behind");
                 let _ = disk.remove_file(&path);
+                swept.insert(folder.clone());
             }
         }
+    }
+    // Only when they are gone for good may the locks that lead to them go.
+    if swept.iter().any(|folder| disk.sync_dir(folder).is_err()) {
+        return;
     }
     for (id, lock) in dead {
         let _ = disk.remove_file(&folder.join(format!("{id}.lock")));
