@@ -3,7 +3,7 @@
 use super::buckets::Buckets;
 use super::dimension::{Dimension, RowSide, StreamSide};
 use super::tally::{self, Tally};
-use super::{BY_MAX, Scratch, Weight};
+use super::{Scratch, Weight};
 use crate::plan::Plan;
 use crate::source::{OpenSegment, mixed_up};
 use std::collections::HashMap;
@@ -76,6 +76,14 @@ impl Codes {
     }
 
     fn of_batch(dimension: &Dimension, batch: &Batch, within: &RowSet) -> Self {
+        if dimension.row == RowSide::None {
+            // Of many labels, most are in no stream of a batch, or the same in all.
+            let mut values = (0..batch.stream_count()).map(|id| dimension.of_stream(batch.stream(id)));
+            let first = values.next().flatten();
+            if values.all(|value| value == first) {
+                return Self::constant(first);
+            }
+        }
         let mut interner = Interner::default();
         let mut rows = vec![0; batch.rows()];
         if dimension.row.is_level() {
@@ -253,9 +261,9 @@ impl UnitCodes {
         // A group is one number: bucket, then the code of each dimension, in mixed radix.
         let sizes = self.dimensions.iter().map(|dimension| dimension.values.len() as u64 + 1);
         let combinations = sizes.fold(self.starts.len() as u64, u64::saturating_mul);
+        let mut parts = vec![0_u64; self.dimensions.len()];
         let mut report = |combined: u64, total: u64| {
             let mut rest = combined;
-            let mut parts = [0_u64; BY_MAX];
             for (part, dimension) in parts.iter_mut().zip(&self.dimensions).rev() {
                 let size = dimension.values.len() as u64 + 1;
                 (*part, rest) = (rest % size, rest / size);

@@ -1,8 +1,8 @@
-//! Fields that LogQL sees in another way than they are stored: what the columns count is what the
+//! Fields and labels as LogQL sees them, however they are stored: what the columns count is what the
 //! pipeline would.
 
 use super::{query, world};
-use crate::logql::{Options, compute, entries};
+use crate::logql::{Options, VolumeBy, VolumeQuery, compute, entries, volume};
 use crate::request::Order;
 use crate::tests::{START, World};
 use std::collections::BTreeMap;
@@ -77,4 +77,38 @@ fn columns_count_the_detected_level_that_lines_show() {
             &[],
         ],
     );
+}
+
+#[test]
+fn volumes_tell_any_number_of_labels() {
+    let names: Vec<String> = (0..20).map(|number| format!("l{number:02}")).collect();
+    for is_flushed in [false, true] {
+        let world = world(&[], &[]);
+        let mut builder = BatchBuilder::new();
+        for last in ["a", "b"] {
+            let values = names.iter().map(|name| (name.as_str(), if name == "l19" { last } else { "x" }));
+            let stream = builder.stream("web", &values.collect::<Vec<_>>()).unwrap();
+            let level = builder.level(None).unwrap();
+            builder.finish_row(START, stream, level, b"line").unwrap();
+        }
+        world.storage.append(&Tenant::default(), builder.finish().unwrap(), None).unwrap();
+        if is_flushed {
+            world.storage.flush().unwrap();
+        }
+        let query = VolumeQuery {
+            selector: Vec::new(),
+            targets: names.clone(),
+            by: VolumeBy::Series,
+            range: TimeRange::ALL,
+            step_ns: None,
+            limit: 100,
+        };
+        let volumes = volume(&world.snapshot(), &query, &Options::default()).unwrap();
+        assert_eq!(volumes.iter().map(|volume| volume.labels.get("l19")).collect::<Vec<_>>(), ["a", "b"]);
+        assert!(volumes.iter().all(|volume| volume.labels.iter().count() == 20 && volume.bytes.len() == 1));
+        let by_label = VolumeQuery { targets: Vec::new(), by: VolumeBy::Labels, ..query };
+        let exact = Options { derived: false, ..Options::default() };
+        let volumes = volume(&world.snapshot(), &by_label, &exact).unwrap();
+        assert_eq!(volumes.iter().map(|volume| volume.name.as_str()).collect::<Vec<_>>(), names);
+    }
 }
