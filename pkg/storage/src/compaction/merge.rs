@@ -73,14 +73,17 @@ impl Open<'_> {
     }
 }
 
-/// What is cut into blocks.
+/// Takes a block: batches, and rows of them in their final order.
+pub(super) type Write<'a> = dyn FnMut(&[Arc<Batch>], &[RowRef]) -> Result<(), Failed> + 'a;
+
+/// How rows are cut into blocks.
 pub(super) struct Cut<'a> {
     /// Raw bytes of a block.
     pub(super) target: usize,
     /// Stands for a batch that is not needed any more.
     pub(super) empty: &'a Arc<Batch>,
     /// Takes each block.
-    pub(super) write: &'a mut dyn FnMut(&[Arc<Batch>], &[RowRef]) -> Result<(), Failed>,
+    pub(super) write: &'a mut Write<'a>,
 }
 
 /// Merges runs, given in order of sequence.

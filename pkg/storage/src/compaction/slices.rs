@@ -26,9 +26,9 @@ fn cut(groups: &[&Group], inputs: usize, hour_bytes: &[usize; HOURS], block_byte
     let mut read_again_left = total.saturating_mul(READ_AGAIN_MAX);
     let (mut start, mut bytes) = (0, 0_usize);
     let mut left: usize = hour_bytes.iter().fold(0, |sum, &bytes| sum.saturating_add(bytes));
-    for hour in 0..HOURS - 1 {
-        bytes = bytes.saturating_add(hour_bytes[hour]);
-        left = left.saturating_sub(hour_bytes[hour]);
+    for (hour, &of_hour) in hour_bytes.iter().enumerate().take(HOURS - 1) {
+        bytes = bytes.saturating_add(of_hour);
+        left = left.saturating_sub(of_hour);
         let cut_through = groups.iter().filter(|group| group.hours.start <= hour && hour + 1 < group.hours.end);
         let read_again: u64 = cut_through.map(|group| group.raw_bytes).sum();
         let is_worth_it = bytes >= block_bytes && left >= block_bytes && read_again <= read_again_left;
