@@ -84,15 +84,15 @@ fn materialise(plan: &Plan, order: Order, keys: &[Key], shape: &Residual) -> Res
         let mut entries = Vec::with_capacity(wanted.len());
         let read = shape.run(plan, unit, &rows, &mut |row, runner| {
             if let Some(&(_, _, slot)) = slots.by_ref().find(|(_, wanted, _)| *wanted as usize == row.row) {
-                entries.push((slot, entry(row.timestamp, runner)));
+                let entry = entry(row.timestamp, runner);
+                // Of each line, not of all at the end: templates make lines of any length.
+                plan.budget.take_memory(entry.memory_bytes())?;
+                entries.push((slot, entry));
             }
             Ok(())
         });
         match read {
-            Ok(()) => {
-                plan.budget.take_memory(entries.iter().map(|(_, entry)| entry.memory_bytes()).sum())?;
-                Ok(entries)
-            }
+            Ok(()) => Ok(entries),
             Err(QueryError::Storage(error)) => plan.miss(unit, &error).map(|()| Vec::new()),
             Err(error) => Err(error),
         }

@@ -214,8 +214,9 @@ struct Found {
 }
 
 impl Found {
+    /// Beside the series itself.
     fn memory_bytes(&self) -> usize {
-        (self.totals.len() + self.points.len()) * 16 + SERIES_BYTES
+        (self.totals.len() + self.points.len()) * 16
     }
 }
 
@@ -327,6 +328,7 @@ impl How<'_> {
                 if series.len() >= self.options.series_max {
                     return Err(QueryError::Series { limit: self.options.series_max });
                 }
+                plan.budget.take_memory(key.len() + SERIES_BYTES)?;
                 series.insert(key.as_slice().into(), Found::default());
             }
             let Some(found) = series.get_mut(key.as_slice()) else { return Ok(()) };
@@ -350,7 +352,7 @@ impl How<'_> {
             }
             Err(error) => return Err(error),
         }
-        plan.budget.take_memory(series.iter().map(|(key, found)| key.len() + found.memory_bytes()).sum())?;
+        plan.budget.take_memory(series.values().map(Found::memory_bytes).sum())?;
         Ok(series)
     }
 }

@@ -2,10 +2,8 @@
 
 mod fields;
 
-use super::{
-    LogQuery, Options, TailFilter, compute, entries, label_names, label_values, series, stats,
-};
-use crate::request::Order;
+use super::{LogQuery, Options, TailFilter, compute, entries, label_names, label_values, series, stats};
+use crate::request::{Order, QueryLimits};
 use crate::tests::{Plain, START, World, plain};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -222,6 +220,24 @@ fn bytes_are_those_of_the_line_that_is_left() {
             assert_eq!(bytes(r#"|= "nowhere""#), [] as [f64; 0], "{grouping}");
         }
     }
+}
+
+#[test]
+fn long_lines_and_labels_end_a_query_before_they_fill_the_memory() {
+    let records: Vec<Plain> = (0..1_000).map(|n| record("web", Some("h1"), &n.to_string())).collect();
+    let world = world(&[], &records);
+    let large = "{{ repeat 1000 (repeat 1000 __line__) }}";
+    let limits = QueryLimits { memory: 16 << 20, ..QueryLimits::default() };
+    let options = Options { limits, ..Options::default() };
+    let long = query(&format!("{{host=\"h1\"}} | line_format `{large}`"), TimeRange::ALL, Order::OldestFirst);
+    // Both end within a few lines of a batch: all of them would be 3 GB.
+    let error = entries(&world.snapshot(), &LogQuery { options: options.clone(), ..long }).unwrap_err();
+    assert!(error.message.contains("limit on memory"), "{error}");
+    let text = format!("sum by (l) (count_over_time({{host=\"h1\"}} | label_format l=`{large}` [1h]))");
+    let Ok(Expr::Metric(expr)) = parse(&text) else { panic!("{text}") };
+    let steps = Steps { start_ns: START, end_ns: START, step_ns: 0 };
+    let error = compute(&world.snapshot(), &expr, steps, &options).unwrap_err().to_string();
+    assert!(error.contains("limit on memory"), "{error}");
 }
 
 #[test]
