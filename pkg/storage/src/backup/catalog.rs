@@ -86,28 +86,37 @@ pub(super) fn objects(store: &dyn ObjectStore, prefix: &str) -> Result<BTreeMap<
     Ok(objects)
 }
 
-fn records<T: DeserializeOwned>(store: &dyn ObjectStore, folder: &str) -> Result<Vec<(String, T)>> {
+fn records<T: DeserializeOwned>(store: &dyn ObjectStore, folder: &str) -> Result<Vec<(String, Result<T>)>> {
     let mut records = Vec::new();
     for id in ids(store, folder)? {
         let key = record_key(folder, &id);
-        let record = store.get(&key).and_then(|bytes| record::decode(&bytes));
-        match record {
-            Ok(record) => records.push((id, record)),
+        match store.get(&key).and_then(|bytes| record::decode(&bytes)) {
             Err(error) if error.kind == ErrorKind::NotFound => {}
-            Err(error) => return Err(error.context(format!("object `{key}`"))),
+            Err(error) if is_of_store(&error) => return Err(error),
+            record => records.push((id, record.map_err(|error| error.context(format!("object `{key}`"))))),
         }
     }
     Ok(records)
 }
 
+/// What to do about a record that cannot be read.
+pub(super) fn given_up(error: Error) -> Error {
+    error.context("nothing is deleted, and nothing relied on, until this object can be read or is removed by hand")
+}
+
 /// The backups that run, or were interrupted.
 pub(super) fn plans(store: &dyn ObjectStore) -> Result<Vec<(String, PlanRecord)>> {
-    records(store, PLANS)
+    records(store, PLANS)?.into_iter().map(|(id, plan)| Ok((id, plan.map_err(given_up)?))).collect()
+}
+
+/// Those that can be read: what others name is copied again.
+pub(super) fn readable_plans(store: &dyn ObjectStore) -> Result<Vec<(String, PlanRecord)>> {
+    Ok(records(store, PLANS)?.into_iter().filter_map(|(id, plan)| Some((id, plan.ok()?))).collect())
 }
 
 /// The deletions that run, or were interrupted.
 pub(super) fn prunes(store: &dyn ObjectStore) -> Result<Vec<(String, PruneRecord)>> {
-    records(store, PRUNES)
+    records(store, PRUNES)?.into_iter().map(|(id, prune)| Ok((id, prune.map_err(given_up)?))).collect()
 }
 
 /// Who needs which objects of a store.
@@ -128,9 +137,7 @@ impl Catalog {
         let (named, old) = Self::plans_only(store, plans_since)?;
         let mut catalog = Self { named };
         for listed in list(store)? {
-            let record = listed.record.map_err(|error| {
-                error.context(format!("what backup `{}` needs cannot be read, so nothing is deleted", listed.id))
-            })?;
+            let record = listed.record.map_err(given_up)?;
             catalog.named.extend(record.keys());
         }
         Ok((catalog, old))

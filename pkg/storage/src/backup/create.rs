@@ -132,7 +132,7 @@ fn sort(store: &dyn ObjectStore, pinned: &Pinned) -> Result<Sorted> {
         wanted.is_empty()
     };
     let mut is_all = present.is_empty();
-    for (_, plan) in catalog::plans(store)? {
+    for (_, plan) in catalog::readable_plans(store)? {
         let done = usize::try_from(plan.done).unwrap_or(usize::MAX).min(plan.files.len());
         is_all |= trust(plan.files.get(..done).unwrap_or_default());
     }
@@ -205,7 +205,7 @@ impl Copying<'_> {
             while failure().is_none() {
                 let number = next.fetch_add(1, Ordering::SeqCst);
                 let Some(file) = missing.get(number) else { break };
-                let copied = self.one(file).and_then(|()| {
+                let copied = self.one(file, &done).and_then(|()| {
                     done[number].store(true, Ordering::SeqCst);
                     self.renew(&done)
                 });
@@ -229,13 +229,20 @@ impl Copying<'_> {
         Ok(())
     }
 
-    fn one(&self, file: &FileRef) -> Result<()> {
+    fn one(&self, file: &FileRef, done: &[AtomicBool]) -> Result<()> {
         let key = key_of(&file.path).ok_or_else(|| Error::internal("a file without a key"))?;
         // Never written over unless it is damaged: what is to replace it may be damaged, too.
         if self.unsure.contains(&file.path) && copy::is_whole(self.store, &key, file)? {
             (self.watch)(Event::Bytes(file.len));
         } else {
-            copy::file(self.store, &key, file, self.source.open(file)?, self.watch)?;
+            // A long file must not outlast the pin.
+            let watch = |event: Event<'_>| {
+                (self.watch)(event);
+                if let (Event::Bytes(_), Err(error)) = (event, self.renew(done)) {
+                    tracing::warn!(%error, "the pin of the backup was not renewed, trying again");
+                }
+            };
+            copy::file(self.store, &key, file, self.source.open(file)?, &watch)?;
             self.copied.fetch_add(file.len, Ordering::Relaxed);
             self.copied_files.fetch_add(1, Ordering::Relaxed);
         }
@@ -306,7 +313,7 @@ fn check_there(store: &dyn ObjectStore, pinned: &Pinned, wal: Option<&WalTail>) 
 /// Removes the plan of a finished backup, and those of earlier ones that it makes needless.
 fn forget_plans(store: &dyn ObjectStore, record: &BackupRecord, own: &str, now: i64) -> Result<()> {
     let mut keys = vec![own.to_owned()];
-    for (id, plan) in catalog::plans(store)? {
+    for (id, plan) in catalog::readable_plans(store)? {
         if plan.database_id == record.database_id && plan.updated < now.saturating_sub(PLAN_QUIET_NS) {
             keys.push(record_key(PLANS, &id));
         }

@@ -58,9 +58,7 @@ pub fn prune(
     let mut left: BTreeMap<String, usize> = BTreeMap::new();
     let mut kept_keys = std::collections::HashSet::new();
     for listed in catalog::list(store)?.into_iter().rev() {
-        let record = listed.record.map_err(|error| {
-            error.context(format!("what backup `{}` needs cannot be read, so nothing is deleted", listed.id))
-        })?;
+        let record = listed.record.map_err(catalog::given_up)?;
         let left = left.entry(record.database_id.clone()).or_insert(keep_last);
         if *left == 0 {
             pruned.backups.push(listed.id);

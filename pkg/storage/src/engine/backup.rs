@@ -104,6 +104,11 @@ impl Core {
         self.env.clock.now_ns().saturating_add(ttl)
     }
 
+    /// Frees the end of the WAL when its pin has ended.
+    pub(super) fn forget_tail(&self) {
+        lock(&self.pinned_tail).take_if(|tail| self.manifest.check_pin(&tail.pin).is_err());
+    }
+
     fn pin_backup(self: &Arc<Self>, ttl: Duration) -> Result<Pinned> {
         if self.closed.load(Ordering::SeqCst) {
             return Err(closed());

@@ -83,6 +83,7 @@ impl Core {
         let mut retry_ns = 0;
         loop {
             self.look_at_disk();
+            self.forget_tail();
             if self.signal.wait(TICK) {
                 return;
             }
