@@ -4,6 +4,7 @@
 //! table from error kinds to statuses ([`error::codes`]). It stores nothing itself, and never
 //! acknowledges a record before the database has.
 
+mod answers;
 mod body;
 mod cancel;
 pub mod error;

@@ -7,6 +7,7 @@ mod answer;
 mod asked;
 pub(crate) mod detected;
 mod error;
+mod form;
 pub(crate) mod index;
 pub(crate) mod labels;
 mod params;
@@ -17,3 +18,5 @@ mod result;
 mod run;
 pub(crate) mod status;
 pub(crate) mod tail;
+
+pub(crate) use error::LokiError;

@@ -1,5 +1,6 @@
 //! What all handlers share: the database once it is open, limits, budgets and counters.
 
+use crate::answers::Answers;
 use crate::body::Bodies;
 use crate::error::{ApiError, ApiResult};
 use crate::metrics::Metrics;
@@ -33,6 +34,8 @@ pub struct State {
     pub metrics: Metrics,
     /// How bodies are read.
     pub bodies: Arc<Bodies>,
+    /// Answers that wait for their clients.
+    pub answers: Arc<Answers>,
     database: OnceLock<Result<Database, Error>>,
     progress: Arc<Progress>,
     decoders: Mutex<Vec<Decoder>>,
@@ -62,6 +65,7 @@ impl State {
     /// The state of a server whose database is not open yet.
     pub fn new(options: ServerOptions, env: Env, progress: Arc<Progress>) -> Self {
         Self {
+            answers: Arc::new(Answers::new(options.answers_bytes_max, options.write_timeout)),
             bodies: Arc::new(Bodies::new(options.bodies_bytes_max, options.read_timeout)),
             queries: Arc::new(Turns::new(options.query_concurrency, options.queries_waiting_max)),
             tails: Arc::new(Semaphore::new(options.tails_max)),

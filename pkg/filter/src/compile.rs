@@ -6,6 +6,7 @@ mod test;
 pub use test::CompiledTest;
 
 use crate::error::Result;
+use crate::interrupt::Interrupt;
 use crate::tree::{Filter, Op, Test};
 use crate::verdict::Verdict;
 use std::collections::HashMap;
@@ -36,8 +37,13 @@ pub enum Node {
 impl Compiled {
     /// Checks and compiles a filter.
     pub fn new(filter: &Filter) -> Result<Self> {
+        Self::interruptible(filter, &Interrupt::default())
+    }
+
+    /// The same, for who may want to end a search that takes long.
+    pub fn interruptible(filter: &Filter, interrupt: &Interrupt) -> Result<Self> {
         filter.check()?;
-        let mut compiler = Compiler { tests: Vec::new(), known: HashMap::new() };
+        let mut compiler = Compiler { tests: Vec::new(), known: HashMap::new(), interrupt };
         let node = compiler.node(filter, false, &mut "filter".to_owned())?;
         Ok(Self { node: Arc::new(node), tests: compiler.tests.into() })
     }
@@ -116,13 +122,14 @@ impl Node {
     }
 }
 
-struct Compiler {
+struct Compiler<'a> {
     tests: Vec<Arc<CompiledTest>>,
     /// Tests by their text: the same test is compiled and numbered once.
     known: HashMap<String, usize>,
+    interrupt: &'a Interrupt,
 }
 
-impl Compiler {
+impl Compiler<'_> {
     fn node(&mut self, filter: &Filter, negated: bool, path: &mut String) -> Result<Node> {
         let (parts, step, is_and) = match filter {
             Filter::All => return Ok(constant(!negated)),
@@ -180,7 +187,7 @@ impl Compiler {
             return Ok(Node::Test(Arc::clone(known)));
         }
         let id = self.tests.len();
-        let compiled = Arc::new(CompiledTest::new(id, test, negated, path)?);
+        let compiled = Arc::new(CompiledTest::new(id, test, negated, path, self.interrupt)?);
         self.tests.push(Arc::clone(&compiled));
         self.known.insert(key, id);
         Ok(Node::Test(compiled))

@@ -13,6 +13,7 @@ mod columns;
 mod compile;
 mod error;
 mod evaluate;
+mod interrupt;
 mod json;
 mod matcher;
 mod pattern;
@@ -26,6 +27,7 @@ pub use columns::{BatchColumns, BlockColumns, ColumnSource, Columns, SegmentFact
 pub use compile::{Compiled, CompiledTest, Node};
 pub use error::{FilterError, Result};
 pub use evaluate::evaluate;
+pub use interrupt::Interrupt;
 pub use matcher::Matcher;
 pub use tree::{
     Comparison, DEPTH_MAX, Filter, Op, PATTERN_BYTES_MAX, Pattern, StreamTest, TESTS_MAX, TEXT_BYTES_MAX, Target, Test,

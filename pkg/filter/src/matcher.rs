@@ -1,6 +1,7 @@
 //! Matchers: one test of a text, compiled.
 
 use crate::error::Result;
+use crate::interrupt::Interrupt;
 use crate::pattern;
 use crate::tree::{Comparison, Op, Pattern};
 use memchr::memmem;
@@ -27,7 +28,7 @@ enum Kind {
     ContainsNoCase(NoCase),
     Token(memmem::Finder<'static>),
     TokenNoCase(NoCase),
-    Regex(Box<Regex>),
+    Regex(Box<Regex>, Interrupt),
     Number(Comparison, f64),
     NotEmpty,
     Nothing,
@@ -86,6 +87,14 @@ impl Matcher {
         Self::of(&Op::Regex(pattern.clone()), "expression")
     }
 
+    /// The same; an expression matches nothing any more once it is interrupted.
+    pub(crate) fn interrupted_by(mut self, interrupt: &Interrupt) -> Self {
+        if let Kind::Regex(_, by) = &mut self.kind {
+            *by = interrupt.clone();
+        }
+        self
+    }
+
     /// The tokens without which no text matches.
     pub fn tokens(&self) -> &Tokens {
         &self.tokens
@@ -121,7 +130,7 @@ impl Matcher {
                 let Alternatives { literals, case } = Alternatives::of_regex(&hir);
                 Self {
                     tokens: Tokens::of_regex(&hir),
-                    ..Self::new(Kind::Regex(Box::new(regex)), literals, case == Case::Ignored)
+                    ..Self::new(Kind::Regex(Box::new(regex), Interrupt::default()), literals, case == Case::Ignored)
                 }
             }
             Op::Number(comparison, number) => Self::new(Kind::Number(*comparison, *number), Vec::new(), false),
@@ -151,7 +160,8 @@ impl TextMatcher for Matcher {
                 stands_alone(text, finder.needle().len(), |from| finder.find(text.get(from..)?).map(|at| from + at))
             }
             Kind::TokenNoCase(finder) => stands_alone(text, finder.needle.len(), |from| finder.find_from(text, from)),
-            Kind::Regex(regex) => regex.is_match(text),
+            // What it costs depends on the expression; all else is quick.
+            Kind::Regex(regex, interrupt) => !interrupt.is_interrupted() && regex.is_match(text),
             Kind::Number(comparison, right) => parse_number(text).is_some_and(|left| comparison.holds(left, *right)),
             Kind::NotEmpty => !text.is_empty(),
             Kind::Nothing => false,

@@ -11,7 +11,7 @@ use regex_syntax::ast::{self, AssertionKind, Ast, ClassPerl, ClassPerlKind, Clas
 use regex_syntax::hir::{Hir, Look, translate};
 
 /// Bytes that the automaton of an expression may have.
-const NFA_BYTES_MAX: usize = 2 << 20;
+const NFA_BYTES_MAX: usize = 4 << 20;
 /// Bytes that its lazily built DFA may have, for each thread that searches.
 const DFA_BYTES_MAX: usize = 2 << 20;
 /// How deep an expression may be nested.
@@ -151,6 +151,17 @@ mod tests {
         let whole = |pattern: &str, text: &str| compile(&Pattern::whole(pattern), "filter").unwrap().0.is_match(text);
         assert!(whole("a|b", "b") && !whole("a|b", "ab") && !whole("a", "a\n") && whole("", ""));
         assert!(whole("(?m)^a$", "a") && !whole("(?m)^a$", "a\nb"));
+    }
+
+    #[test]
+    fn all_the_pods_of_a_dashboard_fit_into_one_pattern() {
+        let pods: Vec<String> = (0..2_700).map(|at| format!("checkout-{:x}-{}", at * 7_919, at * 31)).collect();
+        let pattern = pods.join("|");
+        assert!((50_000..=crate::PATTERN_BYTES_MAX).contains(&pattern.len()), "{}", pattern.len());
+        for pattern in [Pattern::whole(&pattern), Pattern::whole(format!("({pattern})")), Pattern::search(&pattern)] {
+            let (regex, _) = compile(&pattern, "filter").unwrap();
+            assert!(regex.is_match(&pods[1_999]) && !regex.is_match("checkout-x"));
+        }
     }
 
     #[test]

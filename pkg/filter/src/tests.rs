@@ -1,6 +1,6 @@
 //! The evaluator against an interpreter that looks at one record at a time.
 
-use crate::{BatchColumns, Comparison, Compiled, Filter, Op, Pattern, Target, Test, evaluate};
+use crate::{BatchColumns, Comparison, Compiled, Filter, Op, PATTERN_BYTES_MAX, Pattern, Target, Test, evaluate};
 use proptest::prelude::*;
 use timberlog_types::{Batch, BatchBuilder, Level, RowSet, ValueKind};
 
@@ -252,6 +252,6 @@ fn trees_beyond_the_limits_are_refused() {
     let list = |count: usize| Filter::test("a", Op::In((0..count).map(|n| n.to_string()).collect()));
     assert!(Compiled::new(&Filter::And(vec![list(500), list(500)])).is_ok());
     assert!(Compiled::new(&Filter::And(vec![list(500), list(501)])).is_err());
-    let pattern = Filter::test("a", Op::Regex(Pattern::search("a".repeat(5000))));
+    let pattern = Filter::test("a", Op::Regex(Pattern::search("a".repeat(PATTERN_BYTES_MAX + 1))));
     assert!(Compiled::new(&pattern).unwrap_err().to_string().contains("`filter`"));
 }

@@ -12,7 +12,7 @@ pub const TESTS_MAX: usize = 1_000;
 /// The longest text of a test, in bytes.
 pub const TEXT_BYTES_MAX: usize = 64 << 10;
 /// The longest regular expression, in bytes.
-pub const PATTERN_BYTES_MAX: usize = 4 << 10;
+pub const PATTERN_BYTES_MAX: usize = 64 << 10;
 
 /// A question about a record that is either true or false.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -104,7 +104,7 @@ impl fmt::Display for Labels {
         f.write_str("{")?;
         for (index, (name, value)) in self.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
-            write!(f, "{comma}{name}={value:?}")?;
+            write!(f, "{comma}{name}={}", crate::units::quote(value))?;
         }
         f.write_str("}")
     }
@@ -113,6 +113,12 @@ impl fmt::Display for Labels {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_quoted_as_go_does() {
+        let labels = Labels::new([("a".to_owned(), "\u{7f}\u{1}é'\"\n".to_owned())]);
+        assert_eq!(labels.to_string(), r#"{a="\x7f\x01é'\"\n"}"#);
+    }
 
     #[test]
     fn of_one_name_the_last_counts() {

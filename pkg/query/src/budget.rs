@@ -9,6 +9,7 @@ use crate::statistics::Statistics;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+use timberlog_filter::Interrupt;
 
 /// Limits, counters, and what could not be read.
 pub(crate) struct Budget {
@@ -57,6 +58,11 @@ impl Budget {
     /// Ends the query too when somebody says so.
     pub fn cancelled_by(self, cancel: &Cancel) -> Self {
         Self { cancel: cancel.clone(), ..self }
+    }
+
+    /// What ends a search within a block.
+    pub fn interrupt(&self) -> &Interrupt {
+        self.cancel.interrupt()
     }
 
     /// Ends the query if it has used up its time or bytes.

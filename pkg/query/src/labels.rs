@@ -5,8 +5,9 @@
 
 use crate::aggregate;
 use crate::budget::Budget;
+use crate::error::QueryError;
 use crate::plan::{Place, Plan};
-use crate::request::QueryLimits;
+use crate::request::{Cancel, QueryLimits};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use timberlog_filter::{Filter, Target};
@@ -23,13 +24,31 @@ pub struct Stream {
     pub labels: Vec<(String, String)>,
 }
 
+/// What a listing looks at, and what it may use.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// From when to when.
+    pub range: TimeRange,
+    /// What it may use.
+    pub limits: QueryLimits,
+    /// Ends it from outside.
+    pub cancel: Cancel,
+}
+
+impl From<TimeRange> for Scope {
+    /// With the default limits.
+    fn from(range: TimeRange) -> Self {
+        Self { range, limits: QueryLimits::default(), cancel: Cancel::default() }
+    }
+}
+
 /// The most values of one name that are listed; more is an error.
 const VALUES_MAX: usize = 100_000;
 
 /// The names of stream labels and fields, sorted, with `level` and `service` if there is a record:
 /// of the blocks and batches that overlap the range.
-pub fn label_names(snapshot: &Snapshot, range: TimeRange) -> Result<Vec<String>> {
-    let plan = plan(snapshot, range)?;
+pub fn label_names(snapshot: &Snapshot, scope: impl Into<Scope>) -> Result<Vec<String>> {
+    let plan = plan(snapshot, scope.into())?;
     let mut names: BTreeSet<String> = BTreeSet::new();
     each_stream(&plan, &mut |stream| {
         for (name, _) in stream.labels() {
@@ -37,8 +56,9 @@ pub fn label_names(snapshot: &Snapshot, range: TimeRange) -> Result<Vec<String>>
                 names.insert(name.to_owned());
             }
         }
-    });
+    })?;
     for unit in &plan.units {
+        plan.budget.check()?;
         names.extend(["level".to_owned(), "service".to_owned()]);
         match (&unit.place, plan.block(unit)) {
             (Place::Batch(batch), _) => names.extend(batch.batch.fields().map(|field| field.name().to_owned())),
@@ -63,15 +83,15 @@ pub fn label_names(snapshot: &Snapshot, range: TimeRange) -> Result<Vec<String>>
 ///
 /// # Errors
 /// `Invalid` for `timestamp`, and if there are more than 100,000 values.
-pub fn label_values(snapshot: &Snapshot, name: &str, range: TimeRange) -> Result<Vec<String>> {
-    let plan = plan(snapshot, range)?;
+pub fn label_values(snapshot: &Snapshot, name: &str, scope: impl Into<Scope>) -> Result<Vec<String>> {
+    let plan = plan(snapshot, scope.into())?;
     if let Target::Service = Target::named(name) {
         let mut services = BTreeSet::new();
         each_stream(&plan, &mut |stream| {
             if !services.contains(stream.service()) {
                 services.insert(stream.service().to_owned());
             }
-        });
+        })?;
         return Ok(services.into_iter().filter(|service| !service.is_empty()).collect());
     }
     let groups = aggregate::distinct(&plan, name, VALUES_MAX)?;
@@ -80,14 +100,14 @@ pub fn label_values(snapshot: &Snapshot, name: &str, range: TimeRange) -> Result
 }
 
 /// The streams of the blocks and batches that overlap the range, sorted.
-pub fn streams(snapshot: &Snapshot, range: TimeRange) -> Result<Vec<Stream>> {
-    let plan = plan(snapshot, range)?;
+pub fn streams(snapshot: &Snapshot, scope: impl Into<Scope>) -> Result<Vec<Stream>> {
+    let plan = plan(snapshot, scope.into())?;
     let mut encodings: BTreeSet<Vec<u8>> = BTreeSet::new();
     each_stream(&plan, &mut |stream| {
         if !encodings.contains(stream.as_bytes()) {
             encodings.insert(stream.as_bytes().to_vec());
         }
-    });
+    })?;
     let mut streams: Vec<Stream> = encodings
         .iter()
         .map(|encoding| {
@@ -100,31 +120,33 @@ pub fn streams(snapshot: &Snapshot, range: TimeRange) -> Result<Vec<Stream>> {
     Ok(streams)
 }
 
-fn plan(snapshot: &Snapshot, range: TimeRange) -> Result<Plan> {
-    Ok(Plan::new(snapshot, &Filter::All, range, Budget::new(QueryLimits::default()))?)
+fn plan(snapshot: &Snapshot, scope: Scope) -> Result<Plan> {
+    let budget = Budget::new(scope.limits).cancelled_by(&scope.cancel);
+    Ok(Plan::new(snapshot, &Filter::All, scope.range, budget)?)
 }
 
 /// Calls `each` with the streams of the plan's units; of a segment each once.
-pub(crate) fn each_stream(plan: &Plan, each: &mut dyn FnMut(StreamRef<'_>)) {
-    for (index, open) in plan.segments.iter().enumerate() {
-        let streams = &open.directory().streams;
-        let mut seen = vec![false; streams.len()];
-        let of_segment =
-            plan.units.iter().filter(|unit| matches!(unit.place, Place::Block { segment, .. } if segment == index));
-        for (_, block) in of_segment.filter_map(|unit| plan.block(unit)) {
-            for id in block.streams.iter().flat_map(|&(first, last)| first..=last) {
-                if let Some(seen @ false) = seen.get_mut(id as usize)
-                    && let Some(stream) = streams.get(id)
-                {
-                    *seen = true;
-                    each(stream);
-                }
-            }
-        }
-    }
+pub(crate) fn each_stream(plan: &Plan, each: &mut dyn FnMut(StreamRef<'_>)) -> Result<(), QueryError> {
+    let mut seen: Vec<Vec<bool>> = vec![Vec::new(); plan.segments.len()];
     for unit in &plan.units {
+        plan.budget.check()?;
         if let Place::Batch(batch) = &unit.place {
             (0..batch.batch.stream_count()).for_each(|id| each(batch.batch.stream(id)));
         }
+        let Place::Block { segment, .. } = unit.place else { continue };
+        let (Some((open, block)), Some(seen)) = (plan.block(unit), seen.get_mut(segment)) else { continue };
+        let streams = &open.directory().streams;
+        if seen.is_empty() {
+            seen.resize(streams.len(), false);
+        }
+        for id in block.streams.iter().flat_map(|&(first, last)| first..=last) {
+            if let Some(seen @ false) = seen.get_mut(id as usize)
+                && let Some(stream) = streams.get(id)
+            {
+                *seen = true;
+                each(stream);
+            }
+        }
     }
+    Ok(())
 }

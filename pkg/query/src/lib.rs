@@ -30,7 +30,7 @@ pub use aggregate::{Group, Groups, aggregate};
 pub use cursor::Cursor;
 pub use error::QueryError;
 pub use explain::{Explain, ExplainSegment, ExplainStep, explain};
-pub use labels::{Stream, label_names, label_values, streams};
+pub use labels::{Scope, Stream, label_names, label_values, streams};
 pub use matching::matching;
 pub use record::Record;
 pub use request::{Aggregation, Cancel, Order, Query, QueryLimits};

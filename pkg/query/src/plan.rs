@@ -55,7 +55,7 @@ pub(crate) enum Place {
 impl Plan {
     /// Plans a query.
     pub fn new(snapshot: &Snapshot, filter: &Filter, range: TimeRange, budget: Budget) -> Result<Self, QueryError> {
-        let filter = Compiled::new(filter)?;
+        let filter = Compiled::interruptible(filter, budget.interrupt())?;
         let mut plan = Self {
             filter,
             range,

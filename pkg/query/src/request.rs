@@ -2,11 +2,8 @@
 
 use crate::cursor::Cursor;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use timberlog_filter::Filter;
+use timberlog_filter::{Filter, Interrupt};
 use timberlog_types::{Tenant, TimeRange};
 
 /// Which records come first.
@@ -22,17 +19,22 @@ pub enum Order {
 
 /// Ends a query from outside. Clones are one.
 #[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel(Interrupt);
 
 impl Cancel {
     /// Ends the query at the next chance, which comes every few ms.
     pub fn cancel(&self) {
-        self.0.store(true, Relaxed);
+        self.0.interrupt();
+    }
+
+    /// What tells the filter.
+    pub(crate) fn interrupt(&self) -> &Interrupt {
+        &self.0
     }
 
     /// Whether it was ended.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Relaxed)
+        self.0.is_interrupted()
     }
 }
 

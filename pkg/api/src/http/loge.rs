@@ -4,6 +4,7 @@
 
 use super::answer::json_of;
 use super::params::{self, Params};
+use crate::cancel::CancelOnDrop;
 use crate::error::ApiResult;
 use crate::state::State;
 use crate::tenant::OfTenant;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use timberlog_db::query::{self, Cancel, Scope};
 use timberlog_types::TimeRange;
 
 /// The most values of one name in `CustomLabels`.
@@ -27,10 +29,14 @@ pub struct LabelParams {
 }
 
 impl LabelParams {
-    fn range(&self, now_ns: i64) -> ApiResult<TimeRange> {
+    /// What is listed, until the guard goes.
+    fn scope(&self, state: &State) -> ApiResult<(Scope, CancelOnDrop)> {
+        let now_ns = state.env.clock.now_ns();
         let resolve = |text: &Option<String>| text.as_deref().map_or(Ok(None), |text| params::since(text, now_ns));
         let start = resolve(&self.start)?.unwrap_or(i64::MIN);
-        Ok(TimeRange { start, end: resolve(&self.end)?.unwrap_or(i64::MAX) })
+        let range = TimeRange { start, end: resolve(&self.end)?.unwrap_or(i64::MAX) };
+        let cancel = Cancel::default();
+        Ok((Scope { range, limits: state.options.query_limits(), cancel: cancel.clone() }, CancelOnDrop(cancel)))
     }
 }
 
@@ -40,17 +46,17 @@ pub async fn labels(
     OfTenant(tenant): OfTenant,
     Params(params): Params<LabelParams>,
 ) -> ApiResult<Response> {
-    let range = params.range(state.env.clock.now_ns())?;
+    let (scope, _guard) = params.scope(&state)?;
     let of = tenant.clone();
     state
         .query(&of, move |database| {
             let snapshot = database.snapshot(&tenant);
-            let names = timberlog_db::query::label_names(&snapshot, range)?;
-            let services = timberlog_db::query::label_values(&snapshot, "service", range)?;
-            let levels = timberlog_db::query::label_values(&snapshot, "level", range)?;
+            let names = query::label_names(&snapshot, scope.clone())?;
+            let services = query::label_values(&snapshot, "service", scope.clone())?;
+            let levels = query::label_values(&snapshot, "level", scope.clone())?;
             let mut custom: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
             let mut cut: BTreeSet<String> = BTreeSet::new();
-            for stream in timberlog_db::query::streams(&snapshot, range)? {
+            for stream in query::streams(&snapshot, scope)? {
                 for (name, value) in stream.labels {
                     let values = custom.entry(name.clone()).or_default();
                     values.insert(value);
@@ -80,11 +86,11 @@ pub async fn label_values(
     Path(name): Path<String>,
     Params(params): Params<LabelParams>,
 ) -> ApiResult<Response> {
-    let range = params.range(state.env.clock.now_ns())?;
+    let (scope, _guard) = params.scope(&state)?;
     let of = tenant.clone();
     state
         .query(&of, move |database| {
-            let values = database.label_values(&tenant, &name, range)?;
+            let values = query::label_values(&database.snapshot(&tenant), &name, scope)?;
             Ok(json_of(&json!({"status": "success", "data": values})))
         })
         .await

@@ -167,8 +167,17 @@ async fn edge(state: &State, path: &'static str, answers: Answers, request: Requ
         Some(coding) => compress::whole(coding, response).await,
         None => response,
     };
+    let response = match answers {
+        Answers::Whole => state.answers.hold(response).await.unwrap_or_else(|error| refusal(path, error)),
+        Answers::AsTheyAre => response,
+    };
     state.metrics.request(path, response.status().as_u16(), started.elapsed());
     response
+}
+
+/// An error in the words of a route's family.
+fn refusal(path: &str, error: ApiError) -> Response {
+    if path.starts_with("/loki/") { loki::LokiError::from(error).into_response() } else { error.into_response() }
 }
 
 async fn not_found(request: Request) -> ApiError {

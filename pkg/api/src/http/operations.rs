@@ -53,6 +53,8 @@ pub async fn metrics(Of(state): Of<Arc<State>>) -> impl IntoResponse {
     out.single("timberlog_request_bodies_bytes", "gauge", "Bytes of request bodies in memory.", bytes);
     let waiting = state.queries_waiting();
     out.single("timberlog_queries_waiting", "gauge", "Queries that wait for their turn.", waiting);
+    let bytes = state.answers.bytes();
+    out.single("timberlog_answers_bytes", "gauge", "Bytes of answers that wait for their clients.", bytes);
     let running = state.queries_running();
     out.single("timberlog_queries_running", "gauge", "Queries that run.", running);
     state.metrics.write(&mut out);

@@ -1,6 +1,7 @@
 //! What a request asks: the parameters of its query string and, of a POST, of its form.
 
 use super::error::LokiResult;
+use super::form;
 use crate::body::Encoding;
 use crate::state::State;
 use crate::tenant;
@@ -43,9 +44,9 @@ impl Asked {
             let max = state.options.query_body_bytes_max;
             let body = state.bodies.collect(&parts.headers, body, max).await?;
             let body = state.bodies.decompress(Encoding::of_request(&parts.headers)?, body, max)?;
-            pairs.extend(form_urlencoded::parse(body.as_ref()).into_owned());
+            pairs.extend(form::pairs(body.as_ref())?);
         }
-        pairs.extend(form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned());
+        pairs.extend(form::pairs(parts.uri.query().unwrap_or_default().as_bytes())?);
         let categories = if apart { Categories::Apart } else { Categories::Merged };
         Ok(Self { tenant, categories, pairs })
     }
@@ -63,7 +64,7 @@ impl Asked {
     /// A request without a body, for tests.
     #[cfg(test)]
     pub fn of_query(query: &str) -> Self {
-        let pairs = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let pairs = form::pairs(query.as_bytes()).unwrap();
         Self { tenant: Tenant::default(), categories: Categories::Merged, pairs }
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, reason = "tests")]
 
+mod bad_input;
 mod grpc;
 mod grpc_limits;
 mod harness;
@@ -15,4 +16,5 @@ mod openapi;
 mod operations;
 mod push;
 mod queries;
+mod query_limits;
 mod scenarios;

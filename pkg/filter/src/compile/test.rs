@@ -1,6 +1,7 @@
 //! One test, compiled: what it says of each kind of value, and what is known without looking.
 
 use crate::error::{FilterError, Result};
+use crate::interrupt::Interrupt;
 use crate::matcher::Matcher;
 use crate::tree::{Comparison, Op, StreamTest, Target, Test};
 use crate::verdict::Verdict;
@@ -36,7 +37,7 @@ enum Check {
 
 impl CompiledTest {
     /// Compiles a test. `path` is where it stands in the tree, for errors.
-    pub(super) fn new(id: usize, test: &Test, negated: bool, path: &str) -> Result<Self> {
+    pub(super) fn new(id: usize, test: &Test, negated: bool, path: &str, interrupt: &Interrupt) -> Result<Self> {
         let check = match test.target {
             Target::Timestamp => Check::Times(times(&test.op, path)?),
             Target::Level => level(&test.op, path)?,
@@ -50,7 +51,7 @@ impl CompiledTest {
                 }
             },
             Target::Service | Target::Message | Target::Spelling | Target::Name(_) => {
-                Check::Text(Box::new(Matcher::of(&test.op, path)?))
+                Check::Text(Box::new(Matcher::of(&test.op, path)?.interrupted_by(interrupt)))
             }
         };
         let matches_empty = match (&test.op, &check) {

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use timberlog_logql::{Pipeline, Runner};
 use timberlog_types::RowSet;
 
+/// Rows between two looks at whether the query is to end.
+const ROWS_PER_CHECK: usize = 16;
+
 /// What is left of a pipeline, and what it needs.
 #[derive(Clone)]
 pub(crate) struct Residual {
@@ -33,9 +36,15 @@ impl Residual {
     ) -> Result<(), QueryError> {
         let mut runner = self.pipeline.runner();
         runner.set_now_ns(self.now_ns);
-        let mut last = None;
+        let (mut last, mut since_check) = (None, 0);
         let need = Need { metadata: self.pipeline.metadata_needed(), line: self.line, derived: self.derived };
         super::rows::for_each(plan, unit, rows, &need, &mut |row| {
+            // A block or a batch may take long: a line costs what its stages cost.
+            since_check += 1;
+            if since_check == ROWS_PER_CHECK {
+                since_check = 0;
+                plan.budget.check()?;
+            }
             if last != Some(row.stream_id) {
                 last = Some(row.stream_id);
                 let mut labels: Vec<(Cow<'_, str>, &str)> = Vec::new();

@@ -92,8 +92,7 @@ fn each_matching(
             view::labels(stream, options.derived, &mut labels);
             each(&labels);
         }
-    });
-    plan.budget.check()
+    })
 }
 
 /// How much a selector finds; the line filters of the query are of no account. Bytes are an
@@ -107,7 +106,7 @@ pub fn stats(snapshot: &Snapshot, matchers: &[LabelMatcher], range: TimeRange, o
         if test(stream) {
             streams.insert(stream.hash());
         }
-    });
+    })?;
     let mut stats = Stats { streams: streams.len() as u64, ..Stats::default() };
     let question = Question { dimensions: Vec::new(), step: None, weight: Weight::Rows, groups_max: 1 };
     each_tally(&plan, &question, &mut |unit_bytes, unit_rows, tally| {
@@ -129,6 +128,7 @@ pub(super) fn each_tally(
 ) -> Result<(), QueryError> {
     let mut scratch = Scratch::default();
     for unit in &plan.units {
+        plan.budget.check()?;
         let mut tally = Tally::new(question.groups_max);
         question.count_one(plan, unit, &mut tally, &mut scratch)?;
         tally.check(&plan.budget)?;
