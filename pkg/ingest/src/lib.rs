@@ -77,12 +77,7 @@ impl Decoder {
     /// # Errors
     /// [`IngestError::Malformed`] if the body is no push request or labels cannot be read: nothing of
     /// it is taken then; [`IngestError::NoStreams`] if it holds no stream.
-    pub fn loki(
-        &mut self,
-        body: &[u8],
-        push: LokiPush,
-        options: &DecodeOptions<'_>,
-    ) -> Result<Decoded, IngestError> {
+    pub fn loki(&mut self, body: &[u8], push: LokiPush, options: &DecodeOptions<'_>) -> Result<Decoded, IngestError> {
         loki::decode(self, body, push, options)
     }
 

@@ -299,10 +299,7 @@ impl RangeOp {
 
     /// Whether it may be of lines.
     pub fn takes_lines(self) -> bool {
-        matches!(
-            self,
-            Self::CountOverTime | Self::Rate | Self::BytesOverTime | Self::BytesRate | Self::AbsentOverTime
-        )
+        matches!(self, Self::CountOverTime | Self::Rate | Self::BytesOverTime | Self::BytesRate | Self::AbsentOverTime)
     }
 }
 

@@ -20,7 +20,9 @@ pub enum QueryError {
     #[error("query was cancelled")]
     Cancelled,
     /// It looked at too many bytes.
-    #[error("query reached its limit on bytes read, {limit}; ask for a shorter range or raise the limit (`--query-bytes-max`)")]
+    #[error(
+        "query reached its limit on bytes read, {limit}; ask for a shorter range or raise the limit (`--query-bytes-max`)"
+    )]
     Bytes {
         /// The limit.
         limit: u64,
@@ -32,7 +34,9 @@ pub enum QueryError {
         limit: u64,
     },
     /// The answer has too many groups.
-    #[error("aggregation has more than {limit} groups; count by names with fewer values or raise the limit (`groups_max`)")]
+    #[error(
+        "aggregation has more than {limit} groups; count by names with fewer values or raise the limit (`groups_max`)"
+    )]
     Groups {
         /// The limit.
         limit: usize,
@@ -65,9 +69,12 @@ impl From<QueryError> for Error {
         let message = error.to_string();
         match error {
             QueryError::Storage(error) => error,
-            QueryError::Filter(_) | QueryError::Stage(_) | QueryError::Cursor(_) | QueryError::Invalid(_) | QueryError::Groups { .. } | QueryError::Series { .. } => {
-                Self::new(ErrorKind::Invalid, message)
-            }
+            QueryError::Filter(_)
+            | QueryError::Stage(_)
+            | QueryError::Cursor(_)
+            | QueryError::Invalid(_)
+            | QueryError::Groups { .. }
+            | QueryError::Series { .. } => Self::new(ErrorKind::Invalid, message),
             QueryError::Cancelled => Self::new(ErrorKind::Unavailable, message),
             QueryError::Time { .. } | QueryError::Bytes { .. } | QueryError::Memory { .. } => {
                 Self::new(ErrorKind::Overloaded { retry_after: Duration::from_secs(1) }, message)
