@@ -243,11 +243,12 @@ impl Detector {
                 continue;
             }
             runner.for_each_label(&mut |label| {
-                if label.origin == Origin::Parsed && !is_error(label.name) {
-                    if let Some(field) = field(fields, label.name, max) {
-                        field.insert(label.value);
-                        field.parsers.insert(name);
-                    }
+                if label.origin == Origin::Parsed
+                    && !is_error(label.name)
+                    && let Some(field) = field(fields, label.name, max)
+                {
+                    field.insert(label.value);
+                    field.parsers.insert(name);
                 }
             });
             if name == "json" {
