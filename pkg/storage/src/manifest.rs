@@ -34,6 +34,7 @@ pub use month::Month;
 pub use repair::RepairReport;
 pub use verify::{Damage, Depth, VerifyReport, verify};
 
+use files::MoveError;
 pub(crate) use files::is_lost;
 use reclaim::Reclaim;
 use std::path::{Path, PathBuf};
@@ -139,6 +140,23 @@ pub fn read(env: &Env, data_dir: &Path) -> Result<State> {
     }
 }
 
+/// Makes the pointer that was read durable: a process that ended between moving it and the fsync of
+/// the folder left one that a power loss may still take back, and what is built on it must not be.
+/// It is moved anew, since a folder whose fsync failed once may seem fine the next time and yet
+/// forget. `false` if there is no room for that: then nothing that an older pointer names may go.
+fn settle(env: &Env, data_dir: &Path, loaded: &Loaded) -> Result<bool> {
+    if loaded.fallback.is_none() {
+        match files::move_pointer(env, data_dir, &commit::pointer(&loaded.state)) {
+            Ok(()) => return Ok(true),
+            Err(MoveError::Before(_)) => {}
+            Err(MoveError::Unknown(error)) => return Err(error),
+        }
+    }
+    let synced = env.disk.sync_dir(data_dir);
+    synced.map_err(|error| Error::io(format!("fsync `{}`", data_dir.display()), &error))?;
+    Ok(false)
+}
+
 impl Manifest {
     /// Opens the manifest of a data directory, whose lock the caller holds; creates a new
     /// database if the directory has none. Removes what a crash left behind, unless something is
@@ -146,12 +164,10 @@ impl Manifest {
     pub fn open(env: &Env, data_dir: &Path, options: ManifestOptions) -> Result<(Self, OpenReport)> {
         let options = ManifestOptions { history: options.history.max(1) };
         let mut report = OpenReport::default();
+        let mut is_settled = true;
         let loaded = match load::load(env, data_dir)? {
             Some(loaded) => {
-                // A process that ended between moving the pointer and the fsync of the folder left a
-                // pointer that a power loss may still take back; what is built on it must not be.
-                let synced = env.disk.sync_dir(data_dir);
-                synced.map_err(|error| Error::io(format!("fsync `{}`", data_dir.display()), &error))?;
+                is_settled = settle(env, data_dir, &loaded)?;
                 loaded
             }
             None => {
@@ -167,7 +183,7 @@ impl Manifest {
         report.history_damage = chain.damage.clone();
         let history_damaged = !chain.damage.is_empty();
         let orphans = reclaim::orphans(env, data_dir, &state, &chain)?;
-        if state.is_damaged() || history_damaged {
+        if state.is_damaged() || history_damaged || !is_settled {
             report.orphans_left = orphans;
         } else {
             report.removed = reclaim::remove_orphans(env, data_dir, orphans)?;
