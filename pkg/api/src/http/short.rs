@@ -21,8 +21,6 @@ use timberlog_types::time::SECOND_NS;
 
 /// The most series of an answer.
 const SERIES_MAX: usize = 10_000;
-/// The most steps of a range.
-const STEPS_MAX: i64 = 11_000;
 
 /// The query string of `GET /api/v1/query`.
 #[derive(Debug, Deserialize)]
@@ -45,7 +43,7 @@ pub async fn query(
 ) -> ApiResult<Response> {
     state.database()?;
     let range = params.range(state.env.clock.now_ns(), state.options.lookback)?;
-    let step = params.step(range)?;
+    let step = params.step(range, state.options.query_points_max)?;
     let filter =
         parse_short(&params.expression).map_err(|error| ApiError::from(timberlog_types::Error::from(error)))?;
     let records = Query { range, filter, limits: limits(&state.options), ..Query::new(tenant) };
@@ -78,7 +76,7 @@ impl ShortParams {
         Ok(TimeRange { start, end })
     }
 
-    fn step(&self, range: TimeRange) -> ApiResult<Option<i64>> {
+    fn step(&self, range: TimeRange, steps_max: u64) -> ApiResult<Option<i64>> {
         if self.resolution.is_empty() {
             return Ok(None);
         }
@@ -88,10 +86,10 @@ impl ShortParams {
             ApiError::invalid(format!("resolution `{text}`, expected a number above 0 and s, m, h or d, as in `5m`"))
         })?;
         let steps = (i128::from(range.end) - i128::from(range.start)) / i128::from(step);
-        if steps > i128::from(STEPS_MAX) {
+        if steps > i128::from(steps_max) {
             return Err(ApiError::invalid(format!(
-                "resolution `{}` cuts the range into {steps} steps, at most {STEPS_MAX} are answered; take a longer \
-                 one, or a shorter range",
+                "resolution `{}` cuts the range into {steps} steps, at most {steps_max} are answered (limit \
+                 `--query-points-max`); take a longer one, or a shorter range",
                 text.escape_default()
             )));
         }
