@@ -17,14 +17,14 @@ fn main() -> Result<()> {
     let number = |at: usize, default| arguments.get(at).and_then(|text| text.parse().ok()).unwrap_or(default);
     let folder = arguments.first().ok_or_else(|| Error::invalid("name a new folder"))?;
     let (records, step_ms): (usize, usize) = (number(1, 1_000_000), number(2, 86));
-    let options = Options {
+    let mut options = Options {
         background: false,
         flush_bytes: usize::MAX / 4,
         buffer_bytes_max: usize::MAX / 2,
         compaction: CompactionOptions { fan_in: SEGMENTS, ..CompactionOptions::default() },
         ..Options::new(Path::new(folder))
     };
-    let database = Database::open(options, Env::real(), &Progress::default())?;
+    let database = Database::open(options.clone(), Env::real(), &Progress::default())?;
     let (mut traffic, mut decoder, mut body) = (Traffic::new(1), Decoder::new(), Vec::new());
     let start = time::parse(b"2026-01-01T00:00:00Z").map_err(|error| Error::invalid(error.to_string()))?;
     let (mut text_bytes, mut ingest, mut flush) = (0, 0.0, 0.0);
@@ -55,6 +55,11 @@ fn main() -> Result<()> {
         (ingest, flush) = (ingest + acknowledged - before, flush + cpu_seconds()? - acknowledged);
     }
     let before = database.stats();
+    database.close()?;
+    drop(database);
+    // So that the result is full, and compressed as what stays.
+    options.compaction.segment_raw_bytes_max = before.segment_raw_bytes / 2 * 3;
+    let database = Database::open(options, Env::real(), &Progress::default())?;
     let cpu = cpu_seconds()?;
     let merged = database.compact()?;
     let cpu = cpu_seconds()? - cpu;
@@ -67,7 +72,6 @@ fn main() -> Result<()> {
     println!("CPU: decode and WAL {ingest:.2} s, flush {flush:.2} s, compaction {cpu:.2} s");
     println!("compaction / first writing: {:.2}; compaction / flush: {:.2}", cpu / (ingest + flush), cpu / flush);
     println!("bytes a record: {:.1} → {:.1}", each(before.segment_bytes), each(after.segment_bytes));
-    println!("write amplification {:.2}", after.compaction.write_amplification);
     if let Some(merged) = merged {
         let (peak, runs) = (merged.memory_bytes_peak >> 20, merged.runs_max);
         println!("decoded blocks in memory: {peak} MiB at most, {runs} runs");
