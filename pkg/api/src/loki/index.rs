@@ -98,10 +98,9 @@ async fn answer(
     };
     run(&state, &asked.tenant.clone(), move |database, options| {
         let volumes = database.volume(&asked.tenant, &query, options)?;
-        // Loki tells steps without records, too: a range of several steps is a matrix.
-        let is_matrix = query
-            .step_ns
-            .is_some_and(|step| query.range.start.div_euclid(step.max(1)) != query.range.end.div_euclid(step.max(1)));
+        // Loki tells steps without records, too: what is found in a range of several steps is a matrix.
+        let spans_steps = |step: i64| query.range.start.div_euclid(step) != query.range.end.div_euclid(step);
+        let is_matrix = !volumes.is_empty() && query.step_ns.is_some_and(|step| spans_steps(step.max(1)));
         let answered = Answered {
             result_type: if is_matrix { "matrix" } else { "vector" },
             categories: Categories::Merged,
