@@ -128,6 +128,7 @@ fn entry(
         levels,
         services: (services.len() <= SEGMENT_SERVICES_MAX).then_some(services),
         location: Location::Local,
+        purged_seq: 0,
     }
 }
 

@@ -10,7 +10,9 @@
 mod backup;
 mod compactor;
 mod counters;
+mod deletes;
 mod flusher;
+mod retention;
 
 use crate::cache::Cache;
 use crate::compaction::Compacted;

@@ -1,6 +1,8 @@
 //! Settings of a storage: every limit on memory, files and time, with its default and why.
 
 use crate::compaction::CompactionOptions;
+use crate::deletes::Selectors;
+use crate::retention::RetentionRule;
 use crate::wal::{Threading, WalOptions};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,6 +61,15 @@ pub struct Options {
     pub disk_free_bytes_min: u64,
     /// How small segments become larger ones.
     pub compaction: CompactionOptions,
+    /// What the selectors of deletes and of retention mean. By default every selector is refused.
+    pub selectors: Selectors,
+    /// How long a delete waits, from its answer on, before its records are removed from the files:
+    /// until then it can be cancelled. They are hidden at once either way.
+    pub delete_cancel_period: Duration,
+    /// How old records may become; without rules for ever.
+    pub retention: Vec<RetentionRule>,
+    /// Bytes of the files of all segments beyond which the oldest days go, whatever their tenant.
+    pub retention_bytes: Option<u64>,
     /// Whether flushes and compaction run on threads of their own; without them, only [`crate::Storage::flush`]
     /// and a full buffer flush. For simulations.
     pub background: bool,
@@ -87,6 +98,10 @@ impl Options {
             manifest_history: 10,
             disk_free_bytes_min: 64 << 20,
             compaction: CompactionOptions::default(),
+            selectors: Selectors::default(),
+            delete_cancel_period: Duration::ZERO,
+            retention: Vec::new(),
+            retention_bytes: None,
             background: true,
         }
     }

@@ -1,5 +1,6 @@
 //! A snapshot: what one query sees, whatever is flushed and committed meanwhile.
 
+use crate::hidden::Hidden;
 use crate::manifest::State;
 use crate::segment::Segment;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ pub struct BufferedBatch {
     pub batch: Arc<Batch>,
 }
 
-/// The records of one tenant at one instant: every acknowledged one, each once.
+/// The records of one tenant at one instant: every acknowledged one, each once, and what of them is
+/// hidden.
 #[derive(Clone, Default)]
 pub struct Snapshot {
     /// What is not in a segment yet, in order of sequence.
@@ -28,6 +30,8 @@ pub struct Snapshot {
     pub segments: Arc<Vec<Arc<Segment>>>,
     /// Parts of the manifest that are damaged: answers say that these are missing.
     pub unreachable: Vec<String>,
+    /// Which of these records are deleted or expired: no answer may show or count them.
+    pub hidden: Arc<Hidden>,
     /// Pins the files of the segments: they stay while someone holds it.
     pub(crate) _state: Option<Arc<State>>,
 }

@@ -122,6 +122,7 @@ impl View {
             batches,
             segments: self.segments.get(tenant).cloned().unwrap_or_default(),
             unreachable: unreachable.map(ToString::to_string).collect(),
+            hidden: Arc::default(),
             _state: Some(Arc::clone(&self.state)),
         }
     }

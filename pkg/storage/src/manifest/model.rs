@@ -86,6 +86,15 @@ pub struct SegmentEntry {
     /// Where the files are.
     #[serde(default)]
     pub location: Location,
+    /// The deletes up to this number were applied when the segment was made: none of them hides a
+    /// row of it. 0 if there were none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub purged_seq: Seq,
+}
+
+/// Whether a number is left out of a file.
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl SegmentEntry {

@@ -67,6 +67,7 @@ fn entry(tenant: &Tenant, day: Day, number: u64, seqs: (Seq, Seq)) -> SegmentEnt
         levels,
         services: Some(BTreeMap::from([("web \"1\"".to_owned(), 7), ("db".to_owned(), 3)])),
         location: Location::Local,
+        purged_seq: 0,
     }
 }
 
