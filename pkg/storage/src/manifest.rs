@@ -17,6 +17,7 @@ mod invariants;
 mod load;
 mod model;
 mod month;
+mod month_refs;
 pub mod pins;
 mod reclaim;
 mod repair;

@@ -156,7 +156,8 @@ pub(super) fn is_node_name(name: &str) -> bool {
     (ours(Kind::Root) || ours(Kind::Month)) && name.ends_with(".json")
 }
 
-fn node_path(kind: Kind, version: u64, crc32c: u32) -> String {
+/// The path of a root or a node.
+pub(super) fn node_path(kind: Kind, version: u64, crc32c: u32) -> String {
     format!("{MANIFEST_DIR}/{}{version:020}-{crc32c:08x}.json", kind.prefix())
 }
 

@@ -1,4 +1,4 @@
-//! The manifest's files, version 1: JSON in UTF-8, one object a file, ended by a newline.
+//! The manifest's files, version 2: JSON in UTF-8, one object a file, ended by a newline.
 //!
 //! | file | content |
 //! |---|---|
@@ -16,8 +16,9 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 use timberlog_types::{Day, Seq, Tenant};
 
-/// The version of the format that this program writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+/// The version of the format that this program writes, and the newest that it reads. Version 1 named
+/// each node of a root by an object of its own.
+pub const FORMAT: u32 = 2;
 /// The longest `manifest.json`.
 pub const POINTER_BYTES_MAX: u64 = 64 << 10;
 /// The longest root or node.
@@ -76,7 +77,8 @@ pub struct RootFile {
     /// The file of producers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub producers: Option<FileRef>,
-    /// The nodes, by tenant and month.
+    /// The nodes, by tenant and month; on disk one entry a tenant.
+    #[serde(with = "super::month_refs")]
     pub months: Vec<MonthRef>,
     /// Nodes that could not be read when this root was written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -87,7 +89,7 @@ pub struct RootFile {
 }
 
 /// A node as its root names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MonthRef {
     /// Whose month.
     pub tenant: String,
@@ -150,7 +152,7 @@ struct FormatOnly {
 fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, FormatError> {
     let unreadable = |error: serde_json::Error| damaged(format!("unreadable: {error}"));
     match serde_json::from_slice::<FormatOnly>(bytes).map_err(unreadable)?.format {
-        FORMAT => serde_json::from_slice(bytes).map_err(unreadable),
+        1..=FORMAT => serde_json::from_slice(bytes).map_err(unreadable),
         0 => Err(damaged("unreadable: format version 0")),
         newer => Err(FormatError::Newer(newer)),
     }

@@ -1,8 +1,9 @@
 //! Damaged files: what is whole answers, what is not is named, nothing is cleaned before a repair.
 
 use super::*;
-use crate::manifest::format::{FORMAT, Pointer, RootFile};
+use crate::manifest::format::{FORMAT, MonthRef, Pointer, RootFile};
 use crate::manifest::{Depth, POINTER_FILE, Unreachable, verify};
+use serde_json::value::RawValue;
 use timberlog_disk::sim::{Fault, Op};
 use timberlog_disk::{Disk, Open};
 use timberlog_types::ErrorKind;
@@ -289,6 +290,23 @@ fn without_any_root_the_start_is_refused_and_nothing_is_touched() {
     assert_eq!(files(&sim), left);
 }
 
+/// A root in the words of version 1, which names each node by a file of any path.
+fn as_version_1(root: &[u8]) -> String {
+    let months = RootFile::decode(root).unwrap().months;
+    let months: Vec<String> = months
+        .iter()
+        .map(|MonthRef { tenant, month, file }| {
+            let file = serde_json::to_string(file).unwrap();
+            format!(r#"{{"tenant":"{tenant}","month":"{month}","file":{file}}}"#)
+        })
+        .collect();
+    let months = format!("[{}]", months.join(","));
+    let mut root: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(root).unwrap();
+    root.insert("format".to_owned(), RawValue::from_string("1".to_owned()).unwrap());
+    root.insert("months".to_owned(), RawValue::from_string(months).unwrap());
+    serde_json::to_string(&root).unwrap()
+}
+
 #[test]
 fn a_newer_format_is_refused_wherever_it_stands() {
     let newer = |bytes: &[u8]| {
@@ -309,7 +327,7 @@ fn a_newer_format_is_refused_wherever_it_stands() {
     let new_node = file("manifest/new-node.json", &newer(&node));
     let old_node = &truth.tenants[&tenant("a")].values().next().unwrap().file;
     let node_json = |file: &FileRef| serde_json::to_string(file).unwrap();
-    let with_new_node = String::from_utf8(root).unwrap().replace(&node_json(old_node), &node_json(&new_node));
+    let with_new_node = as_version_1(&root).replace(&node_json(old_node), &node_json(&new_node));
     let with_new_node = file("manifest/mixed-root.json", with_new_node.as_bytes());
     let pointers = [
         Pointer { format: 7, ..pointer.clone() },
@@ -331,7 +349,7 @@ fn a_node_that_names_files_elsewhere_is_damaged() {
     let sim = prepared();
     let truth = state_of(&sim);
     let old_node = &truth.tenants[&tenant("a")].values().next().unwrap().file;
-    let root = String::from_utf8(read(&sim.disk, &truth.root.path)).unwrap();
+    let root = as_version_1(&read(&sim.disk, &truth.root.path));
     let node = String::from_utf8(read(&sim.disk, &old_node.path)).unwrap();
     let log = log_path(&tenant("a"), DAY, &id(1));
     let mut pointer = Pointer::decode(&read(&sim.disk, POINTER_FILE)).unwrap();
