@@ -134,7 +134,7 @@ pub(crate) fn selector_test(
     Ok(move |stream: StreamRef<'_>| tests.iter().all(|test| test.passes(test.label(stream).unwrap_or_default())))
 }
 
-fn stream(text: String, test: impl Fn(StreamRef<'_>) -> bool + Send + Sync + 'static) -> Filter {
+pub(super) fn stream(text: String, test: impl Fn(StreamRef<'_>) -> bool + Send + Sync + 'static) -> Filter {
     Filter::Test(Test { target: Target::Stream, op: Op::Holds(StreamTest::new(text, test)) })
 }
 
@@ -144,7 +144,7 @@ fn whole(text: &str) -> Pattern {
 }
 
 /// One matcher, compiled.
-struct LabelTest {
+pub(super) struct LabelTest {
     name: String,
     derived: bool,
     negated: bool,
@@ -152,7 +152,7 @@ struct LabelTest {
 }
 
 impl LabelTest {
-    fn new(matcher: &LabelMatcher, derived: bool) -> Result<Self, QueryError> {
+    pub fn new(matcher: &LabelMatcher, derived: bool) -> Result<Self, QueryError> {
         let (negated, compiled) = match matcher.op {
             MatchOp::Eq => (false, Matcher::eq(&matcher.value)),
             MatchOp::Ne => (true, Matcher::eq(&matcher.value)),
@@ -162,23 +162,23 @@ impl LabelTest {
         Ok(Self { name: matcher.name.clone(), derived, negated, matcher: compiled })
     }
 
-    fn label<'a>(&self, stream: StreamRef<'a>) -> Option<&'a str> {
+    pub fn label<'a>(&self, stream: StreamRef<'a>) -> Option<&'a str> {
         view::label(stream, &self.name, self.derived)
     }
 
-    fn passes(&self, value: &str) -> bool {
+    pub fn passes(&self, value: &str) -> bool {
         self.matcher.is_match(value.as_bytes()) != self.negated
     }
 }
 
 /// A regular expression that columns search for is compiled once more, for Loki's words if it is malformed.
-fn refuse_malformed(stage: &Stage) -> Result<(), QueryError> {
+pub(super) fn refuse_malformed(stage: &Stage) -> Result<(), QueryError> {
     let compiled = Pipeline::new(std::slice::from_ref(stage), None, Wanted::Names(Vec::new()));
     compiled.map(drop).map_err(|error| QueryError::Stage(error.to_string()))
 }
 
 /// A line filter as tests of the message; `None` if it has to look at the line itself.
-fn line_filter(line: &LineFilter) -> Option<Filter> {
+pub(super) fn line_filter(line: &LineFilter) -> Option<Filter> {
     if line.alternatives.iter().any(|alternative| is_odd(alternative, line)) {
         return None;
     }

@@ -4,6 +4,7 @@
 //! pipeline; blocks are pruned and searched by the first, and only the lines that pass run through
 //! the second. Counts by labels that no stage makes never leave the columns.
 
+mod delete;
 mod entries;
 mod feed;
 mod listing;
@@ -18,6 +19,7 @@ mod tests;
 pub(crate) mod view;
 mod volume;
 
+pub use delete::{delete_filter, delete_text};
 pub(crate) use feed::Residual;
 pub use listing::{label_names, label_values, series, stats};
 pub use patterns::{LinePattern, Patterns};
