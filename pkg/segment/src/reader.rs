@@ -1,6 +1,7 @@
 //! Reads a segment's `.log`. Every byte that is given out was checked against its CRC32C.
 
 mod decode;
+mod ends;
 mod rebuild;
 mod verify;
 
@@ -13,6 +14,8 @@ use crate::layout::{self, FILTER_BYTES_MAX, FILTER_HEADER, HEADER_FIXED, Identit
 use std::sync::Arc;
 use timberlog_disk::File;
 use timberlog_types::Batch;
+
+pub use ends::{Ends, read_ends};
 
 /// An open segment: its file and its directory.
 pub struct SegmentReader {
@@ -37,9 +40,15 @@ const TAIL_BYTES: u64 = 32 << 10;
 impl SegmentReader {
     /// Opens a segment: checks trailer, footer and header.
     pub fn open(file: Arc<dyn File>) -> Result<Self, SegmentError> {
+        Self::open_with_tail(file, TAIL_BYTES)
+    }
+
+    /// Opens a segment whose last `tail_bytes` are cheap to read, and the ones before them are not: nothing but the header
+    /// and these is read, if they hold the footer.
+    pub fn open_with_tail(file: Arc<dyn File>, tail_bytes: u64) -> Result<Self, SegmentError> {
         let len = file.len().map_err(|error| SegmentError::io("read the length", error))?;
         let identity = read_identity(&file, len).map_err(|error| error.in_column("header"))?;
-        let (trailer, footer) = read_footer(&file, len).map_err(|error| {
+        let (trailer, footer) = read_footer(&file, len, tail_bytes).map_err(|error| {
             let error = if matches!(error, SegmentError::Corrupt { .. }) { error.in_column("footer") } else { error };
             error.in_segment(&identity.segment_id)
         })?;
@@ -163,16 +172,22 @@ fn read(file: &Arc<dyn File>, file_len: u64, offset: u64, len: usize) -> Result<
 }
 
 fn read_identity(file: &Arc<dyn File>, len: u64) -> Result<Identity, SegmentError> {
-    let mut fixed = [0; HEADER_FIXED];
-    fixed.copy_from_slice(&read(file, len, 0, HEADER_FIXED)?);
-    let rest = read(file, len, HEADER_FIXED as u64, layout::header_rest(&fixed)?)?;
-    layout::read_header(&fixed, &rest)
+    let header = read_header_bytes(file, len)?;
+    let (fixed, rest) =
+        header.split_first_chunk::<HEADER_FIXED>().ok_or(SegmentError::corrupt("file is shorter than its header"))?;
+    layout::read_header(fixed, rest)
 }
 
-fn read_footer(file: &Arc<dyn File>, len: u64) -> Result<(Trailer, Vec<u8>), SegmentError> {
-    let tail_len = len.min(TAIL_BYTES);
-    // At most TAIL_BYTES.
-    let tail = read(file, len, len - tail_len, tail_len as usize)?;
+fn read_header_bytes(file: &Arc<dyn File>, len: u64) -> Result<Vec<u8>, SegmentError> {
+    let mut fixed = [0; HEADER_FIXED];
+    fixed.copy_from_slice(&read(file, len, 0, HEADER_FIXED)?);
+    read(file, len, 0, HEADER_FIXED + layout::header_rest(&fixed)?)
+}
+
+fn read_footer(file: &Arc<dyn File>, len: u64, tail_bytes: u64) -> Result<(Trailer, Vec<u8>), SegmentError> {
+    let tail_len = usize::try_from(len.min(tail_bytes).max(TRAILER as u64)).unwrap_or(TRAILER);
+    let start = len.checked_sub(tail_len as u64).ok_or(SegmentError::corrupt("file is shorter than its trailer"))?;
+    let tail = read(file, len, start, tail_len)?;
     let at = tail.len().checked_sub(TRAILER).ok_or(SegmentError::corrupt("file is shorter than its trailer"))?;
     let trailer = layout::read_trailer(&tail[at..], len)?;
     // The limit on the footer's length was checked.

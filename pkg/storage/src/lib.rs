@@ -26,6 +26,7 @@ pub mod segment;
 pub mod snapshot;
 pub mod stats;
 mod streams;
+pub mod tier;
 pub mod verify;
 mod view;
 pub mod wal;
