@@ -182,10 +182,12 @@ fn sent_level(value: &str) -> Filter {
 
 /// The level that Loki detects: that of the record's own field, else made of the level.
 fn detected(value: &str) -> Filter {
-    let has_none = field(view::DETECTED_LEVEL, "");
+    let own = stored_names(view::DETECTED_LEVEL);
+    let has = own.into_iter().map(|name| Filter::Test(Test { target: Target::Name(name), op: Op::Exists }));
+    let has = Filter::Or(has.collect());
     if value.is_empty() {
-        // A level is detected of every record.
-        return Filter::None;
+        // A level is detected of every record that does not bring an empty one.
+        return Filter::And(vec![has, field(view::DETECTED_LEVEL, "")]);
     }
     let mut made = Vec::new();
     let known: Vec<&str> = view::spellings_of(value).collect();
@@ -200,7 +202,7 @@ fn detected(value: &str) -> Filter {
         let level = Filter::Test(Test { target: Target::Level, op: Op::Eq(value.to_owned()) });
         made.push(Filter::And(vec![is_sent.not(), level]));
     }
-    Filter::Or(vec![field(view::DETECTED_LEVEL, value), Filter::And(vec![has_none, Filter::Or(made)])])
+    Filter::Or(vec![field(view::DETECTED_LEVEL, value), Filter::And(vec![has.not(), Filter::Or(made)])])
 }
 
 #[cfg(test)]

@@ -68,6 +68,8 @@ const TAKEN: &[&str] = &[
     r#"{service_name=~".+"} | detected_level="error""#,
     r#"{service_name=~".+"} | detected_level!="error""#,
     r#"{service_name=~".+"} | detected_level="err""#,
+    r#"{service_name=~".+"} | detected_level="""#,
+    r#"{service_name=~".+"} | detected_level!="""#,
     r#"{service_name=~".+"} | detected_level="loud""#,
     r#"{service_name=~".+"} | detected_level="unknown""#,
     r#"{service_name=~".+"} | detected_level="critical" or detected_level="fatal""#,
