@@ -51,7 +51,7 @@ pub struct Explain {
     pub filter: serde_json::Value,
     /// Partitions, then segments, then blocks: what was left after each step.
     pub steps: Vec<ExplainStep>,
-    /// Each segment.
+    /// Each segment of the days that share a time with the range.
     pub segments: Vec<ExplainSegment>,
     /// Batches of the memory buffer in the range.
     pub batches: u64,
@@ -70,8 +70,9 @@ pub struct Explain {
 pub fn explain(snapshot: &Snapshot, query: &Query) -> Result<Explain> {
     let range = range_left(query.range, query.cursor.as_ref());
     let plan = Plan::new(snapshot, &query.filter, range, Budget::new(query.limits).cancelled_by(&query.cancel))?;
+    let near = snapshot.segments.in_days_of(plan.range);
     let segments: Vec<ExplainSegment> =
-        snapshot.segments.iter().map(|segment| explain_segment(&plan, segment)).collect::<Result<_, QueryError>>()?;
+        near.map(|segment| explain_segment(&plan, segment)).collect::<Result<_, QueryError>>()?;
     let blocks: u64 = segments.iter().map(|segment| segment.blocks.len() as u64).sum();
     let statistics = plan.statistics();
     let batches = plan.units.iter().filter(|unit| plan.block(unit).is_none() && unit.verdict != Verdict::Never);
@@ -90,13 +91,13 @@ pub fn explain(snapshot: &Snapshot, query: &Query) -> Result<Explain> {
         step(
             "partitions",
             "days without a segment that can hold a match",
-            days(&mut segments.iter()),
+            snapshot.segments.partitions() as u64,
             days(&mut segments.iter().filter(left)),
         ),
         step(
             "segments",
             "time, levels and services of the manifest entry",
-            segments.len() as u64,
+            snapshot.segments.len() as u64,
             segments.iter().filter(left).count() as u64,
         ),
         step("blocks", "indexes, block directory and token filters", statistics.blocks, blocks),

@@ -67,9 +67,9 @@ impl Plan {
         };
         snapshot.unreachable.iter().for_each(|what| plan.budget.miss(what.clone()));
         plan.statistics.segments = snapshot.segments.len() as u64;
-        plan.statistics.partitions = days(snapshot.segments.iter());
-        let left: Vec<_> =
-            snapshot.segments.iter().filter(|segment| plan.judge_entry(&segment.entry).is_none()).collect();
+        plan.statistics.partitions = snapshot.segments.partitions() as u64;
+        let near = snapshot.segments.in_days_of(range);
+        let left: Vec<_> = near.filter(|segment| plan.judge_entry(&segment.entry).is_none()).collect();
         plan.statistics.segments_pruned = (snapshot.segments.len() - left.len()) as u64;
         plan.statistics.partitions_read = days(left.iter().copied());
         plan.open(&left)?;

@@ -378,9 +378,14 @@ fn an_exact_value_is_found_by_its_index_and_explained() {
     assert!(explained.blocks <= 2);
     let steps: Vec<&str> = explained.segments[0].steps.iter().map(|step| step.step.as_str()).collect();
     assert!(steps.contains(&"token filters") && steps.contains(&"block directory"), "{steps:?}");
-    let out = world.query(&filter, TimeRange { start: 0, end: 5 }, Order::NewestFirst, 5);
+    let out = world.query(&filter, TimeRange { start: START - 5, end: START - 1 }, Order::NewestFirst, 5);
     let explained = explain(&world.snapshot(), &out).unwrap();
     assert!(explained.segments[0].pruned.as_ref().unwrap().starts_with("time"));
+    // Segments of other days are counted and not listed.
+    let long_ago = world.query(&filter, TimeRange { start: 0, end: 5 }, Order::NewestFirst, 5);
+    let explained = explain(&world.snapshot(), &long_ago).unwrap();
+    assert!(explained.segments.is_empty());
+    assert_eq!((explained.steps[1].before, explained.steps[1].after), (world.snapshot().segments.len() as u64, 0));
 }
 
 #[test]
@@ -455,7 +460,7 @@ fn damaged_blocks_are_left_out_and_named() {
     let world = sample(300);
     let whole = world.naive_numbers(&Filter::All, TimeRange::ALL, Order::OldestFirst);
     let (path, len) = {
-        let segment = &world.snapshot().segments[0];
+        let segment = world.snapshot().segments.iter().next().unwrap().clone();
         let files = segment.open().unwrap();
         let blocks = &files.reader.directory().blocks;
         (segment.log_path().to_path_buf(), blocks.last().map(|b| b.offset + u64::from(b.len)).unwrap())

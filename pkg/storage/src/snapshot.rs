@@ -2,7 +2,7 @@
 
 use crate::hidden::Hidden;
 use crate::manifest::State;
-use crate::segment::Segment;
+use crate::segments::Segments;
 use std::sync::Arc;
 use timberlog_types::{Batch, Seq, TimeRange};
 
@@ -26,8 +26,8 @@ pub struct BufferedBatch {
 pub struct Snapshot {
     /// What is not in a segment yet, in order of sequence.
     pub batches: Vec<Arc<BufferedBatch>>,
-    /// The segments, by partition and in order of sequence within one.
-    pub segments: Arc<Vec<Arc<Segment>>>,
+    /// The segments, by partition.
+    pub segments: Arc<Segments>,
     /// Parts of the manifest that are damaged: answers say that these are missing.
     pub unreachable: Vec<String>,
     /// Which of these records are deleted or expired: no answer may show or count them.

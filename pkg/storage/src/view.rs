@@ -6,8 +6,8 @@
 use crate::buffer::Generation;
 use crate::cache::Cache;
 use crate::damage::DamageLog;
-use crate::manifest::{Months, State};
-use crate::segment::Segment;
+use crate::manifest::State;
+use crate::segments::Segments;
 use crate::snapshot::{BufferedBatch, Snapshot};
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ pub(crate) struct View {
     active: Generation,
     frozen: VecDeque<Arc<Generation>>,
     state: Arc<State>,
-    segments: HashMap<Tenant, Arc<Vec<Arc<Segment>>>>,
+    segments: HashMap<Tenant, Arc<Segments>>,
     /// Segments opened so far: their numbers are keys of the cache and never repeat.
     next_segment: u64,
     visible_seq: Seq,
@@ -45,9 +45,7 @@ impl View {
             next_segment: 0,
             merger: BatchBuilder::new(),
         };
-        for tenant in state.tenants.keys() {
-            view.refresh(tenant, opener)?;
-        }
+        view.refresh(None, opener)?;
         Ok(view)
     }
 
@@ -96,14 +94,7 @@ impl View {
         while self.frozen.front().is_some_and(|generation| generation.seq_max <= state.flushed_seq) {
             self.frozen.pop_front();
         }
-        let is_same = |tenant: &Tenant, months: &Arc<Months>| {
-            before.tenants.get(tenant).is_some_and(|before| Arc::ptr_eq(before, months))
-        };
-        for (tenant, _) in state.tenants.iter().filter(|(tenant, months)| !is_same(tenant, months)) {
-            self.refresh(tenant, opener)?;
-        }
-        self.segments.retain(|tenant, _| state.tenants.contains_key(tenant));
-        Ok(())
+        self.refresh(Some(&before), opener)
     }
 
     pub(crate) fn state(&self) -> &Arc<State> {
@@ -127,24 +118,17 @@ impl View {
         }
     }
 
-    /// Makes the list of a tenant's segments anew, keeping the handles there are.
-    fn refresh(&mut self, tenant: &Tenant, opener: &Opener) -> Result<()> {
-        let old = self.segments.remove(tenant).unwrap_or_default();
-        let handles: HashMap<&str, &Arc<Segment>> =
-            old.iter().map(|segment| (segment.entry.id.as_str(), segment)).collect();
-        let mut segments = Vec::with_capacity(old.len() + 1);
-        for (day, partition) in self.state.partitions(tenant, TimeRange::ALL) {
-            for entry in &partition.segments {
-                if let Some(&segment) = handles.get(entry.id.as_str()) {
-                    segments.push(Arc::clone(segment));
-                    continue;
-                }
-                self.next_segment += 1;
-                let segment = Segment::new(opener, self.next_segment, day, Arc::clone(entry))?;
-                segments.push(Arc::new(segment));
+    /// Follows the present state: tenants that are not as they were `before` get their segments.
+    fn refresh(&mut self, before: Option<&State>, opener: &Opener) -> Result<()> {
+        for (tenant, months) in &self.state.tenants {
+            let old = before.and_then(|before| before.tenants.get(tenant));
+            if old.is_some_and(|old| Arc::ptr_eq(old, months)) {
+                continue;
             }
+            let segments = Arc::make_mut(self.segments.entry(tenant.clone()).or_default());
+            segments.follow(old.map(|months| &**months), months, opener, &mut self.next_segment)?;
         }
-        self.segments.insert(tenant.clone(), Arc::new(segments));
+        self.segments.retain(|tenant, _| self.state.tenants.contains_key(tenant));
         Ok(())
     }
 }

@@ -30,7 +30,7 @@ impl FieldNames {
                 stored.insert(name.to_owned());
             }
         };
-        for segment in snapshot.segments.iter().filter(|segment| range.overlaps(segment.entry.range)) {
+        for segment in snapshot.segments.in_days_of(range).filter(|segment| range.overlaps(segment.entry.range)) {
             if let Ok(files) = segment.open() {
                 files.reader.directory().field_names.iter().for_each(|name| add(name));
             }

@@ -49,7 +49,7 @@ fn counting_messages_settles_them_too() {
     };
     let messages = || {
         let snapshot = world.snapshot();
-        let segment = &snapshot.segments[0];
+        let segment = snapshot.segments.iter().next().unwrap();
         let files = segment.open().unwrap();
         let blocks = files.reader.directory().blocks.iter();
         let column = |number| segment.column(&files, number, ColumnKey::Message).unwrap();

@@ -294,7 +294,7 @@ fn the_files_of_a_snapshot_stay_until_it_is_dropped() {
     storage.append(&tenant, batch(&[1, 2]), None).unwrap();
     storage.flush().unwrap();
     let snapshot = storage.snapshot(&tenant);
-    let id = snapshot.segments[0].entry.id.clone();
+    let id = snapshot.segments.iter().next().unwrap().entry.id.clone();
     let core = &storage.core;
     let edit = Edit { remove: vec![(tenant.clone(), Day(0), id)], ..Edit::default() };
     let remove = |edit: Edit| {
@@ -304,7 +304,7 @@ fn the_files_of_a_snapshot_stay_until_it_is_dropped() {
     remove(edit);
     (0..5).for_each(|_| remove(Edit::default()));
     assert_eq!(stored(&storage.snapshot(&tenant)), 0);
-    let log = snapshot.segments[0].log_path().to_owned();
+    let log = snapshot.segments.iter().next().unwrap().log_path().to_owned();
     assert!(log.exists());
     drop(snapshot);
     core.manifest.collect().unwrap();

@@ -33,7 +33,7 @@ fn opened(sim: &Sim) -> Storage {
 fn segment(storage: &Storage) -> Arc<crate::Segment> {
     let snapshot = storage.snapshot(&Tenant::default());
     assert_eq!(snapshot.segments.len(), 1);
-    Arc::clone(&snapshot.segments[0])
+    Arc::clone(snapshot.segments.iter().next().unwrap())
 }
 
 /// What every table answers; the first error ends it.
