@@ -181,7 +181,7 @@ fn a_damaged_segment_is_left_alone_and_named() {
     options.compaction.fan_in = 5;
     let database = sixteen(&options);
     let snapshot = database.snapshot(&Tenant::default());
-    let damaged = &snapshot.segments[7];
+    let damaged = snapshot.segments.iter().nth(7).unwrap();
     let id = damaged.entry.id.clone();
     let mut bytes = std::fs::read(damaged.log_path()).unwrap();
     // In the middle of the first block.
