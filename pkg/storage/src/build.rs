@@ -129,6 +129,7 @@ fn entry(
         services: (services.len() <= SEGMENT_SERVICES_MAX).then_some(services),
         location: Location::Local,
         purged_seq: 0,
+        index_object: None,
     }
 }
 

@@ -43,3 +43,4 @@ pub use segment::{Opened, Segment};
 pub use segments::Segments;
 pub use snapshot::{BufferedBatch, Snapshot};
 pub use stats::{Progress, Stats};
+pub use tier::TierOptions;

@@ -29,7 +29,7 @@ pub mod verify;
 pub use load::{Chain, Loaded, load};
 pub use model::{
     Edit, EditKind, FileRef, LevelCounts, Location, LostRoot, MonthNode, Months, Partition, SEGMENT_SERVICES_MAX,
-    SegmentEntry, State, Unreachable, log_path, redb_path,
+    SegmentEntry, State, Unreachable, index_object_path, log_path, redb_path,
 };
 pub use month::Month;
 pub use repair::RepairReport;

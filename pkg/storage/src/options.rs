@@ -3,6 +3,7 @@
 use crate::compaction::CompactionOptions;
 use crate::deletes::Selectors;
 use crate::retention::RetentionRule;
+use crate::tier::TierOptions;
 use crate::wal::{Threading, WalOptions};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -70,6 +71,8 @@ pub struct Options {
     pub retention: Vec<RetentionRule>,
     /// Bytes of the files of all segments beyond which the oldest days go, whatever their tenant.
     pub retention_bytes: Option<u64>,
+    /// Where old segments go; `None`: they stay in the data directory.
+    pub tier: Option<TierOptions>,
     /// Whether flushes and compaction run on threads of their own; without them, only [`crate::Storage::flush`]
     /// and a full buffer flush. For simulations.
     pub background: bool,
@@ -102,6 +105,7 @@ impl Options {
             delete_cancel_period: Duration::ZERO,
             retention: Vec::new(),
             retention_bytes: None,
+            tier: None,
             background: true,
         }
     }

@@ -4,3 +4,6 @@
 //! that planning a query needs. Data is never held whole: it is read by range.
 
 pub mod index_object;
+mod options;
+
+pub use options::TierOptions;

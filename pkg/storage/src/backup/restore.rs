@@ -196,7 +196,7 @@ fn check_target(env: &Env, dir: &Path, marker: &Marker) -> Result<bool> {
 fn files(restoring: &Restoring) -> Vec<FileRef> {
     let state = restoring.state();
     let nodes = restoring.unchanged_nodes().map(|node| node.file.clone());
-    let segments = state.segments().flat_map(|(_, _, entry)| entry.files()).cloned();
+    let segments = state.segments().flat_map(|(_, _, entry)| entry.local_files()).cloned();
     nodes.chain(state.producers.clone()).chain(segments).collect()
 }
 

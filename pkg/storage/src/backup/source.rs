@@ -56,7 +56,7 @@ impl Pinned {
     /// What a state needs, at this instant.
     pub(crate) fn of(id: &str, state: &State, now_ns: i64, tail: Option<&wal::Sealed>) -> Self {
         let nodes = state.tenants.values().flat_map(|months| months.values()).map(|node| &node.file);
-        let segments = state.segments().flat_map(|(_, _, entry)| entry.files());
+        let segments = state.segments().flat_map(|(_, _, entry)| entry.local_files());
         let files = [&state.root].into_iter().chain(nodes).chain(&state.producers).chain(segments);
         Self {
             id: id.to_owned(),

@@ -239,7 +239,7 @@ pub(super) fn read_manifest(store: &dyn ObjectStore, record: &BackupRecord) -> R
         _ => Err(Error::corrupt(format!("`{}` is named by the manifest and not by the backup", file.path))),
     };
     let nodes = state.tenants.values().flat_map(|months| months.values()).map(|node| &node.file);
-    let segments = state.segments().flat_map(|(_, _, entry)| entry.files());
+    let segments = state.segments().flat_map(|(_, _, entry)| entry.local_files());
     nodes.chain(segments).chain(&state.producers).chain([&record.root]).try_for_each(is_listed)?;
     if state.version != record.version
         || state.flushed_seq != record.flushed_seq

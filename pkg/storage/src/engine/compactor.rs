@@ -171,6 +171,8 @@ impl Core {
         let may_merge = |tenant: &Tenant, day: Day, entry: &SegmentEntry| {
             (memory.resting.is_empty() || !memory.resting.contains_key(&(tenant.clone(), day)))
                 && !memory.left_alone.contains(&entry.id)
+                // What is in the object store stays as it is.
+                && !entry.location.is_stored()
         };
         let Plan { next, segments_waiting } =
             plan::plan(state, self.env.clock.now_ns(), &self.options.compaction, &may_merge);

@@ -7,7 +7,7 @@ use super::files::{self, Kind, MoveError};
 use super::format::{self, FORMAT, LostMonth, MonthFile, MonthRef, Pointer, RootFile};
 use super::invariants;
 use super::load::{Chain, Loaded};
-use super::model::{Edit, FileRef, MonthNode, Months, Partition, SegmentEntry, State};
+use super::model::{Edit, FileRef, Location, MonthNode, Months, Partition, SegmentEntry, State};
 use super::month::Month;
 use super::{MANIFEST_DIR, Manifest, Writer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -129,7 +129,9 @@ impl Manifest {
     ) -> Result<Arc<State>> {
         let holds = match edit {
             Some(edit) => {
-                let added = edit.add.iter().flat_map(|(_, _, entry)| entry.files()).chain(&edit.producers);
+                let is_new = |(_, _, entry): &&(Tenant, Day, SegmentEntry)| entry.location == Location::Local;
+                let added = edit.add.iter().filter(is_new).flat_map(|(_, _, entry)| entry.files());
+                let added = added.chain(&edit.producers);
                 writer.reclaim.check_new(added).and_then(|()| invariants::check_commit(old, &next.state, edit))
             }
             None => invariants::check_repair(old, &next.state),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use timberlog_types::{Day, Seq, Tenant};
 
 /// The version of the format that this program writes, and the newest that it reads. Version 1 named
-/// each node of a root by an object of its own.
+/// each node of a root by an object of its own, and knew no object store.
 pub const FORMAT: u32 = 2;
 /// The longest `manifest.json`.
 pub const POINTER_BYTES_MAX: u64 = 64 << 10;
@@ -152,8 +152,8 @@ struct FormatOnly {
 fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, FormatError> {
     let unreadable = |error: serde_json::Error| damaged(format!("unreadable: {error}"));
     match serde_json::from_slice::<FormatOnly>(bytes).map_err(unreadable)?.format {
-        1..=FORMAT => serde_json::from_slice(bytes).map_err(unreadable),
         0 => Err(damaged("unreadable: format version 0")),
+        1..=FORMAT => serde_json::from_slice(bytes).map_err(unreadable),
         newer => Err(FormatError::Newer(newer)),
     }
 }

@@ -5,8 +5,8 @@
 
 use super::PRODUCERS_DIR;
 use super::model::{
-    Edit, EditKind, FileRef, LevelCounts, MonthNode, Partition, SEGMENT_SERVICES_MAX, SegmentEntry, State, log_path,
-    redb_path,
+    Edit, EditKind, FileRef, LevelCounts, Location, MonthNode, Partition, SEGMENT_SERVICES_MAX, SegmentEntry, State,
+    index_object_path, log_path, redb_path,
 };
 use super::month::Month;
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +63,12 @@ fn check_segment(tenant: &Tenant, day: Day, entry: &SegmentEntry) -> Check {
     if let Some(redb) = &entry.redb {
         check_file(redb, &redb_path(tenant, day, &entry.id))?;
     }
+    if let Some(index) = &entry.index_object {
+        check_file(index, &index_object_path(tenant, day, &entry.id))?;
+    }
+    ensure(entry.index_object.is_some() == entry.location.is_stored(), || {
+        "it must have an index object if it is in the object store, and only then".to_owned()
+    })?;
     let levels = total(entry.levels.0);
     ensure(levels.is_some_and(|rows| rows == 0 || rows == entry.rows), || {
         "its counts by level are not its rows".to_owned()
@@ -122,6 +128,8 @@ const COMMIT: &[(&str, OfEdit)] = &[
     ("the producers file is in its folder, and new or the same", producers_are_new),
     ("sequences that were flushed come only from segments that go", flushed_sequences_move),
     ("a merge changes no record", merge_keeps_records),
+    ("a move changes locations only", move_changes_locations),
+    ("a segment that is added is in the data directory", added_are_local),
 ];
 
 /// Checks a commit; the error names the predicate.
@@ -192,7 +200,11 @@ fn changes_are_the_edit(old: &State, new: &State, edit: &Edit) -> Check {
             ensure(stays != removed.contains(&(tenant, day, id)), || format!("segment `{id}` neither stays nor goes"))?;
         }
         for id in after.keys() {
-            let known = before.contains_key(id) != added.contains(&(tenant, day, id));
+            let is_added = added.contains(&(tenant, day, id));
+            let known = match edit.kind {
+                EditKind::Move => before.contains_key(id),
+                _ => before.contains_key(id) != is_added,
+            };
             ensure(known, || format!("segment `{id}` is not new, or comes from nowhere"))?;
         }
         ensure(after.len() + went == before.len() + came, || {
@@ -296,4 +308,46 @@ fn merge_keeps_records(old: &State, _: &State, edit: &Edit) -> Check {
     // A segment may have no counts.
     let are_counted = sources.iter().all(|source| source.levels != LevelCounts::default());
     ensure(!are_counted || levels == entry.levels, || "its counts by level are others".to_owned())
+}
+
+/// A move replaces segments by themselves, elsewhere: to the object store as well, then there only, or
+/// back to the data directory while the files are still there.
+fn move_changes_locations(old: &State, _: &State, edit: &Edit) -> Check {
+    if edit.kind != EditKind::Move {
+        return Ok(());
+    }
+    ensure(edit.flushed_seq.is_none() && edit.producers.is_none(), || "it changes more than segments".to_owned())?;
+    ensure(edit.add.len() == edit.remove.len(), || "segments come or go".to_owned())?;
+    for (tenant, day, entry) in &edit.add {
+        let removed = edit.remove.iter().any(|(of, on, id)| (of, on, id) == (tenant, day, &entry.id));
+        let before = old.partition(tenant, *day).into_iter().flat_map(|partition| &partition.segments);
+        let before = before.filter(|_| removed).find(|before| before.id == entry.id);
+        let before = before.ok_or_else(|| format!("segment `{}` comes from nowhere", entry.id))?;
+        ensure(
+            matches!(
+                (before.location, entry.location),
+                (Location::Local, Location::Both) | (Location::Both, Location::Cold | Location::Local)
+            ),
+            || format!("segment `{}` goes from {:?} to {:?}", entry.id, before.location, entry.location),
+        )?;
+        ensure(entry.location != Location::Cold || entry.index_object == before.index_object, || {
+            format!("segment `{}` has another index object", entry.id)
+        })?;
+        let moved =
+            SegmentEntry { location: entry.location, index_object: entry.index_object.clone(), ..(**before).clone() };
+        ensure(moved == *entry, || format!("segment `{}` is another one", entry.id))?;
+    }
+    Ok(())
+}
+
+/// What a flush or a compaction makes is local; only a segment that was there before may be elsewhere.
+fn added_are_local(_: &State, _: &State, edit: &Edit) -> Check {
+    let was_there = |of: &Tenant, on: Day, id: &str| {
+        edit.remove.iter().any(|(tenant, day, removed)| (tenant, *day, removed.as_str()) == (of, on, id))
+    };
+    let mut stored = edit.add.iter().filter(|(_, _, entry)| entry.location.is_stored());
+    match stored.find(|(tenant, day, entry)| !was_there(tenant, *day, &entry.id)) {
+        Some((_, _, entry)) => Err(format!("segment `{}` is {:?}", entry.id, entry.location)),
+        None => Ok(()),
+    }
 }

@@ -277,7 +277,7 @@ pub(super) fn read_old_root(
         match read_node(env, data_dir, reference, None) {
             Ok(node) => {
                 let segments = node.partitions.values().flat_map(|partition| &partition.segments);
-                segments.flat_map(|entry| entry.files()).for_each(|file| note(&file.path));
+                segments.flat_map(|entry| entry.local_files()).for_each(|file| note(&file.path));
             }
             Err(ReadError::Damaged(reason)) => {
                 chain.damage.push(Damage { path: reference.file.path.clone(), reason });

@@ -28,9 +28,25 @@ pub struct FileRef {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Location {
-    /// In the data directory.
+    /// In the data directory, and nowhere else.
     #[default]
     Local,
+    /// In the data directory, and whole in the object store: the local files may go.
+    Both,
+    /// In the object store only: its files are objects, and no local file is named.
+    Cold,
+}
+
+impl Location {
+    /// Whether the files are in the data directory.
+    pub fn is_local(self) -> bool {
+        self != Location::Cold
+    }
+
+    /// Whether the segment is whole in the object store.
+    pub fn is_stored(self) -> bool {
+        self != Location::Local
+    }
 }
 
 /// Records by normalised level.
@@ -90,6 +106,10 @@ pub struct SegmentEntry {
     /// row of it. 0 if there were none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub purged_seq: Seq,
+    /// The object that holds what planning needs, `segments/<tenant>/<day>/<id>.index`; there if the
+    /// segment is in the object store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index_object: Option<FileRef>,
 }
 
 /// Whether a number is left out of a file.
@@ -98,9 +118,20 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl SegmentEntry {
-    /// The files of the segment.
+    /// The files of the segment, wherever they are: `.log` and `.redb`.
     pub fn files(&self) -> impl Iterator<Item = &FileRef> {
         std::iter::once(&self.log).chain(&self.redb)
+    }
+
+    /// The files that must be in the data directory: none of a segment that is only in the object store.
+    pub fn local_files(&self) -> impl Iterator<Item = &FileRef> {
+        self.files().filter(|_| self.location.is_local())
+    }
+
+    /// The objects of a segment that is in the object store, their paths being keys: `.log` and index object.
+    pub fn objects(&self) -> impl Iterator<Item = &FileRef> {
+        let log = self.location.is_stored().then_some(&self.log);
+        log.into_iter().chain(self.index_object.as_ref().filter(|_| self.location.is_stored()))
     }
 }
 
@@ -112,6 +143,11 @@ pub fn log_path(tenant: &Tenant, day: Day, id: &str) -> String {
 /// The relative path of a segment's `.redb`.
 pub fn redb_path(tenant: &Tenant, day: Day, id: &str) -> String {
     format!("segments/{tenant}/{day}/{id}.redb")
+}
+
+/// The relative path of a segment's index object.
+pub fn index_object_path(tenant: &Tenant, day: Day, id: &str) -> String {
+    format!("segments/{tenant}/{day}/{id}.index")
 }
 
 /// One UTC day of one tenant.
@@ -254,11 +290,20 @@ pub enum EditKind {
     Change,
     /// Neighbours of one partition become one segment with the same records; nothing else changes.
     Merge,
+    /// Segments change where they are: each that is added replaces the one of its id, which differs in
+    /// location and index object only; nothing else changes.
+    Move,
 }
 
 impl Edit {
     /// Replaces neighbours of one partition by a segment with the same records.
     pub fn merge(remove: Vec<(Tenant, Day, String)>, add: (Tenant, Day, SegmentEntry)) -> Self {
         Self { add: vec![add], remove, kind: EditKind::Merge, ..Self::default() }
+    }
+
+    /// Gives segments other locations: each entry replaces the one of its id.
+    pub fn move_to(entries: Vec<(Tenant, Day, SegmentEntry)>) -> Self {
+        let remove = entries.iter().map(|(tenant, day, entry)| (tenant.clone(), *day, entry.id.clone())).collect();
+        Self { add: entries, remove, kind: EditKind::Move, ..Self::default() }
     }
 }

@@ -65,10 +65,15 @@ impl Reclaim {
                 if now.is_some_and(|now| Arc::ptr_eq(now, partition)) {
                     continue;
                 }
-                let stays: HashSet<&str> =
-                    now.iter().flat_map(|now| &now.segments).map(|entry| entry.id.as_str()).collect();
+                // What is only in the object store now has no local files any more.
+                let stays: HashSet<&str> = now
+                    .iter()
+                    .flat_map(|now| &now.segments)
+                    .filter(|entry| entry.location.is_local())
+                    .map(|entry| entry.id.as_str())
+                    .collect();
                 let gone = |entry: &&Arc<SegmentEntry>| !stays.contains(entry.id.as_str());
-                partition.segments.iter().filter(gone).flat_map(|entry| entry.files()).for_each(&mut retire);
+                partition.segments.iter().filter(gone).flat_map(|entry| entry.local_files()).for_each(&mut retire);
             }
         }
     }
@@ -117,7 +122,7 @@ fn remove(env: &Env, data_dir: &Path, relative: &str) -> io::Result<()> {
 fn named_by(state: &State) -> HashSet<&str> {
     let nodes = state.tenants.values().flat_map(|months| months.values()).map(|node| &node.file);
     let lost = state.unreachable.iter().map(|lost| &lost.file);
-    let segments = state.segments().flat_map(|(_, _, entry)| entry.files());
+    let segments = state.segments().flat_map(|(_, _, entry)| entry.local_files());
     let files = nodes.chain(lost).chain(segments).chain(&state.producers).chain([&state.root]);
     files.map(|file| file.path.as_str()).collect()
 }

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod golden;
 mod life;
+mod locations;
 mod refusals;
 
 use super::{Edit, FileRef, LevelCounts, Location, Manifest, ManifestOptions, OpenReport, SegmentEntry, State};
@@ -68,6 +69,7 @@ fn entry(tenant: &Tenant, day: Day, number: u64, seqs: (Seq, Seq)) -> SegmentEnt
         services: Some(BTreeMap::from([("web \"1\"".to_owned(), 7), ("db".to_owned(), 3)])),
         location: Location::Local,
         purged_seq: 0,
+        index_object: None,
     }
 }
 

@@ -84,7 +84,7 @@ pub fn verify(env: &Env, data_dir: &Path, depth: Depth) -> Result<VerifyReport> 
 
 /// Segments and producers; nodes were verified when they were read.
 fn data_files(state: &State) -> impl Iterator<Item = &FileRef> {
-    state.segments().flat_map(|(_, _, entry)| entry.files()).chain(&state.producers)
+    state.segments().flat_map(|(_, _, entry)| entry.local_files()).chain(&state.producers)
 }
 
 /// Checks one named file; the error says what is wrong with it.
