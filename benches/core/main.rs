@@ -35,9 +35,41 @@ fn main() {
     let server = Process::start(&data, &["--index", "trace_id"]);
     queries::trace(&server, &corpus, "one trace id, with an index of its own");
     drop(server);
-    println!("\nReplay and start:\n\n| what | figure | in Z |\n|---|---|---|");
+    println!("\nCompaction, replay and start:\n\n| what | figure | in Z |\n|---|---|---|");
+    compaction(&corpus, &folder.path().join("compaction"), z);
     replay(&corpus, &folder.path().join("replay"));
     start(&corpus, &folder.path().join("segments"));
+}
+
+/// Segments of a sixteenth of the corpus, merged into one.
+fn compaction(corpus: &corpus::Corpus, data: &Path, z: f64) {
+    let flush_bytes = (corpus.bytes / 22).to_string();
+    let server = Process::start(data, &["--compaction", "off", "--flush-bytes", &flush_bytes]);
+    let before = server.cpu_seconds();
+    process::loadgen(&server, &corpus.path);
+    let written = server.stop() - before;
+    let flags = ["--compaction-bytes-per-second", "0", "--compaction-fan-in", "16"];
+    let server = Process::start(data, &flags);
+    let client = client(&server.http);
+    let mut engine = serde_json::Value::Null;
+    for _ in 0..600 {
+        engine = client.get("/stats").expect("statistics")["engine"].take();
+        if engine["compaction"]["jobs"].as_u64() > Some(0) && engine["compaction"]["segments_waiting"] == 0 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    // Work since the start, which is next to nothing with an empty WAL.
+    let merged = server.cpu_seconds();
+    let of = |key: &str| engine["compaction"][key].as_u64().unwrap_or(0);
+    row(
+        &format!("merging {} segments into {}, {} records: CPU", of("segments_merged"), of("jobs"), of("records")),
+        format!("{merged:.2} s, {:.2} of writing them first", merged / written),
+        Some(merged / z),
+    );
+    let bytes = engine["segment_bytes"].as_u64().unwrap_or(0);
+    row("bytes a record afterwards", format!("{:.1}", bytes as f64 / corpus.records as f64), None);
+    row("peak resident memory of the merge", format!("{:.0} MB", server.resident_peak_bytes() as f64 / 1e6), None);
 }
 
 /// A crash with everything still in the WAL, and a start with the default bounds on memory.
