@@ -57,6 +57,35 @@ const SPELLINGS: &[(&str, Level)] = &[
     ("60", Level::Fatal),
 ];
 
+/// Spellings of levels that Loki knows, whatever their case, and the levels that it makes of them.
+/// Source: `pkg/distributor/field_detection.go` of Loki.
+const DETECTED: [(&str, &str); 14] = [
+    ("trace", "trace"),
+    ("trc", "trace"),
+    ("debug", "debug"),
+    ("dbg", "debug"),
+    ("info", "info"),
+    ("inf", "info"),
+    ("information", "info"),
+    ("warn", "warn"),
+    ("wrn", "warn"),
+    ("warning", "warn"),
+    ("error", "error"),
+    ("err", "error"),
+    ("critical", "critical"),
+    ("fatal", "fatal"),
+];
+
+/// The level that Loki makes of a spelling; `None` if it does not know it.
+pub fn detected(spelling: &[u8]) -> Option<&'static str> {
+    DETECTED.iter().find(|(text, _)| text.as_bytes().eq_ignore_ascii_case(spelling)).map(|&(_, level)| level)
+}
+
+/// The spellings, whatever their case, of which [`detected`] makes this level.
+pub fn detected_spellings(detected: &str) -> impl Iterator<Item = &'static str> {
+    DETECTED.iter().filter(move |(_, level)| *level == detected).map(|&(text, _)| text)
+}
+
 /// The names under which senders of streams and structured metadata tell a level (Loki's protocol),
 /// those that count first coming first.
 pub const KEYS: [&str; 14] = [

@@ -9,24 +9,6 @@ pub(super) const UNKNOWN: &str = "unknown";
 /// Objects in objects that are looked into.
 const DEPTH_MAX: usize = 2;
 
-/// Words for a level, and the level in Loki's words.
-const SPELLINGS: [(&str, &str); 14] = [
-    ("trace", "trace"),
-    ("trc", "trace"),
-    ("debug", "debug"),
-    ("dbg", "debug"),
-    ("info", "info"),
-    ("inf", "info"),
-    ("information", "info"),
-    ("warn", "warn"),
-    ("wrn", "warn"),
-    ("warning", "warn"),
-    ("error", "error"),
-    ("err", "error"),
-    ("critical", "critical"),
-    ("fatal", "fatal"),
-];
-
 /// Words that are looked for in a line.
 const WORDS: [(&str, &str); 9] = [
     ("trace", "trace"),
@@ -39,11 +21,6 @@ const WORDS: [(&str, &str); 9] = [
     ("warn", "warn"),
     ("info", "info"),
 ];
-
-/// A level in Loki's words, if the text is one of a few spellings.
-pub(super) fn normalise(text: &[u8]) -> Option<&'static str> {
-    SPELLINGS.iter().find(|(spelling, _)| spelling.as_bytes().eq_ignore_ascii_case(text)).map(|&(_, level)| level)
-}
 
 /// The level of OpenTelemetry's severity number.
 pub(super) fn of_severity_number(text: &str) -> &'static str {
@@ -70,7 +47,7 @@ pub(super) fn of_line(line: &[u8]) -> &'static str {
     } else {
         None
     };
-    named.and_then(normalise).unwrap_or_else(|| word(line))
+    named.and_then(level::detected).unwrap_or_else(|| word(line))
 }
 
 /// The first word of a line that names a level and stands alone.

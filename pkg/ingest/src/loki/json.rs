@@ -140,12 +140,17 @@ impl<'a> Reader<'a> {
         Ok(buffer)
     }
 
-    /// Reads an object of texts into pairs.
+    /// Reads an object of structured metadata into pairs.
     pub fn metadata(&mut self, out: &mut Pairs) -> Read {
+        self.texts("an object of structured metadata", "a string as the value of structured metadata", out)
+    }
+
+    /// Reads an object of texts into pairs; `expected` and `expected_value` are for its errors.
+    pub fn texts(&mut self, expected: &'static str, expected_value: &'static str, out: &mut Pairs) -> Read {
         out.clear();
-        self.object("an object of structured metadata", |reader, key| {
+        self.object(expected, |reader, key| {
             if reader.scan.peek() != Some(b'"') {
-                return Ok(reader.scan.error("a string as the value of structured metadata")?);
+                return Ok(reader.scan.error(expected_value)?);
             }
             let raw = reader.scan.scalar()?;
             let value = reader.scan.text(raw.span);

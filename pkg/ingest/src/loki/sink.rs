@@ -211,7 +211,7 @@ impl<'r> Sink<'r> {
         for (name, value) in metadata.iter().filter(|(_, value)| !value.is_empty()) {
             let mut value = value;
             if name == DETECTED_LEVEL && self.derive_labels {
-                value = detect::normalise(value.as_bytes()).unwrap_or(value);
+                value = level::detected(value.as_bytes()).unwrap_or(value);
                 detected = Some(value);
             }
             if !is_column(name, value) {

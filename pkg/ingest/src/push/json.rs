@@ -3,7 +3,6 @@
 use super::State;
 use super::sink::Sink;
 use crate::loki::json::{Fault, Read, Reader};
-use crate::loki::pairs::Pairs;
 use crate::scan::{Scanner, Shape};
 use crate::unescape::unescape;
 
@@ -29,7 +28,7 @@ fn stream(reader: &mut Reader<'_>, state: &mut State, sink: &mut Sink<'_>) -> Re
         "stream" if is_open => Err(Fault::Reason(sink.twice(key))),
         "values" if std::mem::replace(&mut has_values, true) => Err(Fault::Reason(sink.twice(key))),
         "stream" => {
-            labels(reader, &mut state.labels)?;
+            reader.texts("an object of labels", "a string as the value of a label", &mut state.labels)?;
             is_open = true;
             sink.open(&mut state.labels).map_err(Fault::Reason)
         }
@@ -50,22 +49,6 @@ fn stream(reader: &mut Reader<'_>, state: &mut State, sink: &mut Sink<'_>) -> Re
         reader.scan.at = end;
     }
     sink.close().map_err(Fault::Reason)
-}
-
-fn labels(reader: &mut Reader<'_>, out: &mut Pairs) -> Read {
-    out.clear();
-    reader.object("an object of labels", |reader, key| {
-        if reader.scan.peek() != Some(b'"') {
-            return Ok(reader.scan.error("a string as the value of a label")?);
-        }
-        let raw = reader.scan.scalar()?;
-        let value = reader.scan.text(raw.span);
-        match raw.shape {
-            Shape::Plain => out.push(key, value),
-            _ => out.push_with(|text| text.push_str(key), |text| unescape(value, text)),
-        }
-        Ok(())
-    })
 }
 
 fn values(reader: &mut Reader<'_>, state: &mut State, sink: &mut Sink<'_>) -> Read {

@@ -190,7 +190,7 @@ fn detected(value: &str) -> Filter {
         return Filter::And(vec![has, field(view::DETECTED_LEVEL, "")]);
     }
     let mut made = Vec::new();
-    let known: Vec<&str> = view::spellings_of(value).collect();
+    let known: Vec<&str> = level::detected_spellings(value).collect();
     if !known.is_empty() {
         let pattern = Pattern::whole(format!("(?i:{})", known.join("|")));
         made.push(Filter::Test(Test { target: Target::Spelling, op: Op::Regex(pattern) }));

@@ -84,37 +84,14 @@ pub fn labels<'a>(stream: StreamRef<'a>, derived: bool, into: &mut Vec<(Cow<'a, 
     into.dedup_by(|later, first| later.0 == first.0);
 }
 
-/// Spellings of levels that Loki knows, whatever their case, and the levels it makes of them.
-const KNOWN_LEVELS: [(&str, &str); 14] = [
-    ("trace", "trace"),
-    ("trc", "trace"),
-    ("debug", "debug"),
-    ("dbg", "debug"),
-    ("info", "info"),
-    ("inf", "info"),
-    ("information", "info"),
-    ("warn", "warn"),
-    ("wrn", "warn"),
-    ("warning", "warn"),
-    ("error", "error"),
-    ("err", "error"),
-    ("critical", "critical"),
-    ("fatal", "fatal"),
-];
-
-/// The spellings, whatever their case, of which [`detected_level`] makes this level.
-pub fn spellings_of(detected: &str) -> impl Iterator<Item = &'static str> {
-    KNOWN_LEVELS.iter().filter(move |(_, level)| *level == detected).map(|(text, _)| *text)
-}
-
-/// The level of a record as Loki detects it, from the level as it was sent or filed. A record
-/// that came with Loki's push has a field of that name instead, since it may be found in the line.
+/// The level of a record as Loki detects it, from the level as it was sent or filed. A record has a
+/// field [`DETECTED_LEVEL`] instead if one was sent, or if a push found `critical` in its line, which is
+/// filed as `fatal`.
 pub fn detected_level(level: Level, spelling: Option<&str>) -> &str {
-    let Some(spelling) = spelling else {
-        return level.as_str();
-    };
-    let found = KNOWN_LEVELS.iter().find(|(text, _)| spelling.eq_ignore_ascii_case(text));
-    found.map_or(spelling, |(_, level)| level)
+    match spelling {
+        None => level.as_str(),
+        Some(spelling) => level::detected(spelling.as_bytes()).unwrap_or(spelling),
+    }
 }
 
 #[cfg(test)]
