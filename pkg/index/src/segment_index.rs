@@ -85,6 +85,11 @@ impl SegmentIndex {
         matches!(self.fault.get(), Some(IndexError::Io(_)))
     }
 
+    /// Whether something in the file was found to be wrong: this one gives no more answers.
+    pub fn is_damaged(&self) -> bool {
+        matches!(self.fault.get(), Some(IndexError::Corrupt(_)))
+    }
+
     /// The number of blocks of the segment.
     pub fn block_count(&self) -> u32 {
         self.header.blocks

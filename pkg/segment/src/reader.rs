@@ -11,6 +11,7 @@ use crate::directory::{BlockMeta, ColumnKey, ColumnMeta, Directory, RedbPages, c
 use crate::encoding::Input;
 use crate::error::SegmentError;
 use crate::layout::{self, FILTER_BYTES_MAX, FILTER_HEADER, HEADER_FIXED, Identity, Section, TRAILER, Trailer};
+use std::ops::Range;
 use std::sync::Arc;
 use timberlog_disk::File;
 use timberlog_types::Batch;
@@ -72,6 +73,20 @@ impl SegmentReader {
         self.read_column(block, key).map_err(|error| self.place(error.in_block(block), key))
     }
 
+    /// Decodes a column of a block from the bytes of its [place](Self::column_place), which somebody else has read.
+    pub fn column_of(&self, block: u32, key: ColumnKey, chunk: Vec<u8>) -> Result<Column, SegmentError> {
+        let decoded = self.block(block).and_then(|meta| self.decode(meta, key, chunk));
+        decoded.map_err(|error| self.place(error.in_block(block), key))
+    }
+
+    /// Where the bytes of a column of a block are in the file.
+    pub fn column_place(&self, block: u32, key: ColumnKey) -> Option<Range<u64>> {
+        let meta = self.directory.blocks.get(block as usize)?;
+        let column = meta.column(key)?;
+        let start = meta.offset + u64::from(column.offset);
+        Some(start..start + u64::from(column.len))
+    }
+
     fn read_column(&self, block: u32, key: ColumnKey) -> Result<Column, SegmentError> {
         let meta = self.block(block)?;
         let column = meta.column(key).ok_or(SegmentError::corrupt("the block has no such column"))?;
@@ -93,10 +108,19 @@ impl SegmentReader {
     fn read_filter(&self, block: u32, key: ColumnKey) -> Result<Option<Vec<u8>>, SegmentError> {
         let Some(place) = self.block(block)?.column(key).and_then(|column| column.filter) else { return Ok(None) };
         check_len(place.len as usize, FILTER_HEADER + FILTER_BYTES_MAX)?;
-        let mut unit = self.read(place.offset, place.len as usize)?;
-        layout::check_filter(block, key, &unit)?;
-        unit.drain(..FILTER_HEADER);
-        Ok(Some(unit))
+        filter_of(block, key, self.read(place.offset, place.len as usize)?).map(Some)
+    }
+
+    /// The token filter of a column of a block from the bytes of its [place](Self::filter_place), which somebody else has
+    /// read.
+    pub fn filter_of(&self, block: u32, key: ColumnKey, unit: Vec<u8>) -> Result<Vec<u8>, SegmentError> {
+        filter_of(block, key, unit).map_err(|error| self.place(error.in_block(block), key))
+    }
+
+    /// Where the bytes of the token filter of a column of a block are in the file, if it has one.
+    pub fn filter_place(&self, block: u32, key: ColumnKey) -> Option<Range<u64>> {
+        let place = self.directory.blocks.get(block as usize)?.column(key)?.filter?;
+        Some(place.offset..place.offset + u64::from(place.len))
     }
 
     /// A block's records as a batch, in the block's order: for compaction and repair.
@@ -150,6 +174,12 @@ impl SegmentReader {
             key => error.in_column(key),
         }
     }
+}
+
+fn filter_of(block: u32, key: ColumnKey, mut unit: Vec<u8>) -> Result<Vec<u8>, SegmentError> {
+    layout::check_filter(block, key, &unit)?;
+    unit.drain(..FILTER_HEADER);
+    Ok(unit)
 }
 
 /// The bytes of a column's chunk in its block; the directory was checked to stay inside.

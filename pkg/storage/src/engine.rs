@@ -24,6 +24,7 @@ use crate::producers::{Begin, PRODUCERS_FILE_BYTES_MAX, ProducerBatch, Producers
 use crate::snapshot::{BufferedBatch, Snapshot};
 use crate::stats::{Progress, Stats};
 use crate::streams::Streams;
+use crate::tier;
 use crate::view::{Opener, View};
 use crate::wal::{self, Wal};
 use compactor::{Compactor, Pace};
@@ -241,7 +242,12 @@ impl Core {
             None => Producers::default(),
         };
         let cache = Arc::new(Cache::new(options.cache_bytes));
-        let opener = Opener { env: env.clone(), cache, data_dir: dir.clone(), damage: Arc::clone(&damage) };
+        let cold = options
+            .tier
+            .as_ref()
+            .map(|tier| tier::Reader::open(&env, &dir.join("tier"), Arc::clone(&tier.store), &tier.read).map(Arc::new));
+        let cold = cold.transpose()?;
+        let opener = Opener { env: env.clone(), cache, data_dir: dir.clone(), damage: Arc::clone(&damage), cold };
         let view = View::new(state, &opener)?;
         Ok(Self {
             memory: Memory::new(options.buffer_bytes_max, options.waiting_max, options.waiting_bytes_max),

@@ -39,7 +39,7 @@ pub use hidden::{Hidden, Hide, Upto};
 pub use options::{Durability, Options};
 pub use repair::Repaired;
 pub use retention::{RetentionRule, RetentionStatus};
-pub use segment::{Opened, Segment};
+pub use segment::{Opened, Piece, Segment, SignedUrls, Wants};
 pub use segments::Segments;
 pub use snapshot::{BufferedBatch, Snapshot};
 pub use stats::{Progress, Stats};

@@ -1,9 +1,14 @@
 //! A segment as queries see it: its manifest entry, and its files opened when first needed.
 
+mod cold;
+
 use crate::cache::Cache;
 use crate::damage::DamageLog;
-use crate::manifest::SegmentEntry;
+use crate::manifest::{Location, SegmentEntry};
+use crate::tier::{Demand, Meter};
 use crate::view::Opener;
+use cold::Cold;
+pub use cold::{Piece, SignedUrls, Wants, estimate, fetch, fetch_indexes};
 use std::path::PathBuf;
 use std::sync::Arc;
 use timberlog_disk::{Env, Open};
@@ -17,6 +22,8 @@ pub struct Opened {
     pub reader: SegmentReader,
     /// The `.redb`; `None` for a small segment, or with the reason if it is damaged.
     pub index: Option<Result<SegmentIndex>>,
+    /// Bytes of a cold segment's index that are in memory because the disk had no room.
+    memory_bytes: usize,
 }
 
 /// A segment that a snapshot pins.
@@ -30,6 +37,8 @@ pub struct Segment {
     env: Env,
     log: PathBuf,
     redb: Option<PathBuf>,
+    /// Where it is if its files are not local.
+    cold: Option<Cold>,
     cache: Arc<Cache>,
     damage: Arc<DamageLog>,
 }
@@ -38,7 +47,7 @@ impl Opened {
     /// Bytes of memory held, about.
     pub fn memory_bytes(&self) -> usize {
         let index = self.index.as_ref().and_then(|index| index.as_ref().ok());
-        self.reader.memory_bytes() + index.map_or(0, SegmentIndex::memory_bytes) + 1024
+        self.reader.memory_bytes() + index.map_or(0, SegmentIndex::memory_bytes) + self.memory_bytes + 1024
     }
 
     /// Whether the index gives no answers because a read failed, not because its bytes are wrong.
@@ -48,6 +57,11 @@ impl Opened {
             Some(Ok(index)) => index.has_read_failed(),
             Some(Err(error)) => !matches!(error.kind, ErrorKind::Corrupt | ErrorKind::NotFound),
         }
+    }
+
+    /// Whether the index was found damaged while it was read.
+    fn is_index_damaged(&self) -> bool {
+        matches!(&self.index, Some(Ok(index)) if index.is_damaged())
     }
 
     /// Files that are open.
@@ -66,7 +80,8 @@ impl Segment {
         let log = path(&entry.log.path)?;
         let redb = entry.redb.as_ref().map(|file| path(&file.path)).transpose()?;
         let (env, cache, damage) = (opener.env.clone(), Arc::clone(&opener.cache), Arc::clone(&opener.damage));
-        Ok(Self { entry, day, number, env, log, redb, cache, damage })
+        let cold = (entry.location == Location::Cold).then(|| Cold::new(opener.cold.as_ref(), &entry));
+        Ok(Self { entry, day, number, env, log, redb, cold, cache, damage })
     }
 
     /// The path of the `.log`.
@@ -77,24 +92,44 @@ impl Segment {
     /// The opened files; a damaged or missing `.redb` does not fail this. One whose reading failed is
     /// opened anew: only damage stays.
     pub fn open(&self) -> Result<Arc<Opened>> {
+        self.open_for(&Demand::patient(&Meter::default()))
+    }
+
+    /// Opens the files on behalf of somebody.
+    pub fn open_for(&self, demand: &Demand<'_>) -> Result<Arc<Opened>> {
         let mut is_fresh = false;
         let mut files = self.cache.files(self.number, || {
             is_fresh = true;
-            self.open_files()
+            self.open_files(demand)
         })?;
-        if files.has_index_read_failed() {
+        let is_worth_another = files.has_index_read_failed() || (files.is_index_damaged() && self.forget_cold_index());
+        if is_worth_another {
             self.cache.forget_files(self.number, &files);
             if !is_fresh {
-                files = self.cache.files(self.number, || self.open_files())?;
+                files = self.cache.files(self.number, || self.open_files(demand))?;
             }
         }
         Ok(files)
     }
 
+    /// Whether a damaged index may come whole from the object store.
+    fn forget_cold_index(&self) -> bool {
+        self.cold.as_ref().is_some_and(Cold::forget_index)
+    }
+
     /// A column of a block, through the cache.
     pub fn column(&self, files: &Opened, block: u32, key: ColumnKey) -> Result<Arc<Column>> {
+        self.column_for(files, block, key, &Demand::patient(&Meter::default()))
+    }
+
+    /// A column of a block, through the cache, on behalf of somebody.
+    pub fn column_for(&self, files: &Opened, block: u32, key: ColumnKey, demand: &Demand<'_>) -> Result<Arc<Column>> {
         self.cache.column(self.number, block, key, || {
-            files.reader.column(block, key).map_err(|error| self.name(error.into()))
+            let column = match &self.cold {
+                Some(cold) => cold.column(files, block, key, demand),
+                None => files.reader.column(block, key).map_err(Error::from),
+            };
+            column.map_err(|error| self.name(error))
         })
     }
 
@@ -104,14 +139,27 @@ impl Segment {
         self.cache.settle(self.number, block, key, column);
     }
 
-    /// The token filter of a column of a block, through the cache; `None` if it has none.
-    pub fn token_filter(&self, files: &Opened, block: u32, key: ColumnKey) -> Result<Option<Arc<[u8]>>> {
+    /// The token filter of a column of a block, through the cache, on behalf of somebody; `None` if it has none.
+    pub fn token_filter_for(
+        &self,
+        files: &Opened,
+        block: u32,
+        key: ColumnKey,
+        demand: &Demand<'_>,
+    ) -> Result<Option<Arc<[u8]>>> {
         self.cache.filter(self.number, block, key, || {
-            files.reader.filter(block, key).map_err(|error| self.name(error.into()))
+            let filter = match &self.cold {
+                Some(cold) => cold.filter(files, block, key, demand),
+                None => files.reader.filter(block, key).map_err(Error::from),
+            };
+            filter.map_err(|error| self.name(error))
         })
     }
 
-    fn open_files(&self) -> Result<Opened> {
+    fn open_files(&self, demand: &Demand<'_>) -> Result<Opened> {
+        if let Some(cold) = &self.cold {
+            return cold.open(self.entry.redb.is_some(), demand).map_err(|error| self.name(error));
+        }
         let doing = |path: &std::path::Path| format!("segment `{}`: open `{}`", self.entry.id, path.display());
         let file = self.env.disk.open(&self.log, Open::Read).map_err(|error| Error::io(doing(&self.log), &error))?;
         let reader = SegmentReader::open(file).map_err(|error| self.name(error.into()))?;
@@ -126,7 +174,7 @@ impl Segment {
             (Some(_), None) => Some(Err(self.name(Error::corrupt("the footer has no page checksums of the index")))),
             (None, _) => None,
         };
-        Ok(Opened { reader, index })
+        Ok(Opened { reader, index, memory_bytes: 0 })
     }
 
     /// Says which segment an error is about; damage is noted for the statistics.

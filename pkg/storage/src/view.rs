@@ -21,6 +21,8 @@ pub(crate) struct Opener {
     pub(crate) cache: Arc<Cache>,
     pub(crate) data_dir: PathBuf,
     pub(crate) damage: Arc<DamageLog>,
+    /// Reads what is in the object store, if there is one.
+    pub(crate) cold: Option<Arc<crate::tier::Reader>>,
 }
 
 pub(crate) struct View {

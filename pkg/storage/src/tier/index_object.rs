@@ -53,16 +53,8 @@ pub fn encode(log: &Arc<dyn File>, redb: Option<&[u8]>) -> Result<Vec<u8>> {
     }
     let frame = zstd::bulk::compress(&content, ZSTD_LEVEL)
         .map_err(|error| Error::internal(format!("index object: cannot be compressed: {error}")))?;
-    let mut object = Vec::with_capacity(HEADER + frame.len());
-    object.extend_from_slice(&MAGIC);
-    object.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-    object.extend_from_slice(&crc32c::crc32c(&frame).to_le_bytes());
-    for value in [ends.len, ends.head.len() as u64, ends.tail.len() as u64, redb.len() as u64] {
-        object.extend_from_slice(&value.to_le_bytes());
-    }
-    object.extend_from_slice(&[0; 4]);
-    let crc = crc32c::crc32c(&object);
-    object.extend_from_slice(&crc.to_le_bytes());
+    let (log, head, tail, redb) = (ends.len, ends.head.len() as u64, ends.tail.len() as u64, redb.len() as u64);
+    let mut object = Header { log, head, tail, redb, crc: crc32c::crc32c(&frame) }.encode(MAGIC);
     object.extend_from_slice(&frame);
     Ok(object)
 }
@@ -72,7 +64,7 @@ pub fn encode(log: &Arc<dyn File>, redb: Option<&[u8]>) -> Result<Vec<u8>> {
 /// Error kinds: `Corrupt` (damaged), `Invalid` (of a newer version of TimberLog).
 pub fn decode(object: &[u8]) -> Result<Index> {
     let (header, frame) = object.split_first_chunk::<HEADER>().ok_or_else(|| corrupt("is shorter than its header"))?;
-    let header = Header::parse(header)?;
+    let header = Header::parse(MAGIC, header)?;
     let len = usize::try_from(header.content_len()?).map_err(|_| corrupt("is too long"))?;
     if crc32c::crc32c(frame) != header.crc {
         return Err(corrupt("checksum mismatch"));
@@ -89,18 +81,32 @@ pub fn decode(object: &[u8]) -> Result<Index> {
 }
 
 /// The lengths of the `.log` and of the parts, and the checksum of the frame.
-struct Header {
-    log: u64,
-    head: u64,
-    tail: u64,
-    redb: u64,
-    crc: u32,
+pub(super) struct Header {
+    pub(super) log: u64,
+    pub(super) head: u64,
+    pub(super) tail: u64,
+    pub(super) redb: u64,
+    pub(super) crc: u32,
 }
 
 impl Header {
-    fn parse(bytes: &[u8; HEADER]) -> Result<Self> {
-        let (magic, rest) = bytes.split_at(8);
-        if magic != MAGIC {
+    pub(super) fn encode(&self, magic: [u8; 8]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER);
+        bytes.extend_from_slice(&magic);
+        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&self.crc.to_le_bytes());
+        for value in [self.log, self.head, self.tail, self.redb] {
+            bytes.extend_from_slice(&value.to_le_bytes());
+        }
+        bytes.extend_from_slice(&[0; 4]);
+        let crc = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn parse(magic: [u8; 8], bytes: &[u8; HEADER]) -> Result<Self> {
+        let (found, rest) = bytes.split_at(8);
+        if found != magic {
             return Err(corrupt("the magic is missing"));
         }
         let u32_at = |at: usize| {
@@ -122,7 +128,8 @@ impl Header {
         Ok(Self { crc, log: u64_at(8)?, head: u64_at(16)?, tail: u64_at(24)?, redb: u64_at(32)? })
     }
 
-    fn content_len(&self) -> Result<u64> {
+    /// The bytes of all parts together, if that is possible.
+    pub(super) fn content_len(&self) -> Result<u64> {
         let ends = self.head.checked_add(self.tail).filter(|&ends| self.head <= HEAD_BYTES_MAX && ends <= self.log);
         let len = ends.and_then(|ends| ends.checked_add(self.redb)).filter(|&len| len <= INDEX_BYTES_MAX);
         len.ok_or_else(|| corrupt("lengths are not possible"))

@@ -1,5 +1,6 @@
 //! Settings of tiering: where segments go, when, and how fast.
 
+use super::read::ReadOptions;
 use crate::objects::ObjectStore;
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub struct TierOptions {
     pub look_every: Duration,
     /// Claim a prefix that another writer of the same database used, and that writes no more.
     pub take_over: bool,
+    /// What is kept of segments that are read from the store.
+    pub read: ReadOptions,
 }
 
 impl TierOptions {
@@ -36,6 +39,7 @@ impl TierOptions {
             bytes_per_second: 64 << 20,
             look_every: Duration::from_secs(10),
             take_over: false,
+            read: ReadOptions::default(),
         }
     }
 }
@@ -51,6 +55,7 @@ impl fmt::Debug for TierOptions {
             .field("bytes_per_second", &self.bytes_per_second)
             .field("look_every", &self.look_every)
             .field("take_over", &self.take_over)
+            .field("read", &self.read)
             .finish()
     }
 }

@@ -1,0 +1,73 @@
+//! Which requests bring a list of places: neighbours come together.
+
+use std::ops::Range;
+
+/// Bytes between two places that are read for nothing rather than with another request: at usual rates and delays of
+/// an object store that is no slower.
+const GAP_BYTES: u64 = 64 << 10;
+/// The same within one block, whose other columns are likely to be needed soon.
+const GAP_IN_BLOCK: u64 = 512 << 10;
+/// What one request brings at most, unless one place is longer.
+const REQUEST_BYTES_MAX: u64 = 8 << 20;
+
+/// Something to read: where it is, and in which block if it is of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Want {
+    pub(crate) range: Range<u64>,
+    pub(crate) block: Option<u32>,
+}
+
+/// The requests that bring all of it, ascending.
+pub(crate) fn coalesce(mut wants: Vec<Want>) -> Vec<Range<u64>> {
+    wants.sort_unstable_by_key(|want| (want.range.start, want.range.end));
+    let mut requests: Vec<Range<u64>> = Vec::new();
+    let mut last_block = None;
+    for Want { range, block } in wants {
+        let gap_max = if block.is_some() && block == last_block { GAP_IN_BLOCK } else { GAP_BYTES };
+        last_block = block;
+        match requests.last_mut() {
+            Some(last)
+                if range.start.saturating_sub(last.end) <= gap_max
+                    && range.end.max(last.end) - last.start <= REQUEST_BYTES_MAX =>
+            {
+                last.end = last.end.max(range.end);
+            }
+            _ => requests.push(range),
+        }
+    }
+    requests
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(wants: &[(u64, u64, Option<u32>)]) -> Vec<Range<u64>> {
+        coalesce(wants.iter().map(|&(start, end, block)| Want { range: start..end, block }).collect())
+    }
+
+    #[test]
+    fn neighbours_come_together_and_what_is_far_does_not() {
+        assert_eq!(of(&[]), []);
+        assert_eq!(of(&[(100, 200, None), (0, 50, None), (200, 300, None)]), [0..300]);
+        assert_eq!(
+            of(&[(0, 10, None), (GAP_BYTES + 11, GAP_BYTES + 12, None)]),
+            [0..10, GAP_BYTES + 11..GAP_BYTES + 12]
+        );
+        let (near, far) = (GAP_BYTES + 11, GAP_IN_BLOCK + 11);
+        assert_eq!(of(&[(0, 10, Some(1)), (near, near + 1, Some(1))]), [0..near + 1]);
+        assert_eq!(of(&[(0, 10, Some(1)), (near, near + 1, Some(2))]).len(), 2);
+        assert_eq!(of(&[(0, 10, Some(1)), (far, far + 1, Some(1))]).len(), 2);
+    }
+
+    #[test]
+    fn a_request_is_bounded_but_for_one_long_place() {
+        let each = REQUEST_BYTES_MAX / 2;
+        assert_eq!(
+            of(&[(0, each, None), (each, 2 * each, None), (2 * each, 3 * each, None)]),
+            [0..2 * each, 2 * each..3 * each]
+        );
+        assert_eq!(of(&[(0, 9 * each, None)]), [0..9 * each]);
+        assert_eq!(of(&[(0, 100, None), (10, 20, None)]), [0..100], "one inside of another");
+    }
+}
