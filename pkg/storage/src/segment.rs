@@ -139,6 +139,11 @@ impl Segment {
         self.cache.settle(self.number, block, key, column);
     }
 
+    /// The token filter of a column of a block, through the cache; `None` if it has none.
+    pub fn token_filter(&self, files: &Opened, block: u32, key: ColumnKey) -> Result<Option<Arc<[u8]>>> {
+        self.token_filter_for(files, block, key, &Demand::patient(&Meter::default()))
+    }
+
     /// The token filter of a column of a block, through the cache, on behalf of somebody; `None` if it has none.
     pub fn token_filter_for(
         &self,
