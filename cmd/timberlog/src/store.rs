@@ -14,6 +14,20 @@ pub struct StoreFlags {
     /// Where backups are: file:///folder or s3://bucket/prefix
     #[arg(long, value_name = "URL", env = "TIMBERLOG_BACKUP_STORE")]
     store: String,
+    #[command(flatten)]
+    s3: S3Flags,
+}
+
+impl StoreFlags {
+    /// Opens the store; credentials come from the standard chain of AWS.
+    pub fn open(&self, env: &Env) -> Result<Arc<dyn ObjectStore>> {
+        Ok(timberlog_objects::open(&self.store, &self.s3.options()?, env)?)
+    }
+}
+
+/// How S3 is reached.
+#[derive(Args)]
+pub struct S3Flags {
     /// The S3 server, if it is not AWS: https://host:port
     #[arg(long, value_name = "URL", env = "TIMBERLOG_S3_ENDPOINT", help_heading = "S3")]
     s3_endpoint: Option<String>,
@@ -31,9 +45,9 @@ pub struct StoreFlags {
     s3_sse: Option<String>,
 }
 
-impl StoreFlags {
-    /// Opens the store; credentials come from the standard chain of AWS.
-    pub fn open(&self, env: &Env) -> Result<Arc<dyn ObjectStore>> {
+impl S3Flags {
+    /// What they say; credentials come from the standard chain of AWS.
+    pub fn options(&self) -> Result<S3Options> {
         let encryption = match self.s3_sse.as_deref() {
             None => Encryption::Bucket,
             Some("AES256") => Encryption::S3,
@@ -43,14 +57,13 @@ impl StoreFlags {
                 _ => return Err(Error::invalid("--s3-sse: expected `AES256`, `aws:kms` or `aws:kms:<key>`").into()),
             },
         };
-        let options = S3Options {
+        Ok(S3Options {
             region: self.s3_region.clone(),
             endpoint: self.s3_endpoint.clone(),
             addressing: if self.s3_path_style { Addressing::Path } else { Addressing::Host },
             storage_class: self.s3_storage_class.clone(),
             encryption,
             ..S3Options::default()
-        };
-        Ok(timberlog_objects::open(&self.store, &options, env)?)
+        })
     }
 }

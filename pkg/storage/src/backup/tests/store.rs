@@ -16,6 +16,8 @@ pub struct Inner {
     pub changes: u64,
     /// The one after so many more is done and not answered, and all behind it fail.
     pub fail_after: Option<u64>,
+    /// The one after so many more fails, and leaves what is not whole; those behind it do not.
+    pub fail_once: Option<u64>,
     pub bytes_put: u64,
 }
 
@@ -41,6 +43,13 @@ impl MemoryStore {
     fn change<T>(&self, what: impl FnOnce(&mut Inner) -> T) -> Result<T> {
         self.with(|inner| {
             inner.changes += 1;
+            if let Some(left) = &mut inner.fail_once {
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    inner.fail_once = None;
+                    return Err(Self::gone());
+                }
+            }
             match &mut inner.fail_after {
                 Some(0) => return Err(Self::gone()),
                 Some(left) => *left -= 1,
@@ -59,10 +68,16 @@ impl ObjectStore for MemoryStore {
     }
 
     fn put(&self, key: &str, body: &[u8]) -> Result<()> {
-        self.change(|inner| {
+        let put = self.change(|inner| {
             inner.bytes_put += body.len() as u64;
             inner.objects.insert(key.to_owned(), body.to_vec());
-        })
+        });
+        if put.is_err() && key.starts_with("files/") {
+            // What a failed upload leaves is not to be trusted, whatever its length.
+            let torn = body.iter().map(|byte| byte ^ 1).collect();
+            self.with(|inner| inner.objects.insert(key.to_owned(), torn));
+        }
+        put
     }
 
     fn put_file(&self, key: &str, file: &dyn File, len: u64, progress: &dyn Fn(u64)) -> Result<()> {
