@@ -57,6 +57,8 @@ pub struct Entry {
     pub is_dir: bool,
     /// The file's length in bytes.
     pub len: u64,
+    /// When the file was last written, ns since 1970 UTC; 0 if the disk does not say.
+    pub modified_ns: i64,
 }
 
 /// A file system.
@@ -96,6 +98,10 @@ pub trait File: Send + Sync {
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize>;
     /// The length in bytes.
     fn len(&self) -> io::Result<u64>;
+    /// When the file was last written, ns since 1970 UTC; 0 if the disk does not say.
+    fn modified_ns(&self) -> io::Result<i64> {
+        Ok(0)
+    }
     /// Sets the length; new bytes are zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Reserves disk blocks for the first `len` bytes and makes the file at least that long.

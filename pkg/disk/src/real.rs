@@ -39,7 +39,12 @@ impl Disk for RealDisk {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 other => other?,
             };
-            entries.push(Entry { name, is_dir: metadata.is_dir(), len: metadata.size() });
+            entries.push(Entry {
+                name,
+                is_dir: metadata.is_dir(),
+                len: metadata.size(),
+                modified_ns: modified_ns(&metadata),
+            });
         }
         entries.sort();
         Ok(entries)
@@ -119,6 +124,10 @@ impl File for RealFile {
         Ok(self.0.metadata()?.len())
     }
 
+    fn modified_ns(&self) -> io::Result<i64> {
+        Ok(modified_ns(&self.0.metadata()?))
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
     }
@@ -134,6 +143,10 @@ impl File for RealFile {
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
     }
+}
+
+fn modified_ns(metadata: &fs::Metadata) -> i64 {
+    metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
 }
 
 /// The clocks of this machine.

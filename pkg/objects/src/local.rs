@@ -145,19 +145,19 @@ impl LocalStore {
         };
         self.counts.lists.fetch_add(1, Relaxed);
         // As keys sort: what is in folder `a` has keys that begin with `a/`, after `a.b`.
-        let mut names: Vec<(String, Option<u64>)> = entries
+        let mut names: Vec<(String, Option<(u64, i64)>)> = entries
             .into_iter()
             .filter(|entry| !entry.name.starts_with(TEMPORARY))
             .map(|entry| match entry.is_dir {
                 true => (format!("{folder}{}/", entry.name), None),
-                false => (format!("{folder}{}", entry.name), Some(entry.len)),
+                false => (format!("{folder}{}", entry.name), Some((entry.len, entry.modified_ns))),
             })
             .filter(|(key, _)| check_key(key.trim_end_matches('/')).is_ok())
             .collect();
         names.sort();
         for (key, size) in names {
             match size {
-                Some(size) if key.starts_with(prefix) => each(ObjectMeta { key, size })?,
+                Some((size, modified_ns)) if key.starts_with(prefix) => each(ObjectMeta { key, size, modified_ns })?,
                 None if key.starts_with(prefix) || prefix.starts_with(&key) => self.walk(&key, prefix, each)?,
                 _ => {}
             }
@@ -243,7 +243,10 @@ impl ObjectStore for LocalStore {
     fn head(&self, key: &str) -> Result<Option<ObjectMeta>> {
         self.counts.heads.fetch_add(1, Relaxed);
         match self.open("looking at", key) {
-            Ok((_, size)) => Ok(Some(ObjectMeta { key: key.to_owned(), size })),
+            Ok((file, size)) => {
+                let modified_ns = file.modified_ns().map_err(self.failed("looking at", key))?;
+                Ok(Some(ObjectMeta { key: key.to_owned(), size, modified_ns }))
+            }
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

@@ -222,7 +222,7 @@ impl ObjectStore for S3Store {
         check_key(key)?;
         let owned = key.to_owned();
         match self.ask(|bucket| async move { bucket.head(&owned).await }) {
-            Ok(size) => Ok(Some(ObjectMeta { key: key.to_owned(), size })),
+            Ok((size, modified_ns)) => Ok(Some(ObjectMeta { key: key.to_owned(), size, modified_ns })),
             Err(failure) if failure.why == Why::NotFound => Ok(None),
             Err(failure) => Err(self.failed("looking at", key)(failure)),
         }
@@ -265,6 +265,10 @@ impl ObjectStore for S3Store {
 
     fn has_atomic_put_if_absent(&self) -> bool {
         self.atomic_put_if_absent.get().copied().unwrap_or(false)
+    }
+
+    fn probe(&self) -> Result<bool> {
+        S3Store::probe(self)
     }
 
     fn presign_get(&self, key: &str, expires_in: Duration) -> Result<Option<String>> {

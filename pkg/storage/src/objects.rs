@@ -59,8 +59,13 @@ pub trait ObjectStore: Send + Sync {
     fn delete(&self, keys: &[String]) -> Result<()>;
 
     /// Whether of two writers that race with [`Self::put_if_absent`] exactly one is told `true`.
-    /// Found out by a probe when the store was opened.
+    /// Found out by [`Self::probe`]; until then `false`.
     fn has_atomic_put_if_absent(&self) -> bool;
+
+    /// Finds out, by asking the store where it must be asked, what [`Self::has_atomic_put_if_absent`] says.
+    fn probe(&self) -> Result<bool> {
+        Ok(self.has_atomic_put_if_absent())
+    }
 
     /// A URL that lets anybody read one object for a while without credentials; `None` if the store
     /// has no such thing. Treat it as a secret.
@@ -82,6 +87,8 @@ pub struct ObjectMeta {
     pub key: String,
     /// Its length in bytes.
     pub size: u64,
+    /// When it was stored, ns since 1970 UTC by the store's clock; 0 if the store does not say.
+    pub modified_ns: i64,
 }
 
 /// What was asked of a store since it was opened. Requests are counted once however often they were

@@ -200,10 +200,11 @@ impl Core {
         }
         let name =
             |path: &Path| (path.parent() == Some(dir)).then(|| path.file_name()?.to_str().map(str::to_owned)).flatten();
-        let dirs = tree.dirs.iter().filter_map(|path| Some(Entry { name: name(path)?, is_dir: true, len: 0 }));
+        let dirs =
+            tree.dirs.iter().filter_map(|path| Some(Entry { name: name(path)?, is_dir: true, len: 0, modified_ns: 0 }));
         let files = tree.files.iter().filter_map(|(path, number)| {
             let len = self.inodes.get(number).map_or(0, |inode| inode.content.len() as u64);
-            Some(Entry { name: name(path)?, is_dir: false, len })
+            Some(Entry { name: name(path)?, is_dir: false, len, modified_ns: 0 })
         });
         let mut entries: Vec<Entry> = dirs.chain(files).collect();
         entries.sort();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_s3::config::{Builder, ResponseChecksumValidation};
 use aws_sdk_s3::presigning::PresigningConfig;
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::ChecksumMode;
 use timberlog_storage::objects::{GET_BYTES_MAX, ObjectMeta, RESERVED, check_key};
 
@@ -58,13 +58,14 @@ impl Bucket {
         self.requests.in_time(expected.unwrap_or(GET_BYTES_MAX), collect(answer.body, expected)).await
     }
 
-    /// The size of an object.
-    pub async fn head(&self, key: &str) -> Result<u64, Failure> {
+    /// The size of an object, and when it was stored.
+    pub async fn head(&self, key: &str) -> Result<(u64, i64), Failure> {
         let attempt = |_| {
             self.requests.in_time(0, async {
                 let answer = self.client.head_object().bucket(&self.name).key(self.full(key)).send().await?;
                 let size = answer.content_length().and_then(|size| u64::try_from(size).ok());
-                size.ok_or_else(|| Failure::new(Why::Failed, "the store does not say its size"))
+                let size = size.ok_or_else(|| Failure::new(Why::Failed, "the store does not say its size"))?;
+                Ok((size, ns(answer.last_modified())))
             })
         };
         self.requests.run(Kind::Head, attempt).await
@@ -82,7 +83,9 @@ impl Bucket {
         let objects = answer.contents().iter().filter_map(|object| {
             let key = object.key()?.strip_prefix(&self.prefix)?;
             let size = u64::try_from(object.size()?).ok()?;
-            (!key.starts_with(RESERVED) && check_key(key).is_ok()).then(|| ObjectMeta { key: key.to_owned(), size })
+            let modified_ns = ns(object.last_modified());
+            let is_ours = !key.starts_with(RESERVED) && check_key(key).is_ok();
+            is_ours.then(|| ObjectMeta { key: key.to_owned(), size, modified_ns })
         });
         let objects = objects.collect();
         let next = answer.next_continuation_token.filter(|_| answer.is_truncated.unwrap_or(false));
@@ -102,6 +105,11 @@ impl Bucket {
         let signed = request.config_override(plain).presigned(expiry).await?;
         Ok(signed.uri().to_owned())
     }
+}
+
+/// A time of the store in ns since 1970; 0 if there is none.
+fn ns(time: Option<&DateTime>) -> i64 {
+    time.and_then(|time| i64::try_from(time.as_nanos()).ok()).unwrap_or(0)
 }
 
 fn check_length(len: u64) -> Result<(), Failure> {

@@ -191,8 +191,8 @@ impl Bucket {
             }
         }
         match self.head(key).await? {
-            size if size == len => Ok(()),
-            size => Err(Failure::new(Why::Damaged, format!("the store has {size} bytes of {len}"))),
+            (size, _) if size == len => Ok(()),
+            (size, _) => Err(Failure::new(Why::Damaged, format!("the store has {size} bytes of {len}"))),
         }
     }
 

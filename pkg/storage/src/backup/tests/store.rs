@@ -115,13 +115,15 @@ impl ObjectStore for MemoryStore {
 
     fn head(&self, key: &str) -> Result<Option<ObjectMeta>> {
         let size = self.with(|inner| inner.objects.get(key).map(|bytes| bytes.len() as u64));
-        Ok(size.map(|size| ObjectMeta { key: key.to_owned(), size }))
+        Ok(size.map(|size| ObjectMeta { key: key.to_owned(), size, modified_ns: 0 }))
     }
 
     fn list(&self, prefix: &str, each: &mut dyn FnMut(ObjectMeta) -> Result<()>) -> Result<()> {
         let all: Vec<ObjectMeta> = self.with(|inner| {
             let found = inner.objects.iter().filter(|(key, _)| key.starts_with(prefix));
-            found.map(|(key, bytes)| ObjectMeta { key: key.clone(), size: bytes.len() as u64 }).collect()
+            found
+                .map(|(key, bytes)| ObjectMeta { key: key.clone(), size: bytes.len() as u64, modified_ns: 0 })
+                .collect()
         });
         all.into_iter().try_for_each(each)
     }
