@@ -85,10 +85,7 @@ pub(crate) fn count(plan: &Plan, question: &Question) -> Result<Tally, QueryErro
     let mut counted = Tally::new(question.groups_max);
     let mut unread: Vec<&Unit> = Vec::new();
     for unit in &plan.units {
-        let known = plan.block(unit).is_some_and(|(open, block)| {
-            unit.is_inside && unit.verdict == Verdict::Always && question.count_known(open, block, &mut counted)
-        });
-        if known {
+        if question.is_known(plan, unit, &mut counted)? {
             plan.budget.blocks_from_counts.fetch_add(1, Relaxed);
             plan.budget.rows_matched.fetch_add(unit.rows as u64, Relaxed);
         } else {
@@ -156,6 +153,12 @@ impl Question {
         Ok(Self { dimensions, step, weight: Weight::Rows, groups_max: aggregation.groups_max })
     }
 
+    /// Counts a unit by what the directory says of its block; `false` if that does not answer.
+    fn is_known(&self, plan: &Plan, unit: &Unit, tally: &mut Tally) -> Result<bool, QueryError> {
+        let Some((open, block)) = plan.block(unit) else { return Ok(false) };
+        Ok(unit.verdict == Verdict::Always && plan.is_whole(unit)? && self.count_known(open, block, tally))
+    }
+
     /// Counts a whole block by what its directory says; `false` if that does not answer.
     fn count_known(&self, open: &OpenSegment, block: &BlockMeta, tally: &mut Tally) -> bool {
         // Its bytes are those of lines and fields together.
@@ -206,10 +209,7 @@ impl Question {
         tally: &mut Tally,
         scratch: &mut Scratch,
     ) -> Result<(), QueryError> {
-        let is_known = plan.block(unit).is_some_and(|(open, block)| {
-            unit.is_inside && unit.verdict == Verdict::Always && self.count_known(open, block, tally)
-        });
-        if is_known { Ok(()) } else { self.count_unit(plan, unit, tally, scratch) }
+        if self.is_known(plan, unit, tally)? { Ok(()) } else { self.count_unit(plan, unit, tally, scratch) }
     }
 
     fn count_unit(&self, plan: &Plan, unit: &Unit, tally: &mut Tally, scratch: &mut Scratch) -> Result<(), QueryError> {
@@ -221,7 +221,7 @@ impl Question {
             };
         }
         if self.dimensions.is_empty()
-            && unit.is_inside
+            && plan.is_whole(unit)?
             && let Some(bucket) = self.only_bucket(unit.range)
         {
             plan.budget.check()?;
@@ -288,7 +288,7 @@ fn count_messages(plan: &Plan, unit: &Unit) -> Result<Option<u64>> {
     let Some((open, block)) = plan.block(unit) else { return Ok(None) };
     let Some(test) = only_test(plan.filter.node(), open, block) else { return Ok(None) };
     let (Target::Message, Some(matcher)) = (test.target(), test.matcher()) else { return Ok(None) };
-    if open.judge_tokens(&plan.filter, block, &plan.budget)? == Verdict::Never {
+    if open.judge_tokens(&plan.filter, &open.known, block, &plan.budget)? == Verdict::Never {
         plan.budget.blocks_pruned.fetch_add(1, Relaxed);
         return Ok(Some(0));
     }
@@ -305,7 +305,7 @@ fn count_messages(plan: &Plan, unit: &Unit) -> Result<Option<u64>> {
 /// The one test that is left to ask in a block; `None` if there are more.
 fn only_test<'a>(node: &'a Node, open: &OpenSegment, block: &BlockMeta) -> Option<&'a CompiledTest> {
     let unknown = |part: &&Node| {
-        let mut facts = |test: &CompiledTest| open.facts.judge(test, block, &mut |_, _| Verdict::Maybe);
+        let mut facts = |test: &CompiledTest| open.known.facts.judge(test, block, &mut |_, _| Verdict::Maybe);
         (*part).judge(&mut facts)
     };
     match node {

@@ -28,6 +28,7 @@ pub(crate) struct Budget {
     pub batches_read: AtomicU64,
     pub rows_scanned: AtomicU64,
     pub rows_matched: AtomicU64,
+    pub rows_hidden: AtomicU64,
     missing: Mutex<Vec<String>>,
 }
 
@@ -51,6 +52,7 @@ impl Budget {
             batches_read: AtomicU64::new(0),
             rows_scanned: AtomicU64::new(0),
             rows_matched: AtomicU64::new(0),
+            rows_hidden: AtomicU64::new(0),
             missing: Mutex::new(Vec::new()),
         }
     }
@@ -125,6 +127,7 @@ impl Budget {
             batches_read: self.batches_read.load(Relaxed),
             rows_scanned: self.rows_scanned.load(Relaxed),
             rows_matched: self.rows_matched.load(Relaxed),
+            rows_hidden: self.rows_hidden.load(Relaxed),
             bytes_read: self.bytes_read.load(Relaxed),
             elapsed_ns: nanoseconds(self.spent()),
             ..plan.clone()

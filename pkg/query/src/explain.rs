@@ -7,7 +7,9 @@ use crate::request::Query;
 use crate::scan::range_left;
 use crate::source::OpenSegment;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use timberlog_filter::Verdict;
 use timberlog_storage::{Segment, Snapshot};
 use timberlog_types::Result;
@@ -17,7 +19,7 @@ use timberlog_types::Result;
 pub struct ExplainStep {
     /// What decided: `partitions`, `segments`, `blocks`; within a segment `index ts`,
     /// `index level`, `index service`, `index` and the name of a user-defined one,
-    /// `block directory`, `token filters`.
+    /// `block directory`, `deletes and retention`, `token filters`.
     pub step: String,
     /// Why, for people.
     pub reason: String,
@@ -42,6 +44,10 @@ pub struct ExplainSegment {
     pub steps: Vec<ExplainStep>,
     /// The numbers of the blocks that are left.
     pub blocks: Vec<u32>,
+    /// Deletes and rules of retention that may hide rows of these blocks: they are read, where counts
+    /// of the index would answer otherwise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hidden_by: Vec<String>,
 }
 
 /// What a query would read, what it would leave out, and why.
@@ -59,6 +65,9 @@ pub struct Explain {
     pub blocks: u64,
     /// Records in these blocks and batches.
     pub rows: u64,
+    /// Deletes and rules of retention that may hide some of these records.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hidden_by: Vec<String>,
     /// What cannot be read, for people.
     pub missing: Vec<String>,
 }
@@ -87,7 +96,7 @@ pub fn explain(snapshot: &Snapshot, query: &Query) -> Result<Explain> {
         before,
         after,
     };
-    let steps = vec![
+    let mut steps = vec![
         step(
             "partitions",
             "days without a segment that can hold a match",
@@ -102,6 +111,14 @@ pub fn explain(snapshot: &Snapshot, query: &Query) -> Result<Explain> {
         ),
         step("blocks", "indexes, block directory and token filters", statistics.blocks, blocks),
     ];
+    if plan.range.start > range.start {
+        let expired =
+            |segment: &&Arc<Segment>| range.overlaps(segment.entry.range) && !plan.range.overlaps(segment.entry.range);
+        let (all, gone) = (segments.len() as u64, snapshot.segments.iter().filter(expired).count() as u64);
+        let from = timberlog_types::time::format_rfc3339(plan.range.start);
+        let reason = format!("records before {from} have expired");
+        steps.insert(0, step("retention", &reason, all, all - gone));
+    }
     let rows = segments.iter().flat_map(|segment| block_rows(&plan, segment)).sum::<u64>() + buffered.1;
     Ok(Explain {
         filter: plan.filter.to_filter().to_json(),
@@ -110,6 +127,7 @@ pub fn explain(snapshot: &Snapshot, query: &Query) -> Result<Explain> {
         batches: buffered.0,
         blocks,
         rows,
+        hidden_by: hidden_by(&plan, plan.units.iter()),
         missing: plan.budget.missing(),
     })
 }
@@ -125,9 +143,10 @@ fn explain_segment(plan: &Plan, segment: &Segment) -> Result<ExplainSegment, Que
         id: entry.id.clone(),
         partition: segment.day.to_string(),
         rows: entry.rows,
-        pruned: plan.judge_entry(entry).map(str::to_owned),
+        pruned: plan.judge_entry(entry).map(Cow::into_owned),
         steps: Vec::new(),
         blocks: Vec::new(),
+        hidden_by: Vec::new(),
     };
     if explained.pruned.is_some() {
         return Ok(explained);
@@ -149,13 +168,23 @@ fn explain_segment(plan: &Plan, segment: &Segment) -> Result<ExplainSegment, Que
     }
     let units: Vec<&Unit> =
         plan.units.iter().filter(|unit| plan.block(unit).is_some_and(|(of, _)| std::ptr::eq(of, open))).collect();
-    let after = units.len() as u64;
+    let (hidden, after) = (open.blocks_hidden, units.len() as u64);
     explained.steps.push(ExplainStep {
         step: "block directory".to_owned(),
         reason: "time, streams, services, levels and fields of each block".to_owned(),
         before: left,
-        after,
+        after: after + hidden,
     });
+    if hidden > 0 {
+        let names: BTreeSet<&str> = open.hides().iter().filter_map(|&(number, _)| plan.hide_name(number)).collect();
+        explained.steps.push(ExplainStep {
+            step: "deletes and retention".to_owned(),
+            reason: format!("every record is hidden by {}", names.into_iter().collect::<Vec<_>>().join(", ")),
+            before: after + hidden,
+            after,
+        });
+    }
+    explained.hidden_by = hidden_by(plan, units.iter().copied());
     for unit in units {
         plan.budget.check()?;
         if may_match(plan, open, unit)? {
@@ -171,10 +200,16 @@ fn explain_segment(plan: &Plan, segment: &Segment) -> Result<ExplainSegment, Que
     Ok(explained)
 }
 
+/// The names of what may hide rows of some units.
+fn hidden_by<'a>(plan: &Plan, units: impl Iterator<Item = &'a Unit>) -> Vec<String> {
+    let numbers: BTreeSet<u32> = units.flat_map(|unit| unit.hides.iter().copied()).collect();
+    numbers.into_iter().filter_map(|number| plan.hide_name(number)).map(str::to_owned).collect()
+}
+
 fn may_match(plan: &Plan, open: &OpenSegment, unit: &Unit) -> Result<bool, QueryError> {
     let Some((_, block)) = plan.block(unit) else { return Ok(true) };
     if unit.verdict == Verdict::Always {
         return Ok(true);
     }
-    Ok(open.judge_tokens(&plan.filter, block, &plan.budget)? != Verdict::Never)
+    Ok(open.judge_tokens(&plan.filter, &open.known, block, &plan.budget)? != Verdict::Never)
 }

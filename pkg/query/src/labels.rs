@@ -1,19 +1,21 @@
 //! Which labels, values and streams there are.
 //!
 //! Answered from block directories and buffered batches wherever they know; a range is taken by
-//! the block: what a block holds that overlaps it belongs to the answer.
+//! the block: what a block holds that overlaps it belongs to the answer. Of a block with records that
+//! a delete or retention hides the rows of the range answer, and only those.
 
 use crate::aggregate;
 use crate::budget::Budget;
 use crate::error::QueryError;
-use crate::plan::{Place, Plan};
+use crate::plan::{Place, Plan, Unit};
 use crate::request::{Cancel, QueryLimits};
+use crate::source::mixed_up;
 use serde::Serialize;
 use std::collections::BTreeSet;
-use timberlog_filter::{Filter, Target};
-use timberlog_segment::ColumnKey;
+use timberlog_filter::{ColumnSource, Filter, Target};
+use timberlog_segment::{Column, ColumnKey};
 use timberlog_storage::Snapshot;
-use timberlog_types::{Result, StreamRef, TimeRange};
+use timberlog_types::{FieldColumn, Result, RowSet, StreamRef, TimeRange};
 
 /// A stream: a service and stream labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -59,6 +61,16 @@ pub fn label_names(snapshot: &Snapshot, scope: impl Into<Scope>) -> Result<Vec<S
     })?;
     for unit in &plan.units {
         plan.budget.check()?;
+        if !plan.is_listed(unit)? {
+            if let Some(rows) = plan.rows(unit, plan.range)? {
+                names.extend(["level".to_owned(), "service".to_owned()]);
+                match field_names(&plan, unit, &rows) {
+                    Ok(found) => names.extend(found),
+                    Err(error) => plan.miss(unit, &error)?,
+                }
+            }
+            continue;
+        }
         names.extend(["level".to_owned(), "service".to_owned()]);
         match (&unit.place, plan.block(unit)) {
             (Place::Batch(batch), _) => names.extend(batch.batch.fields().map(|field| field.name().to_owned())),
@@ -125,11 +137,64 @@ fn plan(snapshot: &Snapshot, scope: Scope) -> Result<Plan> {
     Ok(Plan::new(snapshot, &Filter::All, scope.range, budget)?)
 }
 
-/// Calls `each` with the streams of the plan's units; of a segment each once.
+/// The names of the fields that some rows of a unit have.
+fn field_names(plan: &Plan, unit: &Unit, rows: &RowSet) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    if let Place::Batch(batch) = &unit.place {
+        let has = |field: &FieldColumn<'_>| rows.iter().any(|row| field.get(row).is_some());
+        names.extend(batch.batch.fields().filter(has).map(|field| field.name().to_owned()));
+        return Ok(names);
+    }
+    let Some((open, block)) = plan.block(unit) else { return Ok(names) };
+    let source = open.source_of_part(&plan.budget, rows.count(), rows.rows());
+    for column in &block.columns {
+        let ColumnKey::Field(id) = column.key else { continue };
+        let Some(name) = open.directory().field_names.get(id as usize) else { continue };
+        let values = source.column(block.number, column.key)?;
+        let Column::Field(values) = &*values else { return Err(mixed_up(block.number, column.key)) };
+        if rows.iter().any(|row| values.get(row).is_some()) {
+            names.push(name.clone());
+        }
+    }
+    Ok(names)
+}
+
+/// Calls `each` with the streams of the rows of a unit that are not hidden.
+fn each_stream_of_rows(plan: &Plan, unit: &Unit, each: &mut dyn FnMut(StreamRef<'_>)) -> Result<(), QueryError> {
+    let Some(rows) = plan.rows(unit, plan.range)? else { return Ok(()) };
+    if let Place::Batch(batch) = &unit.place {
+        let ids: BTreeSet<usize> = rows.iter().map(|row| batch.batch.stream_id(row)).collect();
+        ids.into_iter().for_each(|id| each(batch.batch.stream(id)));
+        return Ok(());
+    }
+    let Some((open, block)) = plan.block(unit) else { return Ok(()) };
+    let source = open.source_of_part(&plan.budget, rows.count(), rows.rows());
+    let column = match source.column(block.number, ColumnKey::Stream) {
+        Ok(column) => column,
+        Err(error) => return plan.miss(unit, &error),
+    };
+    let Column::Streams(runs) = &*column else {
+        return plan.miss(unit, &mixed_up(block.number, ColumnKey::Stream));
+    };
+    for (id, mut range) in runs.runs() {
+        if range.any(|row| rows.contains(row))
+            && let Some(stream) = open.directory().streams.get(id)
+        {
+            each(stream);
+        }
+    }
+    Ok(())
+}
+
+/// Calls `each` with the streams of the plan's units; of a segment mostly each once.
 pub(crate) fn each_stream(plan: &Plan, each: &mut dyn FnMut(StreamRef<'_>)) -> Result<(), QueryError> {
     let mut seen: Vec<Vec<bool>> = vec![Vec::new(); plan.segments.len()];
     for unit in &plan.units {
         plan.budget.check()?;
+        if !plan.is_listed(unit)? {
+            each_stream_of_rows(plan, unit, each)?;
+            continue;
+        }
         if let Place::Batch(batch) = &unit.place {
             (0..batch.batch.stream_count()).for_each(|id| each(batch.batch.stream(id)));
         }

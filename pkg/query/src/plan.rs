@@ -3,6 +3,7 @@
 //! A plan reads manifest entries, directories and indexes, never a column. Token filters are asked
 //! by the executor, block by block, since a limit may end it before most of them are needed.
 
+mod hide;
 pub(crate) mod lookup;
 
 use crate::budget::Budget;
@@ -11,11 +12,13 @@ use crate::logql::Residual;
 use crate::source::OpenSegment;
 use crate::statistics::Statistics;
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use timberlog_filter::{BatchColumns, Compiled, CompiledTest, Filter, Target, Verdict, evaluate};
 use timberlog_segment::BlockMeta;
+use timberlog_storage::hidden::Hidden;
 use timberlog_storage::manifest::SegmentEntry;
 use timberlog_storage::{BufferedBatch, Segment, Snapshot};
 use timberlog_types::{Error, Result, RowSet, TimeRange};
@@ -23,7 +26,10 @@ use timberlog_types::{Error, Result, RowSet, TimeRange};
 /// What a query may have to look at.
 pub(crate) struct Plan {
     pub filter: Compiled,
+    /// What was asked for and has not expired.
     pub range: TimeRange,
+    /// What deletes and retention hide.
+    pub hidden: Arc<Hidden>,
     pub segments: Vec<OpenSegment>,
     /// In the order of arrival: of two records that are equal in time and stream, the one in the
     /// earlier unit arrived first.
@@ -42,6 +48,8 @@ pub(crate) struct Unit {
     pub rows: usize,
     /// Whether every record is in the range of the query.
     pub is_inside: bool,
+    /// What may hide records of it, by number in [`Plan::hidden`].
+    pub hides: Vec<u32>,
     /// What is known of the filter without reading.
     pub verdict: Verdict,
 }
@@ -58,7 +66,8 @@ impl Plan {
         let filter = Compiled::interruptible(filter, budget.interrupt())?;
         let mut plan = Self {
             filter,
-            range,
+            range: range.intersect(TimeRange { start: snapshot.hidden.start(), end: i64::MAX }),
+            hidden: Arc::clone(&snapshot.hidden),
             segments: Vec::new(),
             units: Vec::new(),
             budget,
@@ -91,8 +100,11 @@ impl Plan {
     }
 
     /// Why a segment cannot hold a record of the answer, by its manifest entry.
-    pub fn judge_entry(&self, entry: &SegmentEntry) -> Option<&'static str> {
-        judge_entry(&self.filter, self.range, entry)
+    pub fn judge_entry(&self, entry: &SegmentEntry) -> Option<Cow<'static, str>> {
+        if entry.range.end < self.hidden.start() {
+            return Some(Cow::Borrowed("retention: its records have expired"));
+        }
+        judge_entry(&self.filter, self.range, entry).map(Cow::Borrowed).or_else(|| self.hides_entry(entry))
     }
 
     /// The statistics so far.
@@ -103,7 +115,7 @@ impl Plan {
     }
 
     fn open(&mut self, segments: &[&Arc<Segment>]) -> Result<(), QueryError> {
-        let open = |segment: &&Arc<Segment>| OpenSegment::open(segment, &self.filter);
+        let open = |segment: &&Arc<Segment>| OpenSegment::open(segment, &self.filter, self.hides_of(&segment.entry));
         let opened: Vec<Result<OpenSegment>> = match segments {
             // A few segments, most likely open already, are not worth waking other threads for.
             few if few.len() <= 8 => few.iter().map(open).collect(),
@@ -122,35 +134,46 @@ impl Plan {
         let Some(open) = self.segments.get(index) else { return };
         let blocks = &open.directory().blocks;
         self.statistics.blocks += blocks.len() as u64;
-        let before = self.units.len();
+        let (before, mut blocks_hidden) = (self.units.len(), 0);
         let looked_up = lookup::candidates(open, &self.filter, self.range);
         for block in blocks {
             let is_out = looked_up.as_ref().is_some_and(|left| !left.contains(block.number));
             if is_out || !self.range.overlaps(block.range) {
                 continue;
             }
-            let verdict = open.judge(&self.filter, block);
-            if verdict != Verdict::Never {
+            let verdict = open.known.judge(&self.filter, block);
+            if verdict == Verdict::Never {
+                continue;
+            }
+            if let Some(hides) = self.hides_of_block(open, block) {
                 self.units.push(Unit {
                     place: Place::Block { segment: index, number: block.number },
                     range: block.range,
                     rows: block.rows as usize,
                     is_inside: self.range.covers(block.range),
+                    hides,
                     verdict,
                 });
+            } else {
+                blocks_hidden += 1;
             }
         }
         self.statistics.blocks_pruned += (blocks.len() + before - self.units.len()) as u64;
+        if let Some(open) = self.segments.get_mut(index) {
+            open.blocks_hidden = blocks_hidden;
+        }
     }
 
     fn add_batches(&mut self, snapshot: &Snapshot) {
         let is_in = |range: TimeRange| !self.range.is_empty() && self.range.overlaps(range);
         for batch in snapshot.batches.iter().filter(|batch| is_in(batch.range)) {
+            let Some(hides) = self.hides_of_batch(batch) else { continue };
             self.units.push(Unit {
                 place: Place::Batch(Arc::clone(batch)),
                 range: batch.range,
                 rows: batch.batch.rows(),
                 is_inside: self.range.covers(batch.range),
+                hides,
                 verdict: self.filter.judge(&mut |test| match test.target() {
                     Target::Timestamp => test.judge_times(batch.range),
                     _ => Verdict::Maybe,
@@ -166,11 +189,12 @@ impl Plan {
         Some((open, open.block(number)?))
     }
 
-    /// The rows of a unit that match, with times in `range`; `None` if none can. Counts what it
-    /// looks at; a unit that is damaged is noted and matches nothing.
+    /// The rows of a unit that match and are not hidden, with times in `range`; `None` if none can.
+    /// Counts what it looks at; a unit that is damaged is noted and matches nothing.
     pub fn rows(&self, unit: &Unit, range: TimeRange) -> Result<Option<RowSet>, QueryError> {
         self.budget.check()?;
-        let rows = match (self.try_rows(unit, range), &self.residual) {
+        let rows = self.try_rows(unit, range.intersect(self.range)).and_then(|rows| self.without_hidden(unit, rows));
+        let rows = match (rows, &self.residual) {
             (Ok(Some(rows)), Some(residual)) if !rows.is_empty() => match residual.select(self, unit, &rows) {
                 Ok(rows) => Ok(Some(rows)),
                 Err(QueryError::Storage(error)) => Err(error),
@@ -219,7 +243,9 @@ impl Plan {
             return evaluate(&self.filter, &BatchColumns::new(batch), within).map(Some);
         }
         let Some((open, block)) = self.block(unit) else { return Ok(None) };
-        if unit.verdict == Verdict::Maybe && open.judge_tokens(&self.filter, block, &self.budget)? == Verdict::Never {
+        if unit.verdict == Verdict::Maybe
+            && open.judge_tokens(&self.filter, &open.known, block, &self.budget)? == Verdict::Never
+        {
             self.budget.blocks_pruned.fetch_add(1, Relaxed);
             return Ok(None);
         }
@@ -236,7 +262,7 @@ impl Plan {
         if unit.verdict == Verdict::Always || within.is_empty() {
             return Ok(Some(within));
         }
-        evaluate(&self.filter, &open.columns(block, &source), within).map(Some)
+        evaluate(&self.filter, &open.columns(&open.known, block, &source), within).map(Some)
     }
 }
 
@@ -245,6 +271,12 @@ fn judge_entry(filter: &Compiled, range: TimeRange, entry: &SegmentEntry) -> Opt
     if range.is_empty() || !range.overlaps(entry.range) {
         return Some("time: no record in the range");
     }
+    let (verdict, decided_by) = entry_verdict(filter, entry);
+    (verdict == Verdict::Never).then_some(decided_by)
+}
+
+/// What a manifest entry knows of a filter, and what of it decides.
+fn entry_verdict(filter: &Compiled, entry: &SegmentEntry) -> (Verdict, &'static str) {
     let mut decided_by = "filter: no record can match";
     let verdict = filter.judge(&mut |test: &CompiledTest| {
         let (verdict, target) = match test.target() {
@@ -265,7 +297,7 @@ fn judge_entry(filter: &Compiled, range: TimeRange, entry: &SegmentEntry) -> Opt
         }
         verdict
     });
-    (verdict == Verdict::Never).then_some(decided_by)
+    (verdict, decided_by)
 }
 
 /// Puts the name of what is missing before the error, unless the error says it.

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use timberlog_filter::{BlockColumns, ColumnSource, Compiled, CompiledTest, SegmentFacts, Verdict};
 use timberlog_index::{SegmentIndex, TokenFilter};
 use timberlog_segment::{BlockMeta, Column, ColumnKey, Directory};
+use timberlog_storage::hidden::Hide;
 use timberlog_storage::{Opened, Segment};
 use timberlog_types::{Error, Result};
 
@@ -17,20 +18,60 @@ use timberlog_types::{Error, Result};
 pub(crate) struct OpenSegment {
     pub segment: Arc<Segment>,
     files: Arc<Opened>,
-    pub facts: SegmentFacts,
-    /// By test: the blocks that a user index names for it; `None` where no index answers.
-    indexed: Vec<Option<RoaringBitmap>>,
+    /// What is known of the query's tests.
+    pub known: Known,
+    /// What may hide rows of it: its number in the plan, and what is known of its tests.
+    hides: Vec<(u32, Known)>,
+    /// How many blocks of it the plan leaves out because they are hidden whole.
+    pub blocks_hidden: u64,
     /// Whether a column of it was read.
     pub is_read: AtomicBool,
 }
 
-impl OpenSegment {
-    /// Opens the files; what is open already comes from the cache.
-    pub fn open(segment: &Arc<Segment>, filter: &Compiled) -> Result<Self> {
-        let files = segment.open()?;
+/// What the directory and the indexes of one segment know of the tests of a filter.
+pub(crate) struct Known {
+    pub facts: SegmentFacts,
+    /// By test: the blocks that a user index names for it; `None` where no index answers.
+    indexed: Vec<Option<RoaringBitmap>>,
+}
+
+impl Known {
+    fn new(files: &Opened, filter: &Compiled) -> Self {
         let facts = SegmentFacts::new(filter, files.reader.directory());
-        let indexed = filter.tests().iter().map(|test| user_index(&files, test)).collect();
-        Ok(Self { segment: Arc::clone(segment), files, facts, indexed, is_read: AtomicBool::new(false) })
+        let indexed = filter.tests().iter().map(|test| user_index(files, test)).collect();
+        Self { facts, indexed }
+    }
+
+    /// The blocks whose fields may pass a test, by a user index.
+    pub fn indexed(&self, test: &CompiledTest) -> Option<&RoaringBitmap> {
+        self.indexed.get(test.id())?.as_ref()
+    }
+
+    /// What the directory and the user indexes know of a block.
+    pub fn judge(&self, filter: &Compiled, block: &BlockMeta) -> Verdict {
+        filter.judge(&mut |test| self.facts.judge(test, block, &mut |test, _| self.judge_indexed(test, block)))
+    }
+
+    fn judge_indexed(&self, test: &CompiledTest, block: &BlockMeta) -> Verdict {
+        match self.indexed(test) {
+            Some(blocks) if !blocks.contains(block.number) => Verdict::Never,
+            _ => Verdict::Maybe,
+        }
+    }
+}
+
+impl OpenSegment {
+    /// Opens the files; what is open already comes from the cache. `hides` may hide rows of it.
+    pub fn open<'a>(
+        segment: &Arc<Segment>,
+        filter: &Compiled,
+        hides: impl Iterator<Item = (u32, &'a Arc<Hide>)>,
+    ) -> Result<Self> {
+        let files = segment.open()?;
+        let known = Known::new(&files, filter);
+        let hides = hides.map(|(number, hide)| (number, Known::new(&files, &hide.filter))).collect();
+        let segment = Arc::clone(segment);
+        Ok(Self { segment, files, known, hides, blocks_hidden: 0, is_read: AtomicBool::new(false) })
     }
 
     pub fn directory(&self) -> &Directory {
@@ -42,9 +83,9 @@ impl OpenSegment {
         self.directory().blocks.get(number as usize)
     }
 
-    /// The blocks whose fields may pass a test, by a user index.
-    pub fn indexed(&self, test: &CompiledTest) -> Option<&RoaringBitmap> {
-        self.indexed.get(test.id())?.as_ref()
+    /// What may hide rows of it, by number, with what is known of its tests.
+    pub fn hides(&self) -> &[(u32, Known)] {
+        &self.hides
     }
 
     /// The index, if the segment has one that is whole.
@@ -52,17 +93,18 @@ impl OpenSegment {
         self.files.index.as_ref()?.as_ref().ok()
     }
 
-    /// What the directory and the user indexes know of a block.
-    pub fn judge(&self, filter: &Compiled, block: &BlockMeta) -> Verdict {
-        filter.judge(&mut |test| self.facts.judge(test, block, &mut |test, _| self.judge_indexed(test, block)))
-    }
-
     /// What token filters know of a block besides.
-    pub fn judge_tokens(&self, filter: &Compiled, block: &BlockMeta, budget: &Budget) -> Result<Verdict> {
+    pub fn judge_tokens(
+        &self,
+        filter: &Compiled,
+        known: &Known,
+        block: &BlockMeta,
+        budget: &Budget,
+    ) -> Result<Verdict> {
         let mut failed = None;
         let verdict = filter.judge(&mut |test| {
-            self.facts.judge(test, block, &mut |test, key| {
-                if self.judge_indexed(test, block) == Verdict::Never {
+            known.facts.judge(test, block, &mut |test, key| {
+                if known.judge_indexed(test, block) == Verdict::Never {
                     return Verdict::Never;
                 }
                 match self.may_match(test, block, key, budget) {
@@ -84,13 +126,6 @@ impl OpenSegment {
         Ok(verdict)
     }
 
-    fn judge_indexed(&self, test: &CompiledTest, block: &BlockMeta) -> Verdict {
-        match self.indexed(test) {
-            Some(blocks) if !blocks.contains(block.number) => Verdict::Never,
-            _ => Verdict::Maybe,
-        }
-    }
-
     fn may_match(&self, test: &CompiledTest, block: &BlockMeta, key: ColumnKey, budget: &Budget) -> Result<bool> {
         let has_filter = block.column(key).is_some_and(|column| column.filter.is_some());
         if !has_filter || test.tokens().is_none() {
@@ -102,9 +137,14 @@ impl OpenSegment {
         Ok(test.tokens().may_match(&mut |hash| filter.contains(hash)))
     }
 
-    /// The columns of a block, for the evaluator.
-    pub fn columns<'a>(&'a self, block: &'a BlockMeta, source: &'a Columns<'a>) -> BlockColumns<'a> {
-        BlockColumns::new(&self.facts, self.directory(), block, source)
+    /// The columns of a block, for the evaluator of a filter of which this is known.
+    pub fn columns<'a>(
+        &'a self,
+        known: &'a Known,
+        block: &'a BlockMeta,
+        source: &'a Columns<'a>,
+    ) -> BlockColumns<'a> {
+        BlockColumns::new(&known.facts, self.directory(), block, source)
     }
 
     /// The source of columns, counted against a budget.

@@ -31,6 +31,9 @@ pub struct Statistics {
     pub rows_scanned: u64,
     /// Records of these that the filter let through.
     pub rows_matched: u64,
+    /// Records that the filter let through and a delete or retention hides; those of segments and
+    /// blocks that are hidden whole, and so left out unread, are not among them.
+    pub rows_hidden: u64,
     /// Bytes of the columns and token filters that were looked at, as they are in memory.
     pub bytes_read: u64,
     /// From start to end, in ns.
@@ -54,6 +57,7 @@ impl Statistics {
             (&mut self.batches_read, other.batches_read),
             (&mut self.rows_scanned, other.rows_scanned),
             (&mut self.rows_matched, other.rows_matched),
+            (&mut self.rows_hidden, other.rows_hidden),
             (&mut self.bytes_read, other.bytes_read),
             (&mut self.elapsed_ns, other.elapsed_ns),
         ];

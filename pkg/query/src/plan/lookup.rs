@@ -49,8 +49,8 @@ pub(crate) fn run(
         if let Some(blocks) = look_up(index, test)? {
             let reason = format!("no record with such a {}", test.target().name());
             keep(blocks, format!("index {}", test.target().name()), reason);
-        } else if let Some(blocks) = open.indexed(test)
-            && open.directory().blocks.iter().all(|block| open.facts.is_field_alone(test, block))
+        } else if let Some(blocks) = open.known.indexed(test)
+            && open.directory().blocks.iter().all(|block| open.known.facts.is_field_alone(test, block))
         {
             let reason = format!("no record with such a value of `{}`", test.target().name());
             keep(blocks.clone(), format!("index {}", test.target().name()), reason);
