@@ -9,7 +9,6 @@ use crate::source::OpenSegment;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use timberlog_filter::Verdict;
 use timberlog_storage::{Segment, Snapshot};
 use timberlog_types::Result;
@@ -112,12 +111,11 @@ pub fn explain(snapshot: &Snapshot, query: &Query) -> Result<Explain> {
         step("blocks", "indexes, block directory and token filters", statistics.blocks, blocks),
     ];
     if plan.range.start > range.start {
-        let expired =
-            |segment: &&Arc<Segment>| range.overlaps(segment.entry.range) && !plan.range.overlaps(segment.entry.range);
-        let (all, gone) = (segments.len() as u64, snapshot.segments.iter().filter(expired).count() as u64);
+        let (asked, gone) = (|| snapshot.segments.in_days_of(range), plan.range.start);
+        let (all, left) = (asked().count(), asked().filter(|segment| segment.entry.range.end >= gone).count());
         let from = timberlog_types::time::format_rfc3339(plan.range.start);
         let reason = format!("records before {from} have expired");
-        steps.insert(0, step("retention", &reason, all, all - gone));
+        steps.insert(0, step("retention", &reason, all as u64, left as u64));
     }
     let rows = segments.iter().flat_map(|segment| block_rows(&plan, segment)).sum::<u64>() + buffered.1;
     Ok(Explain {

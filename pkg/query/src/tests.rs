@@ -3,6 +3,7 @@
 
 mod cache;
 mod cancel;
+mod hidden;
 
 use crate::{
     Aggregation, Cursor, Order, Query, QueryLimits, Record, aggregate, explain, export, label_names, label_values,
@@ -78,12 +79,19 @@ impl World {
     }
 
     pub fn append(&mut self, records: &[Plain]) {
+        let first = self.records.len();
+        let numbered: Vec<(usize, &Plain)> =
+            records.iter().enumerate().map(|(i, record)| (first + i, record)).collect();
+        self.append_numbered(&numbered);
+    }
+
+    pub fn append_numbered(&mut self, records: &[(usize, &Plain)]) {
         if records.is_empty() {
             return;
         }
         let (mut together, mut alone) = (BatchBuilder::new(), BatchBuilder::new());
-        for record in records {
-            let number = self.records.len().to_string();
+        for (number, record) in records {
+            let number = number.to_string();
             record.put(&mut together, &number);
             record.put(&mut alone, &number);
             self.records.push((alone.finish().unwrap(), number));

@@ -1,0 +1,288 @@
+//! Deletes and retention: every kind of query over a storage that hides records answers as over one
+//! that never had them.
+
+use super::{Plain, START, World, batches, filter, number, order, range};
+use crate::logql::{self, VolumeBy, VolumeQuery, delete_filter};
+use crate::{
+    Aggregation, Order, Query, SeriesQuery, Statistics, aggregate, distinct_records, explain, export, label_names,
+    label_values, page, streams,
+};
+use proptest::prelude::*;
+use std::sync::Arc;
+use timberlog_filter::{BatchColumns, Compiled, Filter, evaluate};
+use timberlog_logql::ast::Expr;
+use timberlog_logql::evaluate::Steps;
+use timberlog_logql::{parse, parse_log, parse_selector};
+use timberlog_storage::{Hidden, Hide, Snapshot, Upto};
+use timberlog_types::time::SECOND_NS;
+use timberlog_types::{Batch, BatchBuilder, RowSet, Tenant, TimeRange};
+
+/// What is deleted: from one record to all.
+pub(super) const SELECTORS: &[&str] = &[
+    r#"{host="h1"}"#,
+    r#"{service_name=~".+"}"#,
+    r#"{service_name=~".+"} |= "error""#,
+    r#"{service_name=~".+"} |= "77412" != "ok""#,
+    r#"{service_name=~".+"} |~ "node[0-9]+" | host!="h2""#,
+    r#"{service_name=~".+"} | level="ERROR""#,
+    r#"{service_name=~".+"} | detected_level="info""#,
+    r#"{service_name=~".+"} | trace="t00001eef""#,
+    r#"{service_name=~".+"} | size="7" or size="8""#,
+];
+
+const LOG_QUERIES: &[&str] = &[
+    r#"{service_name=~".+"}"#,
+    r#"{host="h2"}"#,
+    r#"{service_name=~".+", host!="h1"} |= "error""#,
+    r#"{service_name=~".+"} | size > 20"#,
+    r#"{service_name=~".+"} |= "user" | logfmt | user != "" | line_format "{{.user}}""#,
+];
+
+/// Whether a record passes a filter.
+pub(super) fn passes(filter: &Compiled, record: &Plain) -> bool {
+    let mut builder = BatchBuilder::new();
+    record.put(&mut builder, "0");
+    let batch: Batch = builder.finish().unwrap();
+    !evaluate(filter, &BatchColumns::new(&batch), RowSet::all(1)).unwrap().is_empty()
+}
+
+/// Holds every kind of answer over one snapshot against that over another.
+pub(super) fn same_answers(
+    found: &Snapshot,
+    expected: &Snapshot,
+    filter: &Filter,
+    range: TimeRange,
+    order: Order,
+    limit: usize,
+) -> Result<(), TestCaseError> {
+    let query = Query { filter: filter.clone(), range, order, limit, ..Query::new(Tenant::default()) };
+    let pages = |snapshot: &Snapshot| {
+        let (mut query, mut numbers) = (query.clone(), Vec::new());
+        loop {
+            let page = page(snapshot, &query).unwrap();
+            assert!(page.missing.is_empty(), "{:?}", page.missing);
+            numbers.extend(page.records.iter().map(number));
+            let Some(next) = page.next else { return numbers };
+            query.cursor = Some(next);
+        }
+    };
+    let numbers = pages(expected);
+    prop_assert_eq!(&pages(found), &numbers, "pages");
+    let exported: Vec<String> =
+        export(found.clone(), query.clone()).flat_map(|records| records.unwrap()).map(|r| number(&r)).collect();
+    prop_assert_eq!(&exported, &numbers, "export");
+    prop_assert!(explain(found, &query).unwrap().rows >= numbers.len() as u64);
+    for by in [&[][..], &["level"], &["service"], &["host", "level"], &["message"]] {
+        for step in [None, Some(600 * SECOND_NS)] {
+            let by = by.iter().map(|&name| name.to_owned()).collect();
+            let ask = Aggregation { range, filter: filter.clone(), by, step, ..Aggregation::new(Tenant::default()) };
+            let count = |snapshot| aggregate(snapshot, &ask).unwrap().groups;
+            prop_assert_eq!(count(found), count(expected), "{:?}", ask);
+        }
+    }
+    let series = |snapshot: &Snapshot| {
+        let ask = SeriesQuery { records: query.clone(), step: Some(60 * SECOND_NS), series_max: 10_000 };
+        distinct_records(snapshot.clone(), ask).unwrap().series
+    };
+    prop_assert_eq!(series(found), series(expected));
+    same_listings(found, expected)?;
+    same_logql(found, expected, range, order)
+}
+
+fn same_listings(found: &Snapshot, expected: &Snapshot) -> Result<(), TestCaseError> {
+    prop_assert_eq!(label_names(found, TimeRange::ALL).unwrap(), label_names(expected, TimeRange::ALL).unwrap());
+    prop_assert_eq!(streams(found, TimeRange::ALL).unwrap(), streams(expected, TimeRange::ALL).unwrap());
+    for name in ["service", "level", "host", "size", "none"] {
+        let values = |snapshot| label_values(snapshot, name, TimeRange::ALL).unwrap();
+        prop_assert_eq!(values(found), values(expected), "values of {}", name);
+    }
+    let options = logql::Options::default();
+    for selector in [r#"{host=~".+"}"#, r#"{service_name=~".+"}"#] {
+        let selector = parse_selector(selector).unwrap();
+        let names = |snapshot| logql::label_names(snapshot, &selector, TimeRange::ALL, &options).unwrap();
+        prop_assert_eq!(names(found), names(expected));
+        let values = |snapshot| logql::label_values(snapshot, "host", &selector, TimeRange::ALL, &options).unwrap();
+        prop_assert_eq!(values(found), values(expected));
+        let series =
+            |snapshot| logql::series(snapshot, std::slice::from_ref(&selector), TimeRange::ALL, &options).unwrap();
+        prop_assert_eq!(series(found), series(expected));
+        // Bytes are the share that records have of their block: of other blocks, another share.
+        let stats = |snapshot| {
+            let stats = logql::stats(snapshot, &selector, TimeRange::ALL, &options).unwrap();
+            (stats.streams, stats.entries)
+        };
+        prop_assert_eq!(stats(found), stats(expected));
+        let volume = |snapshot| {
+            let range = TimeRange { start: START, end: i64::MAX };
+            let (targets, by, step_ns) = (Vec::new(), VolumeBy::Series, None);
+            let ask = VolumeQuery { selector: selector.clone(), targets, by, range, step_ns, limit: 100 };
+            let found = logql::volume(snapshot, &ask, &options).unwrap();
+            let mut labels: Vec<_> = found.into_iter().map(|volume| volume.labels.to_string()).collect();
+            labels.sort();
+            labels
+        };
+        prop_assert_eq!(volume(found), volume(expected));
+    }
+    Ok(())
+}
+
+fn same_logql(found: &Snapshot, expected: &Snapshot, range: TimeRange, order: Order) -> Result<(), TestCaseError> {
+    let options = logql::Options::default();
+    let steps = Steps { start_ns: START, end_ns: START + 7200 * SECOND_NS, step_ns: 900 * SECOND_NS };
+    for text in LOG_QUERIES {
+        let expr = parse_log(text).unwrap();
+        let query = logql::LogQuery {
+            expr: expr.clone(),
+            range,
+            order,
+            limit: usize::MAX,
+            interval_ns: 0,
+            options: options.clone(),
+        };
+        let entries = |snapshot| logql::entries(snapshot, &query).unwrap().entries;
+        prop_assert_eq!(entries(found), entries(expected), "{}", text);
+        let patterns = |snapshot| logql::patterns(snapshot, &expr, range, 60 * SECOND_NS, &options).unwrap().patterns;
+        prop_assert_eq!(patterns(found), patterns(expected), "{}", text);
+        for op in ["count_over_time", "bytes_over_time"] {
+            for by in ["", "by (host, level)", "without (number, trace)"] {
+                let text = format!("sum {by} ({op}({text} [1h]))");
+                let Ok(Expr::Metric(expr)) = parse(&text) else { panic!("{text}") };
+                let compute =
+                    |snapshot| format!("{:?}", logql::compute(snapshot, &expr, steps, &options).map(|c| c.value));
+                prop_assert_eq!(compute(found), compute(expected), "{}", text);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Something that hides: a selector, times, whether it also hides what is still to come.
+fn hides() -> impl Strategy<Value = Vec<(&'static str, TimeRange)>> {
+    prop::collection::vec((prop::sample::select(SELECTORS.to_vec()), range()), 0..3)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn what_is_hidden_is_as_if_it_never_was(
+        batches in batches(),
+        hides in hides(),
+        start in prop_oneof![3 => Just(i64::MIN), 1 => (0..5_i64).prop_map(|ns| START + ns)],
+        questions in prop::collection::vec((filter(), range(), order(), 1..30_usize), 1..3),
+    ) {
+        let (mut all, mut visible) = (World::new(), World::new());
+        let compile = |text: &str| Arc::new(Compiled::new(&delete_filter(text).unwrap()).unwrap());
+        let hides: Vec<Arc<Hide>> = hides
+            .iter()
+            .map(|&(text, range)| {
+                let name = format!("delete {text}");
+                Arc::new(Hide { filter: compile(text), range, name, upto: Upto::Always })
+            })
+            .collect();
+        let mut first = 0;
+        for (records, flush) in &batches {
+            let is_shown = |record: &Plain| {
+                let hidden = |hide: &Arc<Hide>| hide.range.contains(record.timestamp) && passes(&hide.filter, record);
+                record.timestamp >= start && !hides.iter().any(hidden)
+            };
+            let numbered: Vec<(usize, &Plain)> = (first..).zip(records).collect();
+            first += records.len();
+            all.append_numbered(&numbered);
+            visible.append_numbered(&numbered.into_iter().filter(|(_, record)| is_shown(record)).collect::<Vec<_>>());
+            if *flush {
+                all.storage.flush().unwrap();
+                visible.storage.flush().unwrap();
+            }
+        }
+        let found = with(&all, Hidden::new(start, hides));
+        for (filter, range, order, limit) in questions {
+            same_answers(&found, &visible.snapshot(), &filter, range, order, limit)?;
+        }
+    }
+}
+
+/// 4,000 records of two streams in many blocks, flushed.
+fn haystack() -> World {
+    let mut world = World::new();
+    let record = |n: i64| Plain {
+        timestamp: START + n * SECOND_NS,
+        level: Some(if n % 2 == 0 { "info" } else { "error" }),
+        service: "web",
+        label: Some(if n % 4 == 0 { "h1" } else { "h2" }),
+        host: None,
+        size: None,
+        trace: n as u16,
+        message: format!("request {n} took {} ms", n * 7 % 1000),
+    };
+    world.append(&(0..4_000).map(record).collect::<Vec<_>>());
+    world.storage.flush().unwrap();
+    world
+}
+
+fn with(world: &World, hidden: Hidden) -> Snapshot {
+    let mut snapshot = world.snapshot();
+    snapshot.hidden = Arc::new(hidden);
+    snapshot
+}
+
+fn hiding(world: &World, text: &str, range: TimeRange) -> Snapshot {
+    let filter = Arc::new(Compiled::new(&delete_filter(text).unwrap()).unwrap());
+    let hide = Hide { filter, range, name: "delete X".to_owned(), upto: Upto::Always };
+    with(world, Hidden::new(i64::MIN, vec![Arc::new(hide)]))
+}
+
+fn count_by_level(snapshot: &Snapshot) -> (u64, Statistics) {
+    let ask = Aggregation { by: vec!["level".to_owned()], ..Aggregation::new(Tenant::default()) };
+    let answer = aggregate(snapshot, &ask).unwrap();
+    (answer.groups.iter().map(|group| group.count).sum(), answer.statistics)
+}
+
+#[test]
+fn blocks_that_a_delete_cannot_touch_are_still_counted_by_the_index() {
+    let world = haystack();
+    let (count, statistics) = count_by_level(&world.snapshot());
+    assert_eq!((count, statistics.blocks_read), (4_000, 0));
+    let blocks = statistics.blocks;
+    assert!(blocks > 20, "{blocks}");
+    // A user index knows the blocks.
+    let snapshot = hiding(&world, r#"{service_name=~".+"} | trace="t00094de3""#, TimeRange::ALL);
+    let (count, statistics) = count_by_level(&snapshot);
+    assert_eq!((count, statistics.rows_hidden), (3_999, 1));
+    assert!(statistics.blocks_read <= 2 && statistics.blocks_from_counts >= blocks - 2, "{statistics:?}");
+    // A range of which no block is.
+    let later = TimeRange { start: START + 5_000 * SECOND_NS, end: i64::MAX };
+    let (count, statistics) = count_by_level(&hiding(&world, r#"{host="h1"}"#, later));
+    assert_eq!((count, statistics.blocks_read), (4_000, 0));
+    // A stream of which no block is.
+    let (count, statistics) = count_by_level(&hiding(&world, r#"{host="h3"}"#, TimeRange::ALL));
+    assert_eq!((count, statistics.blocks_read), (4_000, 0));
+}
+
+#[test]
+fn what_is_hidden_whole_is_not_read_and_explained() {
+    let world = haystack();
+    let query = Query::new(Tenant::default());
+    let half = TimeRange { start: START, end: START + 1_999 * SECOND_NS };
+    let snapshot = hiding(&world, r#"{service_name=~".+"}"#, half);
+    let (count, statistics) = count_by_level(&snapshot);
+    assert_eq!(count, 2_000);
+    assert!(statistics.blocks_read <= 4 && statistics.blocks_pruned > 10, "{statistics:?}");
+    let explained = explain(&snapshot, &query).unwrap();
+    let step = explained.segments[0].steps.iter().find(|step| step.step == "deletes and retention").unwrap();
+    assert!(step.reason.contains("delete X") && step.before > step.after, "{step:?}");
+    let all = TimeRange { start: i64::MIN, end: i64::MAX };
+    let snapshot = hiding(&world, r#"{service_name=~".+"}"#, all);
+    assert_eq!(count_by_level(&snapshot).0, 0);
+    assert_eq!(explain(&snapshot, &query).unwrap().rows, 0);
+    let touched = explain(&hiding(&world, r#"{host="h1"}"#, all), &query).unwrap();
+    assert_eq!(touched.hidden_by, ["delete X"]);
+    assert!((3_000..4_000).contains(&touched.rows), "{}", touched.rows);
+    let expired = with(&world, Hidden::new(START + 3_000 * SECOND_NS, Vec::new()));
+    assert_eq!(count_by_level(&expired).0, 1_000);
+    let explained = explain(&expired, &query).unwrap();
+    assert!(explained.steps[0].reason.contains("have expired"), "{:?}", explained.steps);
+    let gone = with(&world, Hidden::new(START + 4_000 * SECOND_NS, Vec::new()));
+    let explained = explain(&gone, &query).unwrap();
+    assert_eq!(explained.segments[0].pruned.as_deref(), Some("retention: its records have expired"));
+}
