@@ -5,10 +5,17 @@
 //! and how it is written down; it never reads records, and knows no query language: what a selector
 //! means is told by [`Selectors`].
 
+pub mod list;
+mod live;
+mod logged;
 mod selectors;
 
-pub use selectors::Selectors;
+pub use list::{Deletes, DeletesEdit};
+pub(crate) use live::Live;
+pub use logged::{Logged, What};
+pub use selectors::{SELECTOR_BYTES_MAX, Selectors};
 
+use crate::manifest::SegmentEntry;
 use timberlog_types::{Seq, Tenant, TimeRange};
 
 /// A delete: records of a tenant within a range that a selector names and that arrived before it.
@@ -26,6 +33,13 @@ pub struct Tombstone {
     pub seq: Seq,
     /// When it was asked for, in ns since 1970 UTC.
     pub created_ns: i64,
+}
+
+impl Tombstone {
+    /// Whether it may hide rows of a segment of its tenant: by arrival and time.
+    pub fn touches(&self, entry: &SegmentEntry) -> bool {
+        entry.seq_max <= self.seq && entry.purged_seq < self.seq && self.range.overlaps(entry.range)
+    }
 }
 
 /// How far a delete has come.

@@ -21,12 +21,13 @@ use crate::manifest::{FileRef, LostRoot, Manifest, ManifestOptions, OpenReport};
 use crate::memory::{Admission, Memory, overloaded};
 use crate::options::{Durability, Options};
 use crate::producers::{Begin, PRODUCERS_FILE_BYTES_MAX, ProducerBatch, Producers, Stored};
+use crate::retention::{RetentionClock, Rules};
 use crate::snapshot::{BufferedBatch, Snapshot};
 use crate::stats::{Progress, Stats};
 use crate::streams::Streams;
 use crate::tier;
 use crate::view::{Opener, View};
-use crate::wal::{self, Wal};
+use crate::wal::{self, Body, Wal};
 use compactor::{Compactor, Pace};
 use counters::Counters;
 use flusher::Signal;
@@ -85,6 +86,10 @@ struct Core {
     /// The end of the WAL that the backup of this pin holds.
     pinned_tail: Mutex<Option<backup::PinnedTail>>,
     counters: Counters,
+    rules: Rules,
+    clock: RetentionClock,
+    /// Held while a delete is cancelled, and while the commit of a purge is made.
+    purging: Mutex<()>,
     closed: AtomicBool,
     /// The disk has less room than it must have for new records.
     disk_is_low: AtomicBool,
@@ -114,7 +119,7 @@ impl Storage {
             // Known before the first append comes.
             storage.core.look_at_disk();
             storage.spawn("timberlog-flush", Core::run_flusher)?;
-            if storage.core.options.compaction.enabled {
+            if storage.core.options.compaction.enabled || storage.core.has_retention() {
                 storage.spawn("timberlog-compact", Core::run_compactor)?;
             }
         }
@@ -172,7 +177,8 @@ impl Storage {
 
     /// What a query of this tenant sees now.
     pub fn snapshot(&self, tenant: &Tenant) -> Snapshot {
-        self.core.read_view().snapshot(tenant)
+        let clock_ns = self.core.clock_ns();
+        self.core.read_view().snapshot(tenant, &self.core.rules, clock_ns)
     }
 
     /// Why no batch can be stored until a restart, if that is so: a failed fsync.
@@ -248,7 +254,9 @@ impl Core {
             .map(|tier| tier::Reader::open(&env, &dir.join("tier"), Arc::clone(&tier.store), &tier.read).map(Arc::new));
         let cold = cold.transpose()?;
         let opener = Opener { env: env.clone(), cache, data_dir: dir.clone(), damage: Arc::clone(&damage), cold };
-        let view = View::new(state, &opener)?;
+        let rules = Rules::new(&options.retention, &options.selectors)?;
+        let clock = RetentionClock::new(&env, state.clock_ns);
+        let view = View::new(state, &opener, &options.selectors)?;
         Ok(Self {
             memory: Memory::new(options.buffer_bytes_max, options.waiting_max, options.waiting_bytes_max),
             producers,
@@ -261,6 +269,9 @@ impl Core {
             compactor: Compactor::default(),
             pinned_tail: Mutex::new(None),
             counters: Counters::default(),
+            rules,
+            clock,
+            purging: Mutex::new(()),
             closed: AtomicBool::new(false),
             disk_is_low: AtomicBool::new(false),
             damage,
@@ -278,10 +289,14 @@ impl Core {
         let publish: Arc<dyn wal::Publish> = Arc::new(Publisher(Arc::downgrade(self)));
         let mut flush_at = self.options.flush_bytes;
         let mut on_frame = |frame: wal::Frame| {
-            let bytes = frame.batch.memory_bytes();
+            let batch = match &frame.body {
+                Body::Batch(batch) => batch,
+                Body::Delete(logged) => return self.publish_delete(&frame, logged),
+            };
+            let bytes = batch.memory_bytes();
             self.make_replay_room(bytes)?;
             self.memory.take(bytes);
-            self.publish(&frame);
+            self.publish(&frame, batch);
             self.flush_replayed(&mut flush_at)
         };
         let told = |done: u64, total: u64| {
@@ -289,8 +304,18 @@ impl Core {
             progress.done_bytes.store(done, Ordering::Relaxed);
         };
         let database_id = self.read_view().state().database_id.clone();
-        let (wal, report) =
-            Wal::open(&self.env, self.options.wal(database_id), flushed_seq, publish, &mut on_frame, &told)?;
+        let options = || self.options.wal(database_id.clone());
+        let opened = Wal::open(&self.env, options(), flushed_seq, Arc::clone(&publish), &mut on_frame, &told)?;
+        let (mut wal, report) = opened;
+        let floor = self.read_view().state().deletes.seq_max();
+        if wal.last_seq() < floor {
+            // The end of the WAL is lost: what comes now must not look as if it came before a delete.
+            wal.close()?;
+            self.view.write().unwrap_or_else(PoisonError::into_inner).skip_to(floor);
+            self.flush_all()?;
+            let flushed_seq = self.read_view().state().flushed_seq;
+            (wal, _) = Wal::open(&self.env, options(), flushed_seq, publish, &mut |_| Ok(()), &told)?;
+        }
         if report.frames > 0 {
             tracing::info!(batches = report.frames, records = report.rows, bytes = report.bytes, "replayed the WAL");
         }
@@ -392,7 +417,9 @@ impl Core {
             }
         };
         let appended = match self.wal.get() {
-            Some(wal) => wal.append(wal::Append { tenant, batch, producer, done: Box::new(tell) }).map(|()| wal),
+            Some(wal) => {
+                wal.append(wal::Append { tenant, body: batch.into(), producer, done: Box::new(tell) }).map(|()| wal)
+            }
             None => Err(closed()),
         };
         match appended {
@@ -430,9 +457,9 @@ impl Core {
     }
 
     /// Makes a batch visible.
-    fn publish(&self, frame: &wal::Frame) {
+    fn publish(&self, frame: &wal::Frame, batch: &Arc<Batch>) {
         let waiting = self.remember(frame);
-        let batch = Arc::new(BufferedBatch::new(frame.seq, Arc::clone(&frame.batch)));
+        let batch = Arc::new(BufferedBatch::new(frame.seq, Arc::clone(batch)));
         let now = self.env.clock.monotonic_ns();
         let (saved, is_full) = {
             let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
@@ -453,7 +480,7 @@ impl Core {
     /// of the WAL. Returns the duplicates that waited for it, with their answer.
     fn remember(&self, frame: &wal::Frame) -> Vec<(Done, Stored)> {
         let Some(producer) = &frame.producer else { return Vec::new() };
-        let accepted = u32::try_from(frame.batch.rows()).unwrap_or(u32::MAX);
+        let accepted = u32::try_from(frame.body.rows()).unwrap_or(u32::MAX);
         let stored =
             Stored { seq: frame.seq, commit_time: frame.commit_time, accepted, refused: producer.refused.clone() };
         let waiting = self.producers.complete(&frame.tenant, producer, stored.clone());
@@ -472,7 +499,15 @@ impl wal::Publish for Publisher {
     fn publish(&self, frames: Vec<wal::Frame>) {
         if let Some(core) = self.0.upgrade() {
             for frame in frames {
-                core.publish(&frame);
+                match &frame.body {
+                    Body::Batch(batch) => core.publish(&frame, batch),
+                    // Its selector was compiled before it came into the WAL.
+                    Body::Delete(logged) => {
+                        if let Err(error) = core.publish_delete(&frame, logged) {
+                            tracing::error!(%error, "a delete hides nothing before a restart");
+                        }
+                    }
+                }
             }
         }
     }

@@ -36,12 +36,12 @@ pub struct Hide {
 #[derive(Clone, Debug)]
 pub struct Hidden {
     start: i64,
-    hides: Vec<Arc<Hide>>,
+    hides: Arc<[Arc<Hide>]>,
 }
 
 impl Default for Hidden {
     fn default() -> Self {
-        Self { start: i64::MIN, hides: Vec::new() }
+        Self { start: i64::MIN, hides: Arc::from([]) }
     }
 }
 
@@ -68,8 +68,8 @@ impl Hide {
 
 impl Hidden {
     /// Records before `start` are hidden, and what `hides` say.
-    pub fn new(start: i64, hides: Vec<Arc<Hide>>) -> Self {
-        Self { start, hides }
+    pub fn new(start: i64, hides: impl Into<Arc<[Arc<Hide>]>>) -> Self {
+        Self { start, hides: hides.into() }
     }
 
     /// Records before this time, in ns, are expired: every range is to be clamped to it.

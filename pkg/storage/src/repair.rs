@@ -160,5 +160,6 @@ fn rewrite(
         let rows: Vec<RowRef> = (0..batches[0].rows() as u32).map(|row| RowRef { batch: 0, row }).collect();
         build.block(&batches, &rows, &IndexedFields::new(&options.user_indexes, &batches))?;
     }
-    build.finish((entry.seq_min, entry.seq_max)).map(Some)
+    let rewritten = build.finish((entry.seq_min, entry.seq_max))?;
+    Ok(Some(SegmentEntry { purged_seq: entry.purged_seq, ..rewritten }))
 }

@@ -4,6 +4,14 @@
 //! compaction where only some rows of a segment expire. This module decides from rules, times and a
 //! state of the manifest; it never commits or removes anything.
 
+mod clock;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use clock::RetentionClock;
+pub(crate) use rules::Rules;
+
 use std::time::Duration;
 use timberlog_types::Tenant;
 

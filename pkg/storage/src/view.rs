@@ -6,7 +6,10 @@
 use crate::buffer::Generation;
 use crate::cache::Cache;
 use crate::damage::DamageLog;
+use crate::deletes::{Live, Logged, Selectors};
+use crate::hidden::Hidden;
 use crate::manifest::State;
+use crate::retention::Rules;
 use crate::segments::Segments;
 use crate::snapshot::{BufferedBatch, Snapshot};
 use std::collections::{HashMap, VecDeque};
@@ -33,11 +36,13 @@ pub(crate) struct View {
     /// Segments opened so far: their numbers are keys of the cache and never repeat.
     next_segment: u64,
     visible_seq: Seq,
+    /// What is deleted and still there.
+    deletes: Live,
     merger: BatchBuilder,
 }
 
 impl View {
-    pub(crate) fn new(state: Arc<State>, opener: &Opener) -> Result<Self> {
+    pub(crate) fn new(state: Arc<State>, opener: &Opener, selectors: &Selectors) -> Result<Self> {
         let mut view = Self {
             active: Generation::default(),
             frozen: VecDeque::new(),
@@ -45,6 +50,7 @@ impl View {
             state: Arc::clone(&state),
             segments: HashMap::new(),
             next_segment: 0,
+            deletes: Live::new(&state.deletes, selectors)?,
             merger: BatchBuilder::new(),
         };
         view.refresh(None, opener)?;
@@ -64,6 +70,33 @@ impl View {
         }
         self.visible_seq = batch.seq_max;
         self.active.push(tenant, batch, now_ns, &mut self.merger)
+    }
+
+    /// Takes over a delete, or the cancellation of one: what came before it is frozen, so that no
+    /// batch, generation or segment has records on both sides of it.
+    ///
+    /// # Errors
+    /// If its selector is not understood.
+    pub(crate) fn publish_delete(
+        &mut self,
+        seq: Seq,
+        tenant: &Tenant,
+        logged: &Logged,
+        selectors: &Selectors,
+    ) -> Result<()> {
+        if !self.active.is_empty() {
+            // Its flush covers the delete, too.
+            self.active.seq_max = seq;
+            self.freeze();
+        }
+        self.visible_seq = seq;
+        self.deletes.publish((seq, tenant), logged, selectors, &self.state.deletes)
+    }
+
+    /// The numbers up to `seq` are used.
+    pub(crate) fn skip_to(&mut self, seq: Seq) {
+        self.freeze();
+        self.visible_seq = self.visible_seq.max(seq);
     }
 
     /// Ends the active generation, if it has records.
@@ -96,6 +129,7 @@ impl View {
         while self.frozen.front().is_some_and(|generation| generation.seq_max <= state.flushed_seq) {
             self.frozen.pop_front();
         }
+        self.deletes.install(&state.deletes, state.flushed_seq);
         self.refresh(Some(&before), opener)
     }
 
@@ -103,11 +137,31 @@ impl View {
         &self.state
     }
 
+    pub(crate) fn deletes(&self) -> &Live {
+        &self.deletes
+    }
+
+    /// Whether every record is in a segment.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.active.is_empty() && self.frozen.is_empty()
+    }
+
     pub(crate) fn visible_seq(&self) -> Seq {
         self.visible_seq
     }
 
-    pub(crate) fn snapshot(&self, tenant: &Tenant) -> Snapshot {
+    /// What of a tenant's records is hidden at a time of retention's clock.
+    fn hidden(&self, tenant: &Tenant, rules: &Rules, clock_ns: i64) -> Arc<Hidden> {
+        let deleted = self.deletes.hides(tenant);
+        if rules.is_empty() {
+            return deleted.map_or_else(Arc::default, |hides| Arc::new(Hidden::new(i64::MIN, Arc::clone(hides))));
+        }
+        let expired = rules.hides(tenant, clock_ns).map(|(_, hide)| hide);
+        let hides: Vec<_> = deleted.into_iter().flat_map(|hides| hides.iter().cloned()).chain(expired).collect();
+        Arc::new(Hidden::new(rules.cutoff(tenant, clock_ns).unwrap_or(i64::MIN), hides))
+    }
+
+    pub(crate) fn snapshot(&self, tenant: &Tenant, rules: &Rules, clock_ns: i64) -> Snapshot {
         let batches =
             self.generations().filter_map(|generation| generation.tenants.get(tenant)).flatten().cloned().collect();
         let unreachable = self.state.unreachable_in(tenant, TimeRange::ALL);
@@ -115,7 +169,7 @@ impl View {
             batches,
             segments: self.segments.get(tenant).cloned().unwrap_or_default(),
             unreachable: unreachable.map(ToString::to_string).collect(),
-            hidden: Arc::default(),
+            hidden: self.hidden(tenant, rules, clock_ns),
             _state: Some(Arc::clone(&self.state)),
         }
     }

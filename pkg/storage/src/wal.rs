@@ -1,4 +1,4 @@
-//! The WAL: batches on disk before they are acknowledged, and back again after a crash.
+//! The WAL: batches, and deletes, on disk before they are acknowledged, and back again after a crash.
 //!
 //! Requests queue up (bounded); one writer numbers them, writes them as frames behind each other,
 //! makes a whole group durable with one fsync, publishes it in order of sequence and only then
@@ -23,7 +23,7 @@ mod writer;
 pub use format::VERSION;
 pub use inspect::{FrameInfo, Inspected, Verification, inspect, verify};
 pub use seal::{SEALED_BYTES_MAX, Sealed, read_sealed, seal};
-pub use types::{Append, Damage, Done, Frame, Publish, ReplayReport, Threading, TornTail, WalOptions};
+pub use types::{Append, Body, Damage, Done, Frame, Publish, ReplayReport, Threading, TornTail, WalOptions};
 pub use writer::WalWriter;
 
 use queue::Queue;

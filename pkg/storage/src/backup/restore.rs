@@ -192,12 +192,12 @@ fn check_target(env: &Env, dir: &Path, marker: &Marker) -> Result<bool> {
     }
 }
 
-/// The files to restore: nodes that stay as they are, producers, segments.
+/// The files to restore: nodes that stay as they are, producers, deletes, segments.
 fn files(restoring: &Restoring) -> Vec<FileRef> {
     let state = restoring.state();
     let nodes = restoring.unchanged_nodes().map(|node| node.file.clone());
     let segments = state.segments().flat_map(|(_, _, entry)| entry.local_files()).cloned();
-    nodes.chain(state.producers.clone()).chain(segments).collect()
+    nodes.chain(state.producers.clone()).chain(state.deletes.file.clone()).chain(segments).collect()
 }
 
 /// Files on their way into the directory.

@@ -6,6 +6,7 @@ use super::record::{BackupRecord, WalTail};
 use super::restore::get;
 use super::verify::read_tail;
 use crate::buffer::Generation;
+use crate::deletes::{DeletesEdit, Logged, What};
 use crate::flush::{self, NewSegment};
 use crate::manifest::restored::Restoring;
 use crate::manifest::{FileRef, PRODUCERS_DIR};
@@ -13,6 +14,7 @@ use crate::objects::ObjectStore;
 use crate::options::Options;
 use crate::producers::{Producers, Stored};
 use crate::snapshot::BufferedBatch;
+use crate::wal::{Body, Frame};
 use std::path::Path;
 use std::sync::Arc;
 use timberlog_disk::{Env, atomic};
@@ -35,16 +37,26 @@ pub(super) fn restore(
     };
     let (mut merger, mut generation, mut frames) = (BatchBuilder::new(), Generation::default(), 0);
     let mut segments = Vec::new();
+    let mut deletes = DeletesEdit { now_ns: env.clock.now_ns(), ..DeletesEdit::default() };
     read_tail(store, record, tail, &mut |frame| {
         frames += 1;
+        let batch = match &frame.body {
+            Body::Batch(batch) => Arc::clone(batch),
+            Body::Delete(logged) => {
+                note_delete(&frame, logged, &mut deletes);
+                // No segment may have records on both sides of a delete.
+                segments.extend(flush::write(env, &options, &std::mem::take(&mut generation), &mut Vec::new())?);
+                return Ok(());
+            }
+        };
         if let Some(producer) = &frame.producer {
-            let accepted = u32::try_from(frame.batch.rows()).unwrap_or(u32::MAX);
+            let accepted = u32::try_from(batch.rows()).unwrap_or(u32::MAX);
             let refused = producer.refused.clone();
             let stored = Stored { seq: frame.seq, commit_time: frame.commit_time, accepted, refused };
             drop(producers.complete(&frame.tenant, producer, stored));
         }
         if selection.tenant.as_ref().is_none_or(|tenant| *tenant == frame.tenant) {
-            let batch = Arc::new(BufferedBatch::new(frame.seq, frame.batch));
+            let batch = Arc::new(BufferedBatch::new(frame.seq, batch));
             generation.push(&frame.tenant, batch, 0, &mut merger);
         }
         if generation.bytes >= options.flush_bytes {
@@ -59,8 +71,16 @@ pub(super) fn restore(
     };
     let wanted = segments.into_iter().filter(|segment| selection.has(&segment.tenant, segment.day));
     let wanted = wanted.map(|NewSegment { tenant, day, entry }| (tenant, day, entry)).collect();
-    restoring.add(wanted, tail.last_seq, producers);
+    restoring.add(wanted, tail.last_seq, producers, &deletes);
     Ok(frames)
+}
+
+/// Notes a delete, or its cancellation.
+fn note_delete(frame: &Frame, logged: &Logged, deletes: &mut DeletesEdit) {
+    match logged.what() {
+        What::Cancel { id } => deletes.cancel.push(id.clone()),
+        what => deletes.add.extend(what.tombstone(&frame.tenant, frame.seq)),
+    }
 }
 
 fn write_producers(env: &Env, dir: &Path, producers: &mut Producers<()>, flushed_seq: u64) -> Result<FileRef> {

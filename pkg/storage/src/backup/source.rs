@@ -57,7 +57,8 @@ impl Pinned {
     pub(crate) fn of(id: &str, state: &State, now_ns: i64, tail: Option<&wal::Sealed>) -> Self {
         let nodes = state.tenants.values().flat_map(|months| months.values()).map(|node| &node.file);
         let segments = state.segments().flat_map(|(_, _, entry)| entry.local_files());
-        let files = [&state.root].into_iter().chain(nodes).chain(&state.producers).chain(segments);
+        let files =
+            [&state.root].into_iter().chain(nodes).chain(&state.producers).chain(&state.deletes.file).chain(segments);
         Self {
             id: id.to_owned(),
             database_id: state.database_id.clone(),
@@ -109,7 +110,9 @@ pub trait Source: Sync {
 pub fn is_served(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     let is_right = match parts.as_slice() {
-        ["manifest", name] => (name.starts_with("root-") || name.starts_with("month-")) && name.ends_with(".json"),
+        ["manifest", name] => {
+            ["root-", "month-", "deletes-"].iter().any(|kind| name.starts_with(kind)) && name.ends_with(".json")
+        }
         ["producers", name] => name.len() > 1,
         ["segments", _, _, name] => name.ends_with(".log") || name.ends_with(".redb"),
         _ => false,

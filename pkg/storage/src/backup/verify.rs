@@ -240,7 +240,12 @@ pub(super) fn read_manifest(store: &dyn ObjectStore, record: &BackupRecord) -> R
     };
     let nodes = state.tenants.values().flat_map(|months| months.values()).map(|node| &node.file);
     let segments = state.segments().flat_map(|(_, _, entry)| entry.local_files());
-    nodes.chain(segments).chain(&state.producers).chain([&record.root]).try_for_each(is_listed)?;
+    nodes
+        .chain(segments)
+        .chain(&state.producers)
+        .chain(&state.deletes.file)
+        .chain([&record.root])
+        .try_for_each(is_listed)?;
     if state.version != record.version
         || state.flushed_seq != record.flushed_seq
         || state.database_id != record.database_id

@@ -57,6 +57,8 @@ pub(crate) fn run(
     }
     pace(0)?;
     let entry = build.finish((first.seq_min, last.seq_max))?;
+    let purged_seq = job.inputs.iter().map(|input| input.purged_seq).min().unwrap_or(0);
+    let entry = SegmentEntry { purged_seq, ..entry };
     let expected: u64 = job.inputs.iter().map(|input| input.rows).sum();
     if entry.rows != expected {
         let message = format!("compaction made {} records of {expected}; nothing has changed", entry.rows);

@@ -111,7 +111,8 @@ impl Core {
                     view.freeze();
                 }
                 if view.next_frozen().is_none() {
-                    return Ok(());
+                    drop(view);
+                    return self.flush_rest();
                 }
             }
             self.flush_one()?;
@@ -129,6 +130,7 @@ impl Core {
         while self.read_view().next_frozen().is_some_and(|generation| generation.seq_max <= until) {
             self.flush_one()?;
         }
+        self.flush_rest()?;
         self.wake_waiting();
         Ok(())
     }
@@ -233,6 +235,36 @@ impl Core {
         Ok(())
     }
 
+    /// Where everything is in segments: commits that deletes which came since are not to be read again.
+    pub(super) fn flush_rest(&self) -> Result<()> {
+        let (visible, before) = (self.read_view().visible_seq(), self.read_view().state().flushed_seq);
+        if visible <= before {
+            return Ok(());
+        }
+        let _one_at_a_time = lock(&self.flushing);
+        let (visible, before) = {
+            let view = self.read_view();
+            if !view.is_flushed() || view.visible_seq() <= view.state().flushed_seq {
+                return Ok(());
+            }
+            (view.visible_seq(), view.state().flushed_seq)
+        };
+        if let Some(wal) = self.wal.get().filter(|wal| wal.synced_seq() < visible) {
+            wal.sync()?;
+        }
+        let deletes = self.uncommitted_deletes();
+        let edit = Edit { flushed_seq: Some(visible), deletes, clock_ns: Some(self.clock_ns()), ..Edit::default() };
+        let state = self.manifest.commit(edit)?;
+        self.install(state)?;
+        self.compactor.look();
+        if let Some(wal) = self.wal.get()
+            && let Err(error) = wal.truncate(before)
+        {
+            tracing::warn!(%error, "the WAL could not be trimmed");
+        }
+        Ok(())
+    }
+
     /// Removes files that were written for a commit that failed.
     pub(super) fn remove_unnamed(&self, error: &Error, files: Vec<String>) {
         if error.kind == ErrorKind::Closed {
@@ -260,6 +292,8 @@ impl Core {
             add: segments.into_iter().map(|NewSegment { tenant, day, entry }| (tenant, day, entry)).collect(),
             flushed_seq: Some(generation.seq_max),
             producers,
+            deletes: self.uncommitted_deletes(),
+            clock_ns: Some(self.clock_ns()),
             ..Edit::default()
         })
     }

@@ -4,7 +4,7 @@
 //! fsync the folder) → the state in memory → files that nothing names any more go.
 
 use super::files::{self, Kind, MoveError};
-use super::format::{self, FORMAT, LostMonth, MonthFile, MonthRef, Pointer, RootFile};
+use super::format::{self, DeletesFile, FORMAT, LostMonth, MonthFile, MonthRef, Pointer, RootFile};
 use super::invariants;
 use super::load::{Chain, Loaded};
 use super::model::{Edit, FileRef, Location, MonthNode, Months, Partition, SegmentEntry, State};
@@ -20,6 +20,8 @@ use timberlog_types::{Day, Error, ErrorKind, Result, Tenant};
 pub(super) struct Next {
     pub state: State,
     pub changed: BTreeSet<(Tenant, Month)>,
+    /// Whether the file of deletes is to be written anew.
+    pub deletes_changed: bool,
 }
 
 impl Next {
@@ -28,7 +30,7 @@ impl Next {
         let mut state = old.clone();
         state.version = old.version.checked_add(1).ok_or_else(|| Error::internal("manifest versions are used up"))?;
         state.chain_start = old.chain_start.max(state.version.saturating_sub(history as u64));
-        Ok(Self { state, changed: BTreeSet::new() })
+        Ok(Self { state, changed: BTreeSet::new(), deletes_changed: false })
     }
 
     /// Replaces a day; an empty one goes, and its month with its last day. Copies the path from
@@ -80,6 +82,13 @@ pub(super) fn apply(old: &State, edit: &Edit, history: usize) -> Result<Next> {
         let place = segments.partition_point(|other| other.seq_min < entry.seq_min);
         segments.insert(place, Arc::new(entry.clone()));
     }
+    for (tenant, day, id, purged_seq) in &edit.raise {
+        let segments = days.entry((tenant, *day)).or_insert_with(|| segments(tenant, *day));
+        let entry = segments.iter_mut().find(|entry| entry.id == *id);
+        let entry = entry.ok_or_else(|| Error::internal(format!("manifest: no segment `{id}` to note a purge of")))?;
+        let raised = Arc::make_mut(entry);
+        raised.purged_seq = raised.purged_seq.max(*purged_seq);
+    }
     for ((tenant, day), segments) in days {
         next.set_partition(tenant, day, segments);
     }
@@ -88,6 +97,16 @@ pub(super) fn apply(old: &State, edit: &Edit, history: usize) -> Result<Next> {
     }
     if let Some(producers) = &edit.producers {
         next.state.producers = Some(producers.clone());
+    }
+    if let Some(deletes) = old.deletes.apply(&edit.deletes, old.flushed_seq) {
+        next.state.deletes = Arc::new(deletes);
+        next.deletes_changed = true;
+    }
+    if let Some(clock_ns) = edit.clock_ns {
+        next.state.clock_ns = clock_ns;
+    }
+    if edit.cut_history {
+        next.state.chain_start = next.state.chain_start.max(old.version);
     }
     Ok(next)
 }
@@ -104,6 +123,8 @@ pub(super) fn create(env: &Env, data_dir: &Path) -> Result<Loaded> {
         flushed_seq: 0,
         tenants: BTreeMap::new(),
         producers: None,
+        deletes: Arc::default(),
+        clock_ns: env.clock.now_ns(),
         unreachable: Vec::new(),
         lost_roots: Vec::new(),
         root: MonthNode::unwritten().file,
@@ -184,6 +205,14 @@ pub(super) fn write_files(
         written.push(file.path.clone());
         Arc::make_mut(node).file = file;
     }
+    if next.deletes_changed {
+        let deletes = Arc::make_mut(&mut next.state.deletes);
+        let file = DeletesFile::new(version, salt(env), deletes);
+        let bytes = format::encode(&file).map_err(|error| Error::internal(error.to_string()))?;
+        let file = files::write(env, data_dir, Kind::Deletes, version, &bytes)?;
+        written.push(file.path.clone());
+        deletes.file = Some(file);
+    }
     next.state.root = write_root(env, data_dir, &next.state, Some(previous))?;
     written.push(next.state.root.path.clone());
     Ok(())
@@ -216,6 +245,8 @@ fn write_root(env: &Env, data_dir: &Path, state: &State, previous: Option<&FileR
         previous: previous.cloned(),
         chain_start: state.chain_start,
         producers: state.producers.clone(),
+        deletes: state.deletes.file.clone(),
+        clock_ns: Some(state.clock_ns),
         months: state.tenants.iter().flat_map(months).collect(),
         unreachable: state.unreachable.iter().map(LostMonth::of).collect(),
         lost_roots: state.lost_roots.clone(),

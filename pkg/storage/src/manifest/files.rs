@@ -16,6 +16,7 @@ use timberlog_types::{Error, ErrorKind};
 pub(super) enum Kind {
     Root,
     Month,
+    Deletes,
 }
 
 impl Kind {
@@ -23,6 +24,7 @@ impl Kind {
         match self {
             Kind::Root => "root-",
             Kind::Month => "month-",
+            Kind::Deletes => "deletes-",
         }
     }
 }
@@ -153,7 +155,7 @@ fn root_name(name: &str) -> Option<RootName> {
 /// Whether a name in `manifest/` is one that this module gives.
 pub(super) fn is_node_name(name: &str) -> bool {
     let ours = |kind: Kind| name.starts_with(kind.prefix());
-    (ours(Kind::Root) || ours(Kind::Month)) && name.ends_with(".json")
+    (ours(Kind::Root) || ours(Kind::Month) || ours(Kind::Deletes)) && name.ends_with(".json")
 }
 
 /// The path of a root or a node.

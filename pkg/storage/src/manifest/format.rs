@@ -1,16 +1,19 @@
-//! The manifest's files, version 2: JSON in UTF-8, one object a file, ended by a newline.
+//! The manifest's files, version 2 (version 1 is read): JSON in UTF-8, one object a file, ended by a newline.
 //!
 //! | file | content |
 //! |---|---|
 //! | `manifest.json` | `{"crc32c": n, "pointer": P}`; the CRC32C of the bytes of `P` |
 //! | `manifest/root-<version, 20 digits>-<CRC32C, 8 hex>.json` | [`RootFile`] |
 //! | `manifest/month-<version, 20 digits>-<CRC32C, 8 hex>.json` | [`MonthFile`] |
+//! | `manifest/deletes-<version, 20 digits>-<CRC32C, 8 hex>.json` | [`DeletesFile`] |
 //!
 //! Unknown keys are ignored, and dropped when a node is rewritten; whatever must not be ignored or
 //! dropped needs a new `format`. A file of a newer format stops the start.
 
 use super::model::{FileRef, LostRoot, MonthNode, Partition, SegmentEntry, Unreachable};
 use super::month::Month;
+use crate::deletes::Deletes;
+use crate::deletes::list::Written;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -77,6 +80,12 @@ pub struct RootFile {
     /// The file of producers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub producers: Option<FileRef>,
+    /// The file of deletes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletes: Option<FileRef>,
+    /// The clock of retention, in ns since 1970 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ns: Option<i64>,
     /// The nodes, by tenant and month; on disk one entry a tenant.
     #[serde(with = "super::month_refs")]
     pub months: Vec<MonthRef>,
@@ -137,6 +146,36 @@ pub struct DayEntry {
     /// In the order of their sequence ranges.
     #[serde(with = "shared")]
     pub segments: Vec<Arc<SegmentEntry>>,
+}
+
+/// The deletes of a root.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct DeletesFile {
+    /// The version of the format.
+    pub format: u32,
+    /// The version of the root that it was written for.
+    pub version: u64,
+    /// 16 random hexadecimal digits.
+    pub salt: String,
+    /// In the order of their numbers.
+    deletes: Vec<Written>,
+}
+
+impl DeletesFile {
+    pub(super) fn new(version: u64, salt: String, deletes: &Deletes) -> Self {
+        let deletes = deletes.entries.iter().map(|entry| Written::of(entry)).collect();
+        Self { format: FORMAT, version, salt, deletes }
+    }
+
+    /// Reads a file of deletes whose checksum was verified.
+    pub(super) fn decode(bytes: &[u8], file: FileRef) -> Result<Deletes, FormatError> {
+        let read: Self = parse(bytes)?;
+        let entries = read.deletes.into_iter().map(|written| written.entry().map(Arc::new));
+        let entries = entries.collect::<Result<Vec<_>, String>>().map_err(damaged)?;
+        let deletes = Deletes { file: Some(file), entries };
+        deletes.check().map_err(damaged)?;
+        Ok(deletes)
+    }
 }
 
 fn damaged(reason: impl Into<String>) -> FormatError {

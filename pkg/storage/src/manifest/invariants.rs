@@ -3,6 +3,8 @@
 //! They are checked before a commit writes anything, and the ones over nodes again when a node is
 //! read. A violation before a write is a defect of this program; in a file it is damage.
 
+mod deletes;
+
 use super::PRODUCERS_DIR;
 use super::model::{
     Edit, EditKind, FileRef, LevelCounts, Location, MonthNode, Partition, SEGMENT_SERVICES_MAX, SegmentEntry, State,
@@ -130,6 +132,10 @@ const COMMIT: &[(&str, OfEdit)] = &[
     ("a merge changes no record", merge_keeps_records),
     ("a move changes locations only", move_changes_locations),
     ("a segment that is added is in the data directory", added_are_local),
+    ("a delete ends only when nothing is left of it", deletes::deletes_end_well),
+    ("a merge crosses no delete", deletes::merges_cross_no_delete),
+    ("a purge removes what is hidden, and nothing else", deletes::purges_remove_what_is_hidden),
+    ("what expires is the oldest", deletes::expiry_takes_the_oldest),
 ];
 
 /// Checks a commit; the error names the predicate.
@@ -185,7 +191,12 @@ fn changes_are_the_edit(old: &State, new: &State, edit: &Edit) -> Check {
     for (tenant, day, id) in &edit.remove {
         ensure(removed.insert((tenant, *day, id)), || format!("segment `{id}` is removed twice"))?;
     }
+    let raised: BTreeSet<(&Tenant, Day, &str)> =
+        edit.raise.iter().map(|(tenant, day, id, _)| (tenant, *day, id.as_str())).collect();
     let mut touched: BTreeMap<(&Tenant, Day), (usize, usize)> = BTreeMap::new();
+    for &(tenant, day, _) in &raised {
+        touched.entry((tenant, day)).or_default();
+    }
     for &(tenant, day, _) in &added {
         touched.entry((tenant, day)).or_default().0 += 1;
     }
@@ -196,7 +207,8 @@ fn changes_are_the_edit(old: &State, new: &State, edit: &Edit) -> Check {
         let before = by_id(old.partition(tenant, day));
         let after = by_id(new.partition(tenant, day));
         for (id, entry) in &before {
-            let stays = after.get(id).is_some_and(|now| Arc::ptr_eq(now, entry));
+            let is_raised = raised.contains(&(tenant, day, id));
+            let stays = after.get(id).is_some_and(|now| Arc::ptr_eq(now, entry) || (is_raised && is_raise(entry, now)));
             ensure(stays != removed.contains(&(tenant, day, id)), || format!("segment `{id}` neither stays nor goes"))?;
         }
         for id in after.keys() {
@@ -212,6 +224,12 @@ fn changes_are_the_edit(old: &State, new: &State, edit: &Edit) -> Check {
         })?;
     }
     untouched_stay(old, new, &|tenant, day| touched.contains_key(&(tenant, day)))
+}
+
+/// Whether a segment is the same but for what is known of deletes.
+fn is_raise(before: &SegmentEntry, now: &SegmentEntry) -> bool {
+    let same = SegmentEntry { purged_seq: now.purged_seq, ..before.clone() };
+    same == *now && before.purged_seq <= now.purged_seq
 }
 
 /// Days that the edit does not touch are the very same in both states.

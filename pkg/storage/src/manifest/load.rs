@@ -4,12 +4,13 @@
 //! read is replaced by the newest whole one. This module reads only; it never writes or removes.
 
 use super::files::{self, ReadError, RootName};
-use super::format::{LostMonth, MonthFile, MonthRef, RootFile};
+use super::format::{DeletesFile, LostMonth, MonthFile, MonthRef, RootFile};
 use super::invariants;
 use super::model::{FileRef, LostRoot, MonthNode, Months, State, Unreachable};
 use super::month::Month;
 use super::verify::Damage;
 use super::{Fallback, MANIFEST_DIR, POINTER_FILE, SEGMENTS_DIR};
+use crate::deletes::Deletes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -45,7 +46,11 @@ pub fn load(env: &Env, data_dir: &Path) -> Result<Option<Loaded>> {
     let mut lost = match files::read_pointer(env, data_dir) {
         Ok(pointer) => match read_root(env, data_dir, &pointer.root) {
             Ok(root) if root.version == pointer.version && root.flushed_seq == pointer.flushed_seq => {
-                return read_tree(env, data_dir, root, pointer.root, None).map(Some);
+                match read_deletes(env, data_dir, &root) {
+                    Ok(deletes) => return read_tree(env, data_dir, root, deletes, pointer.root, None).map(Some),
+                    Err(ReadError::Damaged(reason)) => Lost::root(&pointer, reason),
+                    Err(ReadError::Stop(error)) => return Err(error),
+                }
             }
             Ok(_) => Lost::root(&pointer, "is not the version that the pointer names".to_owned()),
             Err(ReadError::Damaged(reason)) => Lost::root(&pointer, reason),
@@ -60,12 +65,12 @@ pub fn load(env: &Env, data_dir: &Path) -> Result<Option<Loaded>> {
             continue;
         }
         match read_named_root(env, data_dir, &name) {
-            Ok((file, root)) => {
+            Ok((file, root, deletes)) => {
                 if root.version == 1 && lost.pointer && is_empty(env, data_dir)? {
                     // A crash while the database was created.
                     return Ok(None);
                 }
-                return read_tree(env, data_dir, root, file, Some(lost.root)).map(Some);
+                return read_tree(env, data_dir, root, deletes, file, Some(lost.root)).map(Some);
             }
             Err(ReadError::Damaged(reason)) => {
                 lost.older.push(format!("`{}` {reason}", name.path));
@@ -126,11 +131,24 @@ pub(super) fn read_root(env: &Env, data_dir: &Path, file: &FileRef) -> Result<Ro
     Ok(root)
 }
 
-fn read_named_root(env: &Env, data_dir: &Path, name: &RootName) -> Result<(FileRef, RootFile), ReadError> {
+/// Reads the deletes of a root. Without them records that were deleted would be back: a root whose
+/// deletes cannot be read cannot be used.
+pub(super) fn read_deletes(env: &Env, data_dir: &Path, root: &RootFile) -> Result<Deletes, ReadError> {
+    let Some(file) = &root.deletes else { return Ok(Deletes::default()) };
+    let named = |error: ReadError| match error {
+        ReadError::Damaged(reason) => ReadError::Damaged(format!("names the deletes `{}`: {reason}", file.path)),
+        stop => stop,
+    };
+    let bytes = files::read(env, data_dir, file).map_err(named)?;
+    DeletesFile::decode(&bytes, file.clone()).map_err(|error| named(ReadError::format(&file.path, error)))
+}
+
+fn read_named_root(env: &Env, data_dir: &Path, name: &RootName) -> Result<(FileRef, RootFile, Deletes), ReadError> {
     let (file, bytes) = files::read_named(env, data_dir, name)?;
     let root = RootFile::decode(&bytes).map_err(|error| ReadError::format(&name.path, error))?;
     check_root(&root).map_err(ReadError::Damaged)?;
-    Ok((file, root))
+    let deletes = read_deletes(env, data_dir, &root)?;
+    Ok((file, root, deletes))
 }
 
 pub(super) fn check_root(root: &RootFile) -> Result<(), String> {
@@ -148,7 +166,14 @@ pub(super) fn check_root(root: &RootFile) -> Result<(), String> {
 }
 
 /// Reads the nodes of a root and the chain behind it.
-fn read_tree(env: &Env, data_dir: &Path, root: RootFile, file: FileRef, lost: Option<LostRoot>) -> Result<Loaded> {
+fn read_tree(
+    env: &Env,
+    data_dir: &Path,
+    root: RootFile,
+    deletes: Deletes,
+    file: FileRef,
+    lost: Option<LostRoot>,
+) -> Result<Loaded> {
     let mut tenants: BTreeMap<Tenant, Months> = BTreeMap::new();
     let mut unreachable = Vec::new();
     for reference in &root.months {
@@ -181,6 +206,8 @@ fn read_tree(env: &Env, data_dir: &Path, root: RootFile, file: FileRef, lost: Op
         flushed_seq: root.flushed_seq,
         tenants: tenants.into_iter().map(|(tenant, months)| (tenant, Arc::new(months))).collect(),
         producers: root.producers,
+        deletes: Arc::new(deletes),
+        clock_ns: root.clock_ns.unwrap_or(root.commit_time),
         unreachable,
         lost_roots,
         root: file,
@@ -263,8 +290,8 @@ pub(super) fn read_old_root(
         // Newest first: the first version that names it is the newest.
         chain.old_files.entry(path.to_owned()).or_insert(root.version);
     };
-    if let Some(producers) = &root.producers {
-        note(&producers.path);
+    for file in root.producers.iter().chain(&root.deletes) {
+        note(&file.path);
     }
     for lost in &root.unreachable {
         note(&lost.file.path);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use timberlog_types::{Day, Level, Seq, Tenant, TimeRange};
 
 use super::month::Month;
+use crate::deletes::{Deletes, DeletesEdit};
 
 /// A segment counts its records by service in the manifest only up to this many services.
 pub const SEGMENT_SERVICES_MAX: usize = 64;
@@ -208,6 +209,10 @@ pub struct State {
     pub tenants: BTreeMap<Tenant, Arc<Months>>,
     /// The file with each producer's latest numbers and results.
     pub producers: Option<FileRef>,
+    /// The deletes: they hide records of the segments.
+    pub deletes: Arc<Deletes>,
+    /// The clock of retention when this was committed, in ns since 1970 UTC.
+    pub clock_ns: i64,
     /// Months that cannot be read. While there are any, nothing is cleaned.
     pub unreachable: Vec<Unreachable>,
     /// Roots that were lost and whose segments may still be on disk. While there are any, nothing
@@ -278,6 +283,21 @@ pub struct Edit {
     pub flushed_seq: Option<Seq>,
     /// The new producers file, durable by now; `None` leaves the present one.
     pub producers: Option<FileRef>,
+    /// Segments of which it is known now that no delete up to this number hides a row: the new
+    /// `purged_seq`, by id.
+    pub raise: Vec<(Tenant, Day, String, Seq)>,
+    /// What becomes of deletes.
+    pub deletes: DeletesEdit,
+    /// Records that a purge removes.
+    pub rows_removed: u64,
+    /// Those of them that retention removes.
+    pub rows_expired: u64,
+    /// For each tenant, the time before which records are expired.
+    pub expired_before: BTreeMap<Tenant, i64>,
+    /// The clock of retention; `None` leaves the present one.
+    pub clock_ns: Option<i64>,
+    /// Whether only the root before this one is kept: files that it does not name go at once.
+    pub cut_history: bool,
     /// What the edit claims to be, and is checked to be.
     pub kind: EditKind,
 }
@@ -293,6 +313,12 @@ pub enum EditKind {
     /// Segments change where they are: each that is added replaces the one of its id, which differs in
     /// location and index object only; nothing else changes.
     Move,
+    /// Segments of one partition lose records, each by itself, or are gone if none are left.
+    Purge,
+    /// Segments go whose records are all expired.
+    Expire,
+    /// The oldest days go, whole.
+    Evict,
 }
 
 impl Edit {

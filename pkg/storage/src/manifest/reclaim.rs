@@ -54,6 +54,9 @@ impl Reclaim {
         if let Some(producers) = old.producers.as_ref().filter(|file| new.producers.as_ref() != Some(file)) {
             retire(producers);
         }
+        if let Some(deletes) = old.deletes.file.as_ref().filter(|file| new.deletes.file.as_ref() != Some(file)) {
+            retire(deletes);
+        }
         for lost in old.unreachable.iter().filter(|lost| !new.unreachable.contains(lost)) {
             retire(&lost.file);
         }
@@ -123,7 +126,8 @@ fn named_by(state: &State) -> HashSet<&str> {
     let nodes = state.tenants.values().flat_map(|months| months.values()).map(|node| &node.file);
     let lost = state.unreachable.iter().map(|lost| &lost.file);
     let segments = state.segments().flat_map(|(_, _, entry)| entry.local_files());
-    let files = nodes.chain(lost).chain(segments).chain(&state.producers).chain([&state.root]);
+    let files =
+        nodes.chain(lost).chain(segments).chain(&state.producers).chain(&state.deletes.file).chain([&state.root]);
     files.map(|file| file.path.as_str()).collect()
 }
 

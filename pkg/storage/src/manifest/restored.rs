@@ -3,9 +3,10 @@
 
 use super::commit::{self, Next};
 use super::files::MoveError;
-use super::format::{FormatError, MonthFile, RootFile};
+use super::format::{DeletesFile, FormatError, MonthFile, RootFile};
 use super::model::{FileRef, MonthNode, SegmentEntry, State};
 use super::{files, invariants, load};
+use crate::deletes::{Deletes, DeletesEdit};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,12 +31,18 @@ pub(crate) fn read_tree(root: &FileRef, fetch: &dyn Fn(&FileRef) -> Result<Vec<u
     if !file.unreachable.is_empty() || !file.lost_roots.is_empty() {
         return Err(Error::corrupt(format!("`{}` names what was lost", root.path)));
     }
+    let deletes = match &file.deletes {
+        Some(deletes) => DeletesFile::decode(&fetch(deletes)?, deletes.clone()).map_err(format_error(&deletes.path))?,
+        None => Deletes::default(),
+    };
     let mut state = State {
         version: file.version,
         database_id: file.database_id,
         flushed_seq: file.flushed_seq,
         tenants: BTreeMap::new(),
         producers: file.producers,
+        deletes: Arc::new(deletes),
+        clock_ns: file.clock_ns.unwrap_or(file.commit_time),
         unreachable: Vec::new(),
         lost_roots: Vec::new(),
         root: root.clone(),
@@ -84,12 +91,17 @@ impl Restoring {
         segments: Vec<(Tenant, Day, SegmentEntry)>,
         flushed_seq: u64,
         producers: Option<FileRef>,
+        deletes: &DeletesEdit,
     ) {
         for (tenant, day, entry) in segments {
             let mut partition =
                 self.next.state.partition(&tenant, day).map(|partition| partition.segments.clone()).unwrap_or_default();
             partition.push(Arc::new(entry));
             self.next.set_partition(&tenant, day, partition);
+        }
+        if let Some(deletes) = self.next.state.deletes.apply(deletes, self.next.state.flushed_seq) {
+            self.next.state.deletes = Arc::new(deletes);
+            self.next.deletes_changed = true;
         }
         self.next.state.flushed_seq = flushed_seq;
         self.next.state.producers = producers;
@@ -106,6 +118,8 @@ impl Restoring {
     /// Writes changed nodes, the root, and the pointer. Every named file is durable by now.
     pub(crate) fn write(mut self, env: &Env, data_dir: &Path) -> Result<State> {
         let old = self.next.state.root.clone();
+        // New numbers are above those of the deletes.
+        self.next.state.flushed_seq = self.next.state.flushed_seq.max(self.next.state.deletes.seq_max());
         for (tenant, months) in &self.next.state.tenants {
             for node in months.values() {
                 invariants::check_node(tenant, node, self.next.state.flushed_seq)

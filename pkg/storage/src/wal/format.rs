@@ -18,11 +18,11 @@
 //! |---|---|
 //! | 0 | u32 magic `0xF5_57_4C_54` (`T L W F5`) |
 //! | 4 | u32 CRC32C of the salt (8 bytes), then of bytes 8 to the end of the header |
-//! | 8 | u8 version, u8 kind (1: batch), u16 header length H, u32 payload length P |
+//! | 8 | u8 version, u8 kind (1: batch, 2: delete), u16 header length H, u32 payload length P |
 //! | 16 | u32 CRC32C of payload and padding, u32 rows |
 //! | 24 | u64 sequence number, i64 commit time, u64 `synced_seq` |
 //! | 48 | H bytes header (bincode): tenant, producer |
-//! | 48+H | P bytes payload: the batch; then zeros to the next multiple of 8 |
+//! | 48+H | P bytes payload: the batch, or JSON of a delete; then zeros to the next multiple of 8 |
 //!
 //! The salt makes frames of an earlier life, and bytes inside a record that look like a frame,
 //! fail their checksum. The two checksums let a reader know which batch a damaged payload was.
@@ -51,7 +51,10 @@ pub(super) const FRAME_FIXED_LEN: usize = 48;
 /// Frames begin at multiples of this.
 pub(super) const FRAME_ALIGN: u64 = 8;
 const FRAME_VERSION: u8 = 1;
-const KIND_BATCH: u8 = 1;
+/// The payload is a batch.
+pub(super) const KIND_BATCH: u8 = 1;
+/// The payload is a delete, or its cancellation; the frame has no records.
+pub(super) const KIND_DELETE: u8 = 2;
 /// The longest bincode header: names have limits far below.
 const FRAME_HEADER_LEN_MAX: usize = 4096;
 
@@ -123,6 +126,7 @@ impl FileHeader {
 /// The fixed part of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FrameHead {
+    pub(super) kind: u8,
     pub(super) header_len: u16,
     pub(super) payload_len: u32,
     pub(super) payload_crc: u32,
@@ -137,7 +141,6 @@ pub(super) struct FrameHead {
 pub(super) struct Claimed {
     crc: u32,
     version: u8,
-    kind: u8,
     head: FrameHead,
 }
 
@@ -151,6 +154,7 @@ impl Claimed {
         let crc = u32::from_le_bytes(take(&mut rest));
         let [version, kind] = take(&mut rest);
         let head = FrameHead {
+            kind,
             header_len: u16::from_le_bytes(take(&mut rest)),
             payload_len: u32::from_le_bytes(take(&mut rest)),
             payload_crc: u32::from_le_bytes(take(&mut rest)),
@@ -161,7 +165,7 @@ impl Claimed {
         };
         let lengths_fit = usize::from(head.header_len) <= FRAME_HEADER_LEN_MAX
             && usize::try_from(head.payload_len).is_ok_and(|len| len <= BATCH_BYTES_MAX);
-        lengths_fit.then_some(Self { crc, version, kind, head })
+        lengths_fit.then_some(Self { crc, version, head })
     }
 
     /// Bytes up to the payload.
@@ -177,10 +181,10 @@ impl Claimed {
         if head_crc(salt, head_bytes) != Some(self.crc) {
             return Ok(None);
         }
-        if self.version != FRAME_VERSION || self.kind != KIND_BATCH {
+        if self.version != FRAME_VERSION || ![KIND_BATCH, KIND_DELETE].contains(&self.head.kind) {
             return Err(Error::invalid(format!(
                 "WAL frame {} has version {} and kind {}: a newer TimberLog wrote it, use that one",
-                self.head.seq, self.version, self.kind
+                self.head.seq, self.version, self.head.kind
             )));
         }
         Ok(Some(self.head))
@@ -243,7 +247,7 @@ pub(super) fn encode_head(
     let start = out.len();
     out.extend_from_slice(&FRAME_MAGIC);
     out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&[FRAME_VERSION, KIND_BATCH]);
+    out.extend_from_slice(&[FRAME_VERSION, head.kind]);
     out.extend_from_slice(&head.header_len.to_le_bytes());
     out.extend_from_slice(&head.payload_len.to_le_bytes());
     out.extend_from_slice(&head.payload_crc.to_le_bytes());
@@ -317,6 +321,7 @@ mod tests {
         for producer in [None, Some(ProducerBatch { producer: "p".into(), number: 7, refused: vec![1, 2] })] {
             let mut bytes = Vec::new();
             let head = FrameHead {
+                kind: KIND_BATCH,
                 header_len: 0,
                 payload_len: 0,
                 payload_crc: 0,

@@ -1,6 +1,7 @@
 //! The files of a WAL, looked at without opening a database: for `inspect` and `verify`.
 
 use super::files;
+use super::format::KIND_DELETE;
 use super::meta::{self, META_NAME};
 use super::recover;
 use super::replay::{self, Content, Event};
@@ -26,6 +27,8 @@ pub struct FrameInfo {
     pub synced_seq: Seq,
     /// Whose records these are.
     pub tenant: Tenant,
+    /// Whether it is a delete, or the cancellation of one, and not a batch.
+    pub is_delete: bool,
     /// Records.
     pub rows: u32,
     /// The producer's name and number.
@@ -103,7 +106,7 @@ pub fn verify(disk: &dyn Disk, dir: &Path, flushed_seq: Option<Seq>) -> Result<V
                 match recover::decode(content) {
                     Ok(frame) => {
                         verification.frames += 1;
-                        verification.rows += frame.batch.rows() as u64;
+                        verification.rows += frame.body.rows() as u64;
                     }
                     Err(what) => {
                         let FrameInfo { file, offset, seq, .. } = info;
@@ -170,6 +173,7 @@ fn info(file: &str, content: &Content<'_>) -> FrameInfo {
         commit_time: head.commit_time,
         synced_seq: head.synced_seq,
         tenant: content.tenant.clone(),
+        is_delete: head.kind == KIND_DELETE,
         rows: head.rows,
         producer: content.producer.as_ref().map(|batch| (batch.producer.clone(), batch.number)),
     }

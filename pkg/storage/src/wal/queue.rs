@@ -1,7 +1,7 @@
 //! The bounded queue before the writer, and the thread that empties it.
 
 use super::format;
-use super::types::{Append, Done, WalOptions};
+use super::types::{Append, Body, Done, WalOptions};
 use super::writer::WalWriter;
 use crate::options::Durability;
 use crate::producers::ProducerBatch;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use timberlog_types::{Batch, Error, ErrorKind, Result, Seq, Tenant};
+use timberlog_types::{Error, ErrorKind, Result, Seq, Tenant};
 
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(10);
@@ -18,7 +18,7 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 /// An append with what can be known of its frame before it has a number.
 pub(super) struct Pending {
     pub(super) tenant: Tenant,
-    pub(super) batch: Arc<Batch>,
+    pub(super) body: Body,
     pub(super) producer: Option<ProducerBatch>,
     /// Bytes of the frame.
     pub(super) frame_len: u64,
@@ -31,11 +31,11 @@ pub(super) struct Pending {
 impl Pending {
     /// The producer's name and answer must have been checked.
     pub(super) fn new(append: Append) -> Self {
-        let Append { tenant, batch, producer, done } = append;
-        let payload = batch.as_bytes();
+        let Append { tenant, body, producer, done } = append;
+        let payload = body.payload();
         let frame_len = format::frame_len(&tenant, producer.as_ref(), payload.len());
         let payload_crc = format::payload_crc(&tenant, producer.as_ref(), payload);
-        Self { tenant, batch, producer, frame_len, payload_crc, answer: Answer(Some(done)), _room: Room(None) }
+        Self { tenant, body, producer, frame_len, payload_crc, answer: Answer(Some(done)), _room: Room(None) }
     }
 
     pub(super) fn finish(mut self, result: Result<Seq>) {
@@ -118,7 +118,7 @@ impl Queue {
 
     pub(super) fn push(&self, append: Append) -> Result<()> {
         append.producer.as_ref().map_or(Ok(()), ProducerBatch::check)?;
-        let room = self.take_room(append.batch.as_bytes().len())?;
+        let room = self.take_room(append.body.payload().len())?;
         let mut pending = Pending::new(append);
         pending._room = room;
         self.sender.send(Message::Append(pending)).map_err(|message| {

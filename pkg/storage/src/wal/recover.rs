@@ -3,9 +3,11 @@
 //! What counts was decided by `replay`; this writes to the folder, which `replay` never does.
 
 use super::files::{ClosedFile, DAMAGED};
+use super::format::KIND_DELETE;
 use super::meta::{self, META_NAME, Meta, Reach};
 use super::replay::{self, Content, Event, Plan, Planned};
-use super::types::{Damage, Frame, ReplayReport, WalOptions};
+use super::types::{Body, Damage, Frame, ReplayReport, WalOptions};
+use crate::deletes::Logged;
 use std::sync::Arc;
 use timberlog_disk::{Env, Open};
 use timberlog_types::{Batch, Error, Result, Seq};
@@ -95,7 +97,7 @@ pub(super) fn deliver(
                     match decode(content) {
                         Ok(frame) => {
                             report.frames += 1;
-                            report.rows += frame.batch.rows() as u64;
+                            report.rows += frame.body.rows() as u64;
                             report.bytes += located.head.frame_len();
                             on_frame(frame)
                         }
@@ -134,10 +136,13 @@ pub(super) fn deliver(
 
 pub(super) fn decode(content: Content<'_>) -> Result<Frame, String> {
     let Content { located, tenant, producer, payload } = content;
-    let batch = Batch::decode(Box::from(payload)).map_err(|error| error.to_string())?;
-    if batch.rows() != located.head.rows as usize {
-        return Err(format!("batch has {} records, its frame says {}", batch.rows(), located.head.rows));
+    let body = if located.head.kind == KIND_DELETE {
+        Body::Delete(Arc::new(Logged::decode(payload).map_err(|error| error.to_string())?))
+    } else {
+        Body::Batch(Arc::new(Batch::decode(Box::from(payload)).map_err(|error| error.to_string())?))
+    };
+    if body.rows() != located.head.rows as usize {
+        return Err(format!("batch has {} records, its frame says {}", body.rows(), located.head.rows));
     }
-    let batch = Arc::new(batch);
-    Ok(Frame { seq: located.head.seq, commit_time: located.head.commit_time, tenant, producer, batch })
+    Ok(Frame { seq: located.head.seq, commit_time: located.head.commit_time, tenant, producer, body })
 }

@@ -30,7 +30,7 @@ fn batch(message: &str) -> Arc<Batch> {
 }
 
 fn message(frame: &Frame) -> String {
-    String::from_utf8(frame.batch.message(0).to_vec()).unwrap()
+    String::from_utf8(frame.body.batch().unwrap().message(0).to_vec()).unwrap()
 }
 
 fn options() -> WalOptions {
@@ -90,7 +90,7 @@ impl Opened {
     fn queue_with(&self, text: &str, producer: Option<ProducerBatch>) -> Result<()> {
         let (log, told) = (Arc::clone(&self.log), text.to_owned());
         let done = Box::new(move |result: Result<Seq>| log.put(Told::Done(told, result.map_err(|error| error.kind))));
-        self.wal.append(Append { tenant: Tenant::default(), batch: batch(text), producer, done })
+        self.wal.append(Append { tenant: Tenant::default(), body: batch(text).into(), producer, done })
     }
 
     /// Appends batches as one group; the results in order.

@@ -1,5 +1,7 @@
 //! What goes into the WAL and what comes out of it.
 
+use super::format::{KIND_BATCH, KIND_DELETE};
+use crate::deletes::Logged;
 use crate::options::Durability;
 use crate::producers::ProducerBatch;
 use std::path::PathBuf;
@@ -58,31 +60,76 @@ impl WalOptions {
 /// was not acknowledged; it may still turn up, whole, after a restart.
 pub type Done = Box<dyn FnOnce(Result<Seq>) + Send>;
 
-/// A batch on its way into the WAL.
+/// What a frame holds.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// Records.
+    Batch(Arc<Batch>),
+    /// A delete, or its cancellation.
+    Delete(Arc<Logged>),
+}
+
+impl Body {
+    /// The records, if it holds any.
+    pub fn batch(&self) -> Option<&Arc<Batch>> {
+        match self {
+            Self::Batch(batch) => Some(batch),
+            Self::Delete(_) => None,
+        }
+    }
+
+    /// How many records it holds.
+    pub fn rows(&self) -> usize {
+        self.batch().map_or(0, |batch| batch.rows())
+    }
+
+    /// The payload of its frame.
+    pub(super) fn payload(&self) -> &[u8] {
+        match self {
+            Self::Batch(batch) => batch.as_bytes(),
+            Self::Delete(logged) => logged.as_bytes(),
+        }
+    }
+
+    pub(super) fn kind(&self) -> u8 {
+        match self {
+            Self::Batch(_) => KIND_BATCH,
+            Self::Delete(_) => KIND_DELETE,
+        }
+    }
+}
+
+impl From<Arc<Batch>> for Body {
+    fn from(batch: Arc<Batch>) -> Self {
+        Self::Batch(batch)
+    }
+}
+
+/// A batch, or a delete, on its way into the WAL.
 pub struct Append {
-    /// Whose records these are.
+    /// Whose it is.
     pub tenant: Tenant,
-    /// The records.
-    pub batch: Arc<Batch>,
+    /// What it is.
+    pub body: Body,
     /// The producer's number, for batches that are stored exactly once.
     pub producer: Option<ProducerBatch>,
     /// Called once, from the writer: it must not block.
     pub done: Done,
 }
 
-/// A batch in the WAL.
+/// A batch, or a delete, in the WAL.
 #[derive(Clone, Debug)]
 pub struct Frame {
     /// Its number.
     pub seq: Seq,
     /// When it was committed, in ns; never less than that of the frame before.
     pub commit_time: i64,
-    /// Whose records these are.
+    /// Whose it is.
     pub tenant: Tenant,
     /// The producer's number.
     pub producer: Option<ProducerBatch>,
-    /// The records.
-    pub batch: Arc<Batch>,
+    /// What it holds.
+    pub body: Body,
 }
 
 /// Told by the writer, in order of sequence.

@@ -264,7 +264,7 @@ impl WalWriter {
                 commit_time: now,
                 tenant: pending.tenant.clone(),
                 producer: pending.producer.take(),
-                batch: Arc::clone(&pending.batch),
+                body: pending.body.clone(),
             });
             answers.push((seq, pending.into_answer()));
         }
@@ -324,12 +324,13 @@ impl WalWriter {
             }
         };
         for (seq, pending) in (self.next_seq..).zip(run) {
-            let payload = pending.batch.as_bytes();
+            let payload = pending.body.payload();
             let head = FrameHead {
+                kind: pending.body.kind(),
                 header_len: 0,
                 payload_len: payload.len() as u32,
                 payload_crc: pending.payload_crc,
-                rows: pending.batch.rows() as u32,
+                rows: pending.body.rows() as u32,
                 seq,
                 commit_time,
                 synced_seq,

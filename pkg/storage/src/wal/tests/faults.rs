@@ -43,7 +43,7 @@ fn what_was_queued_when_an_fsync_failed_is_answered_closed() {
     // Past the check at the door, as if it had been queued a moment before.
     let (log, done) = (Arc::clone(&opened.log), "c".to_owned());
     let done = Box::new(move |result: Result<Seq>| log.put(Told::Done(done, result.map_err(|error| error.kind))));
-    let late = Append { tenant: Tenant::default(), batch: batch("c"), producer: None, done };
+    let late = Append { tenant: Tenant::default(), body: batch("c").into(), producer: None, done };
     opened.wal.queue.push(late).unwrap();
     opened.wal.step();
     assert_eq!(opened.log.take(), [Told::Done("c".into(), Err(ErrorKind::Closed))]);

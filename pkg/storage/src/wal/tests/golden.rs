@@ -19,7 +19,7 @@ fn the_golden_wal_of_version_1_is_read_as_it_was_written() {
     let options = WalOptions { threading: Threading::Stepped, ..WalOptions::new(dir.path(), ID) };
     let opened = try_open(&Env::real(), options, 0).unwrap();
     assert_eq!((opened.report.files, opened.report.damages.len(), opened.report.last_seq), (2, 0, 4));
-    let rows: Vec<_> = opened.frames.iter().map(|frame| frame.batch.rows()).collect();
+    let rows: Vec<_> = opened.frames.iter().map(|frame| frame.body.rows()).collect();
     assert_eq!(rows, [2, 1, 1, 3]);
     let tenants: Vec<_> = opened.frames.iter().map(|frame| frame.tenant.as_str()).collect();
     assert_eq!(tenants, ["default", "team-1_(x)", "default", "default"]);
@@ -28,8 +28,8 @@ fn the_golden_wal_of_version_1_is_read_as_it_was_written() {
     let p = ProducerBatch { producer: "p".into(), number: u64::MAX, refused: Vec::new() };
     let producers: Vec<_> = opened.frames.iter().map(|frame| frame.producer.clone()).collect();
     assert_eq!(producers, [None, Some(agent), None, Some(p)]);
-    assert_eq!(opened.frames[2].batch.message(0), "x".repeat(3300).as_bytes());
-    let first = &opened.frames[0].batch;
+    assert_eq!(opened.frames[2].body.batch().unwrap().message(0), "x".repeat(3300).as_bytes());
+    let first = opened.frames[0].body.batch().unwrap();
     assert_eq!((first.message(1), first.timestamp(1)), (&b"second"[..], -4));
     assert_eq!(first.field("host").unwrap().get(1).unwrap().text, "n\u{f6}de".as_bytes());
     assert_eq!(first.field("code").unwrap().get(0).unwrap().text, b"1.50");

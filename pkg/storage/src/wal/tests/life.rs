@@ -35,14 +35,14 @@ fn everything_comes_back() {
     opened.wal.step();
     let tenant = Tenant::new("other").unwrap();
     let done: Done = Box::new(|_| {});
-    opened.wal.append(Append { tenant: tenant.clone(), batch: batch("b"), producer: None, done }).unwrap();
+    opened.wal.append(Append { tenant: tenant.clone(), body: batch("b").into(), producer: None, done }).unwrap();
     opened.wal.step();
     drop(opened);
     let opened = open(&sim, 0);
     assert_eq!(opened.replayed(), letters(2));
     assert_eq!((&opened.frames[0].producer, &opened.frames[0].tenant), (&Some(producer), &Tenant::default()));
     assert_eq!((&opened.frames[1].producer, &opened.frames[1].tenant), (&None, &tenant));
-    assert_eq!(opened.frames[1].batch.as_bytes(), batch("b").as_bytes());
+    assert_eq!(opened.frames[1].body.batch().unwrap().as_bytes(), batch("b").as_bytes());
     let ReplayReport { files, frames, rows, last_seq, .. } = opened.report;
     assert_eq!((files, frames, rows, last_seq), (1, 2, 2, 2));
     // Replay starts behind what is flushed.

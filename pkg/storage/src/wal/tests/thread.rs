@@ -18,7 +18,7 @@ fn threaded(dir: &Path, durability: Durability) -> Opened {
 fn append(wal: &Wal, text: &str) -> Result<Seq> {
     let (sender, receiver) = mpsc::channel();
     let done = Box::new(move |result| sender.send(result).unwrap());
-    wal.append(Append { tenant: Tenant::default(), batch: batch(text), producer: None, done })?;
+    wal.append(Append { tenant: Tenant::default(), body: batch(text).into(), producer: None, done })?;
     receiver.recv().unwrap()
 }
 
@@ -93,7 +93,7 @@ fn a_panic_in_a_callback_poisons() {
     let options = WalOptions { threading: Threading::Own, ..options() };
     let opened = try_open(&sim.env(), options, 0).unwrap();
     let done: Done = Box::new(|_| panic!("a callback panics (expected in this test)"));
-    opened.wal.append(Append { tenant: Tenant::default(), batch: batch("a"), producer: None, done }).unwrap();
+    opened.wal.append(Append { tenant: Tenant::default(), body: batch("a").into(), producer: None, done }).unwrap();
     let error = append(&opened.wal, "b").unwrap_err();
     assert_eq!(error.kind, ErrorKind::Closed);
     assert!(opened.wal.close().is_err());
