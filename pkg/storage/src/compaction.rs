@@ -3,14 +3,15 @@
 //!     manifest state → plan → inputs → k-way merge → blocks, token filters, B+trees → edit → commit
 //!
 //! A job merges neighbours in sequence of one partition into one segment with the same records in
-//! the same total order. Nothing here decides what exists: the engine commits the edit, and until
-//! then the inputs are what there is. A job never drops a record: input that cannot be read whole
-//! stays as it is.
+//! the same total order; a purge writes segments anew without their deleted rows. Nothing here decides
+//! what exists: the engine commits the edit, and until then the inputs are what there is. A merge never
+//! drops a record, a purge only those that are hidden: input that cannot be read whole stays as it is.
 
 pub(crate) mod execute;
-mod inputs;
+pub(crate) mod inputs;
 mod merge;
 pub(crate) mod plan;
+pub(crate) mod purge;
 mod run;
 mod slices;
 #[cfg(test)]
@@ -58,10 +59,12 @@ impl Default for CompactionOptions {
 /// What a job did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compacted {
-    /// Segments that were merged.
+    /// Segments that were merged, or looked through for what is deleted.
     pub segments: u64,
-    /// Their records, all of which are in the new segment.
+    /// Their records, all of which but those removed are in the new segments.
     pub records: u64,
+    /// Records that were deleted or expired, and are gone.
+    pub rows_removed: u64,
     /// Bytes of their files.
     pub bytes_read: u64,
     /// Bytes of the new segment's files.
@@ -89,6 +92,8 @@ pub struct CompactionStats {
     pub segments_merged: u64,
     /// Records of these segments.
     pub records: u64,
+    /// Records that were deleted or expired, and are gone.
+    pub rows_removed: u64,
     /// Bytes of the files that committed jobs have read.
     pub bytes_read: u64,
     /// Bytes of the files that committed jobs have written.

@@ -12,6 +12,7 @@ mod compactor;
 mod counters;
 mod deletes;
 mod flusher;
+mod purge;
 mod retention;
 
 use crate::cache::Cache;
@@ -155,13 +156,14 @@ impl Storage {
         self.core.flush_all()
     }
 
-    /// Merges segments once, now and as fast as it goes, if any are due; `None` if none are. Works
-    /// whether compaction is on, off or paused.
+    /// Runs one job of compaction, now and as fast as it goes, if any is due; `None` if none is:
+    /// first what retention and deletes remove, then merges. Works whether compaction is on, off or
+    /// paused.
     ///
     /// # Errors
     /// Nothing has changed then, and the partition rests for a while.
     pub fn compact(&self) -> Result<Option<Compacted>> {
-        self.core.compact_once(Pace::Free)
+        self.core.compact_once(Pace::Free, true)
     }
 
     /// Keeps compaction from going on, until [`Storage::resume_compaction`] or a restart. A job under

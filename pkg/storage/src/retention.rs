@@ -5,11 +5,13 @@
 //! state of the manifest; it never commits or removes anything.
 
 mod clock;
+mod expiry;
 mod rules;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use clock::RetentionClock;
+pub(crate) use expiry::{evicted, expired};
 pub(crate) use rules::Rules;
 
 use std::time::Duration;

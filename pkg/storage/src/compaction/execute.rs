@@ -6,7 +6,7 @@
 
 use super::Compacted;
 use super::inputs::{Failed, Inputs};
-use super::merge::{self, Cut, Places};
+use super::merge::{self, Cut, Places, Usage};
 use super::plan::{Job, Tier};
 use super::run::{Run, Shared};
 use super::slices::{overlap, slices};
@@ -29,10 +29,39 @@ pub(crate) fn run(
     pace: &dyn Fn(u64) -> Result<()>,
     files: &mut Vec<String>,
 ) -> Result<(Edit, Compacted), Failed> {
+    let inputs = Inputs::open(env, &options.data_dir, job)?;
+    let (entry, usage) = merge(env, options, job, &inputs, pace, files)?;
+    let expected: u64 = job.inputs.iter().map(|input| input.rows).sum();
+    if entry.rows != expected {
+        let message = format!("compaction made {} records of {expected}; nothing has changed", entry.rows);
+        return Err(Error::internal(message).into());
+    }
+    let bytes = |entry: &SegmentEntry| entry.files().map(|file| file.len).sum::<u64>();
+    let compacted = Compacted {
+        segments: job.inputs.len() as u64,
+        rows_removed: 0,
+        records: expected,
+        bytes_read: job.inputs.iter().map(|input| bytes(input)).sum(),
+        bytes_written: bytes(&entry),
+        memory_bytes_peak: usage.bytes_peak,
+        block_memory_bytes_max: usage.block_bytes_max,
+        runs_max: usage.runs_max,
+    };
+    Ok((edit(job, entry), compacted))
+}
+
+/// Writes what is left of opened inputs as one segment.
+pub(super) fn merge(
+    env: &Env,
+    options: &Options,
+    job: &Job,
+    inputs: &Inputs,
+    pace: &dyn Fn(u64) -> Result<()>,
+    files: &mut Vec<String>,
+) -> Result<(SegmentEntry, Usage), Failed> {
     let (Some(first), Some(last)) = (job.inputs.first(), job.inputs.last()) else {
         return Err(Error::internal("a compaction without inputs").into());
     };
-    let inputs = Inputs::open(env, &options.data_dir, job)?;
     let shared = Shared { day: job.day, ranks: inputs.ranks(), pace };
     let zstd_level = match job.tier {
         Tier::Middle => options.zstd_level,
@@ -45,7 +74,7 @@ pub(crate) fn run(
         let bytes = build.block(batches, rows, &IndexedFields::new(&options.user_indexes, batches))?;
         Ok(pace(bytes)?)
     };
-    for slice in slices(&inputs, options.block_bytes) {
+    for slice in slices(inputs, options.block_bytes) {
         let bytes = slice.clone().fold(0_usize, |sum, hour| sum.saturating_add(inputs.hour_bytes[hour]));
         let mut runs = Vec::new();
         for input in &inputs.inputs {
@@ -59,22 +88,7 @@ pub(crate) fn run(
     let entry = build.finish((first.seq_min, last.seq_max))?;
     let purged_seq = job.inputs.iter().map(|input| input.purged_seq).min().unwrap_or(0);
     let entry = SegmentEntry { purged_seq, ..entry };
-    let expected: u64 = job.inputs.iter().map(|input| input.rows).sum();
-    if entry.rows != expected {
-        let message = format!("compaction made {} records of {expected}; nothing has changed", entry.rows);
-        return Err(Error::internal(message).into());
-    }
-    let bytes = |entry: &SegmentEntry| entry.files().map(|file| file.len).sum::<u64>();
-    let compacted = Compacted {
-        segments: job.inputs.len() as u64,
-        records: expected,
-        bytes_read: job.inputs.iter().map(|input| bytes(input)).sum(),
-        bytes_written: bytes(&entry),
-        memory_bytes_peak: places.usage.bytes_peak,
-        block_memory_bytes_max: places.usage.block_bytes_max,
-        runs_max: places.usage.runs_max,
-    };
-    Ok((edit(job, entry), compacted))
+    Ok((entry, places.usage))
 }
 
 fn edit(job: &Job, entry: SegmentEntry) -> Edit {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use timberlog_disk::{Env, Open};
 use timberlog_segment::{Column, ColumnKey, SegmentReader};
 use timberlog_types::stream::StreamRef;
-use timberlog_types::{Day, Error, Result};
+use timberlog_types::{Day, Error, Result, RowSet};
 
 /// Why a job failed.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub(super) struct Input {
     /// The hours of the rows of each block.
     pub(super) hours: Vec<HourSet>,
     pub(super) groups: Vec<Group>,
+    /// Rows that are left out, by block.
+    pub(super) hidden: HashMap<u32, RowSet>,
 }
 
 /// Neighbouring blocks of a segment that are sorted.
@@ -81,7 +83,7 @@ impl Inputs {
             }
             let hours = hours(&reader, job.day, &mut hour_bytes).map_err(|error| Failed::of(entry, error))?;
             let groups = groups(&reader, &hours);
-            inputs.push(Input { entry: Arc::clone(entry), reader, hours, groups });
+            inputs.push(Input { entry: Arc::clone(entry), reader, hours, groups, hidden: HashMap::new() });
         }
         Ok(Self { inputs, hour_bytes })
     }
@@ -98,7 +100,8 @@ impl Inputs {
     }
 }
 
-fn open(env: &Env, data_dir: &Path, entry: &SegmentEntry) -> Result<SegmentReader> {
+/// Opens the `.log` of a segment.
+pub(super) fn open(env: &Env, data_dir: &Path, entry: &SegmentEntry) -> Result<SegmentReader> {
     let path = timberlog_disk::join(data_dir, &entry.log.path)
         .ok_or_else(|| Error::corrupt(format!("the path `{}` leaves the data directory", entry.log.path)))?;
     let file =

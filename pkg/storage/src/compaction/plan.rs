@@ -95,20 +95,39 @@ pub(crate) fn plan(
         };
         let members: Vec<Member> = partition.segments.iter().map(member).collect();
         let phase = phase(day, partition, now_ns, options);
-        let Some((rule, range)) = choose(&members, phase, options) else { continue };
-        let inputs = partition.segments.get(range).unwrap_or_default().to_vec();
-        plan.segments_waiting += inputs.len() as u64;
-        let raw_bytes: u64 = inputs.iter().map(|entry| entry.raw_bytes).sum();
-        // The cheapest way to have one segment less.
-        let cost = raw_bytes / (inputs.len() as u64 - 1).max(1);
-        if best.as_ref().is_none_or(|(least, _)| (rule, cost) < *least) {
-            let is_last = rule == Rule::Sealed || raw_bytes >= full_bytes(options);
-            let tier = if is_last { Tier::Last } else { Tier::Middle };
-            best = Some(((rule, cost), Job { tenant: tenant.clone(), day, inputs, tier }));
+        for part in parts(state, tenant, partition) {
+            let Some((rule, range)) = choose(&members[part.clone()], phase, options) else { continue };
+            let inputs = partition.segments.get(part.start + range.start..part.start + range.end);
+            let inputs = inputs.unwrap_or_default().to_vec();
+            plan.segments_waiting += inputs.len() as u64;
+            let raw_bytes: u64 = inputs.iter().map(|entry| entry.raw_bytes).sum();
+            // The cheapest way to have one segment less.
+            let cost = raw_bytes / (inputs.len() as u64 - 1).max(1);
+            if best.as_ref().is_none_or(|(least, _)| (rule, cost) < *least) {
+                let is_last = rule == Rule::Sealed || raw_bytes >= full_bytes(options);
+                let tier = if is_last { Tier::Last } else { Tier::Middle };
+                best = Some(((rule, cost), Job { tenant: tenant.clone(), day, inputs, tier }));
+            }
         }
     }
     plan.next = best.map(|(_, job)| job);
     plan
+}
+
+/// The stretches of a partition's segments within which a merge may happen: none crosses a delete
+/// that may still hide rows of what came before it.
+fn parts(state: &State, tenant: &Tenant, partition: &Partition) -> Vec<Range<usize>> {
+    let segments = &partition.segments;
+    let mut ends: Vec<usize> = state
+        .deletes
+        .live_of(tenant)
+        .map(|delete| &delete.tombstone)
+        .filter(|delete| segments.iter().any(|entry| delete.touches(entry)))
+        .map(|delete| segments.partition_point(|entry| entry.seq_max <= delete.seq))
+        .collect();
+    ends.push(segments.len());
+    let mut start = 0;
+    ends.into_iter().map(|end| std::mem::replace(&mut start, end)..end).filter(|part| !part.is_empty()).collect()
 }
 
 fn phase(day: Day, partition: &Partition, now_ns: i64, options: &CompactionOptions) -> Phase {

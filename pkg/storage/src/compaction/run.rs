@@ -51,16 +51,33 @@ impl<'a> Run<'a> {
     /// The next block that has rows of the slice.
     pub(super) fn next(&mut self, shared: &Shared<'_>, builder: &mut BatchBuilder) -> Result<Option<Loaded>, Failed> {
         let hours = |block: u32| self.input.hours.get(block as usize).copied().unwrap_or(0);
-        let Some(block) = self.blocks.find(|&block| hours(block) & self.slice != 0) else { return Ok(None) };
+        let hidden = |block: u32| self.input.hidden.get(&block);
+        let is_wanted =
+            |block: u32| hours(block) & self.slice != 0 && !hidden(block).is_some_and(|hidden| hidden.is_full());
         let failed = |error: Error| Failed::of(&self.input.entry, error);
-        let len = self.input.reader.directory().blocks.get(block as usize).map_or(0, |meta| meta.len);
-        (shared.pace)(u64::from(len))?;
-        let mut batch = self.input.reader.read_block_as_batch(block).map_err(|error| failed(error.into()))?;
-        if hours(block) & !self.slice != 0 {
-            let is_wanted = |row: usize| self.slice >> hour(shared.day, batch.timestamp(row)) & 1 != 0;
+        let mut read = None;
+        while let Some(block) = self.blocks.find(|&block| is_wanted(block)) {
+            let len = self.input.reader.directory().blocks.get(block as usize).map_or(0, |meta| meta.len);
+            (shared.pace)(u64::from(len))?;
+            let batch = self.input.reader.read_block_as_batch(block).map_err(|error| failed(error.into()))?;
+            if hours(block) & !self.slice == 0 && hidden(block).is_none() {
+                read = Some(batch);
+                break;
+            }
+            let is_wanted = |row: usize| {
+                self.slice >> hour(shared.day, batch.timestamp(row)) & 1 != 0
+                    && !hidden(block).is_some_and(|hidden| hidden.contains(row))
+            };
             // What is not wanted must not stay in memory as long as what is.
-            batch = select(&batch, &is_wanted, builder).map_err(|error| failed(Error::internal(error)))?;
+            read = select(&batch, &is_wanted, builder).map_err(|error| failed(Error::internal(error)))?;
+            if read.is_some() {
+                break;
+            }
+            if hidden(block).is_none() {
+                return Err(failed(Error::internal("the block has no record of an hour that it should have")));
+            }
         }
+        let Some(batch) = read else { return Ok(None) };
         let overhead = row_overhead(&batch);
         let keys = self.keys(&batch, shared).map_err(failed)?;
         Ok(Some(Loaded { batch: Arc::new(batch), keys, overhead }))
@@ -82,11 +99,15 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Copies the wanted rows of a batch; there is at least one.
-fn select(batch: &Batch, is_wanted: &dyn Fn(usize) -> bool, builder: &mut BatchBuilder) -> Result<Batch, String> {
+/// Copies the wanted rows of a batch; `None` if there are none.
+fn select(
+    batch: &Batch,
+    is_wanted: &dyn Fn(usize) -> bool,
+    builder: &mut BatchBuilder,
+) -> Result<Option<Batch>, String> {
     builder.clear();
     copy(batch, is_wanted, builder).map_err(|error| error.to_string())?;
-    builder.finish().ok_or_else(|| "the block has no record of an hour that it should have".to_owned())
+    Ok(builder.finish())
 }
 
 fn copy(batch: &Batch, is_wanted: &dyn Fn(usize) -> bool, builder: &mut BatchBuilder) -> Result<(), BuildError> {

@@ -3,7 +3,9 @@
 
 use super::{Core, closed, lock};
 use crate::compaction::execute;
+use crate::compaction::inputs::Failed;
 use crate::compaction::plan::{self, Job, Plan};
+use crate::compaction::purge::{Applied, Purge};
 use crate::compaction::{Compacted, CompactionStats};
 use crate::manifest::{SegmentEntry, State};
 use std::collections::{HashMap, HashSet};
@@ -17,6 +19,8 @@ use timberlog_types::{Day, Error, ErrorKind, Result, Tenant};
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How long a job that failed, and its partition, rest at first, and at most; doubled each time.
 const RETRY: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
+/// Segments of which is remembered that rules of retention were applied, at most.
+const APPLIED_MAX: usize = 1 << 18;
 /// Waits for bytes a second that are shorter than this are put off.
 const PACE_WAIT_MIN: Duration = Duration::from_millis(20);
 
@@ -39,13 +43,39 @@ struct Wanted {
 
 /// What is remembered between jobs.
 #[derive(Default)]
-struct Memory {
+pub(super) struct Memory {
     /// Segments that are damaged.
     left_alone: HashSet<String>,
     /// Partitions whose job failed: until when they rest, in monotonic ns.
     resting: HashMap<(Tenant, Day), u64>,
     /// Jobs that failed since the last one that did not.
     failures: u32,
+    /// Rules of retention that segments were looked through for.
+    pub(super) applied: Applied,
+}
+
+impl Memory {
+    /// Whether a segment may be read and replaced, at a monotonic time.
+    pub(super) fn may_touch(&self, now_ns: u64) -> impl Fn(&Tenant, Day, &SegmentEntry) -> bool {
+        move |tenant, day, entry| {
+            let rests = |until: &u64| *until > now_ns;
+            (self.resting.is_empty() || !self.resting.get(&(tenant.clone(), day)).is_some_and(rests))
+                && !self.left_alone.contains(&entry.id)
+        }
+    }
+
+    /// Notes that segments were looked through for rules of retention.
+    pub(super) fn note_applied(&mut self, purge: &Purge) {
+        if self.applied.len() >= APPLIED_MAX {
+            self.applied.clear();
+        }
+        for entry in &purge.inputs {
+            let bits = purge.rules_of(entry);
+            if bits != 0 {
+                *self.applied.entry(entry.id.clone()).or_default() |= bits;
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -54,6 +84,7 @@ struct Counters {
     jobs_failed: AtomicU64,
     segments_merged: AtomicU64,
     records: AtomicU64,
+    rows_removed: AtomicU64,
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
     ns: AtomicU64,
@@ -125,7 +156,7 @@ impl Core {
         while !self.compactor.wait_for_work(wait) {
             wait = LOOK_EVERY;
             while !self.compactor.paused.load(Ordering::SeqCst) {
-                match self.compact_once(Pace::Limited) {
+                match self.compact_once(Pace::Limited, self.options.compaction.enabled) {
                     Ok(Some(_)) => retry = *RETRY.start(),
                     Ok(None) => break,
                     Err(error) if error.kind == ErrorKind::Closed => break,
@@ -141,9 +172,18 @@ impl Core {
     }
 
     /// Runs the job that is due, if there is one.
-    pub(super) fn compact_once(self: &Arc<Self>, pace: Pace) -> Result<Option<Compacted>> {
+    pub(super) fn compact_once(self: &Arc<Self>, pace: Pace, is_enabled: bool) -> Result<Option<Compacted>> {
         let mut memory = lock(&self.compactor.running);
         self.compactor.check_going()?;
+        self.expire()?;
+        if !is_enabled {
+            return Ok(None);
+        }
+        self.finish_deletes()?;
+        if let Some(purged) = self.purge_once(pace, &mut memory)? {
+            self.finish_deletes()?;
+            return Ok(Some(purged));
+        }
         // Holding it pins the inputs.
         let state = Arc::clone(self.read_view().state());
         let Some(job) = self.plan(&state, &mut memory) else { return Ok(None) };
@@ -157,9 +197,7 @@ impl Core {
                 Ok(Some(compacted))
             }
             Err(error) => {
-                if error.kind != ErrorKind::Closed {
-                    self.note_failure(&job, &error, &mut memory);
-                }
+                self.note_failure((&job.tenant, job.day), &error, &mut memory);
                 Err(error)
             }
         }
@@ -168,11 +206,10 @@ impl Core {
     fn plan(&self, state: &State, memory: &mut Memory) -> Option<Job> {
         let now = self.env.clock.monotonic_ns();
         memory.resting.retain(|_, until| *until > now);
+        let may_touch = memory.may_touch(now);
         let may_merge = |tenant: &Tenant, day: Day, entry: &SegmentEntry| {
-            (memory.resting.is_empty() || !memory.resting.contains_key(&(tenant.clone(), day)))
-                && !memory.left_alone.contains(&entry.id)
-                // What is in the object store stays as it is.
-                && !entry.location.is_stored()
+            // What is in the object store stays as it is.
+            !entry.location.is_stored() && may_touch(tenant, day, entry)
         };
         let Plan { next, segments_waiting } =
             plan::plan(state, self.env.clock.now_ns(), &self.options.compaction, &may_merge);
@@ -183,24 +220,14 @@ impl Core {
     /// Merges the inputs of a job and commits the result.
     fn compact(&self, job: &Job, pace: Pace, memory: &mut Memory) -> Result<Compacted> {
         self.manifest.check_alive()?;
-        self.check_room(job)?;
+        self.check_room(&job.inputs)?;
         let mut files = Vec::new();
         let due = AtomicU64::new(0);
         let pace = |bytes: u64| self.pace(pace, bytes, &due);
         // A defect must not end the thread, nor leave the lock poisoned.
         let made = catch_unwind(AssertUnwindSafe(|| execute::run(&self.env, &self.options, job, &pace, &mut files)))
             .unwrap_or_else(|_| Err(Error::internal("compaction panicked; see the log").into()));
-        let made = made.map_err(|failed| {
-            if let Some(id) = failed.input
-                && matches!(failed.error.kind, ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Invalid)
-            {
-                self.damage.note(format!("compaction leaves a segment alone: {}", failed.error));
-                memory.left_alone.insert(id);
-                let count = memory.left_alone.len() as u64;
-                self.compactor.counters.segments_left_alone.store(count, Ordering::Relaxed);
-            }
-            failed.error
-        });
+        let made = made.map_err(|failed| self.leave_alone(failed, memory));
         let committed = made.and_then(|(merged, compacted)| Ok((self.manifest.commit(merged)?, compacted)));
         if let Err(error) = &committed {
             self.remove_unnamed(error, files);
@@ -210,10 +237,23 @@ impl Core {
         Ok(compacted)
     }
 
+    /// Leaves a segment alone from now on, if it is one that failed because of damage.
+    pub(super) fn leave_alone(&self, failed: Failed, memory: &mut Memory) -> Error {
+        if let Some(id) = failed.input
+            && matches!(failed.error.kind, ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Invalid)
+        {
+            self.damage.note(format!("compaction leaves a segment alone: {}", failed.error));
+            memory.left_alone.insert(id);
+            let count = memory.left_alone.len() as u64;
+            self.compactor.counters.segments_left_alone.store(count, Ordering::Relaxed);
+        }
+        failed.error
+    }
+
     /// # Errors
     /// `Unavailable` if the result might not leave the room that new records need.
-    fn check_room(&self, job: &Job) -> Result<()> {
-        let bytes: u64 = job.inputs.iter().flat_map(|entry| entry.files()).map(|file| file.len).sum();
+    pub(super) fn check_room(&self, inputs: &[Arc<SegmentEntry>]) -> Result<()> {
+        let bytes: u64 = inputs.iter().flat_map(|entry| entry.files()).map(|file| file.len).sum();
         let needed = bytes.saturating_add(self.options.disk_free_bytes_min);
         match self.env.disk.free_bytes(&self.options.data_dir) {
             Ok(free) if free < needed => {
@@ -229,7 +269,7 @@ impl Core {
     ///
     /// # Errors
     /// `Closed` when the job must end.
-    fn pace(&self, pace: Pace, bytes: u64, due: &AtomicU64) -> Result<()> {
+    pub(super) fn pace(&self, pace: Pace, bytes: u64, due: &AtomicU64) -> Result<()> {
         self.compactor.check_going()?;
         if pace == Pace::Free {
             return Ok(());
@@ -251,12 +291,13 @@ impl Core {
         self.compactor.check_going()
     }
 
-    fn count(&self, compacted: &Compacted, took_ns: u64) {
+    pub(super) fn count(&self, compacted: &Compacted, took_ns: u64) {
         let counters = &self.compactor.counters;
         for (counter, more) in [
             (&counters.jobs, 1),
             (&counters.segments_merged, compacted.segments),
             (&counters.records, compacted.records),
+            (&counters.rows_removed, compacted.rows_removed),
             (&counters.bytes_read, compacted.bytes_read),
             (&counters.bytes_written, compacted.bytes_written),
             (&counters.ns, took_ns),
@@ -267,12 +308,15 @@ impl Core {
     }
 
     /// Notes a failure: the partition rests, longer each time, and others go on.
-    fn note_failure(&self, job: &Job, error: &Error, memory: &mut Memory) {
+    pub(super) fn note_failure(&self, (tenant, day): (&Tenant, Day), error: &Error, memory: &mut Memory) {
+        if error.kind == ErrorKind::Closed {
+            return;
+        }
         let longer = RETRY.start().saturating_mul(1 << memory.failures.min(16));
         memory.failures = memory.failures.saturating_add(1);
         let rest_ns = longer.min(*RETRY.end()).as_nanos() as u64;
         let until = self.env.clock.monotonic_ns().saturating_add(rest_ns);
-        memory.resting.insert((job.tenant.clone(), job.day), until);
+        memory.resting.insert((tenant.clone(), day), until);
         self.compactor.counters.jobs_failed.fetch_add(1, Ordering::Relaxed);
         *lock(&self.compactor.counters.last_error) = Some(error.to_string());
     }
@@ -292,6 +336,7 @@ impl Core {
             jobs_failed: get(&counters.jobs_failed),
             segments_merged: get(&counters.segments_merged),
             records: get(&counters.records),
+            rows_removed: get(&counters.rows_removed),
             bytes_read: get(&counters.bytes_read),
             bytes_written,
             bytes_flushed,

@@ -122,8 +122,6 @@ impl Core {
         if let Some(wal) = self.wal.get().filter(|wal| wal.synced_seq() < until) {
             wal.sync()?;
         }
-        let edit = Edit { deletes: self.uncommitted_deletes(), clock_ns: Some(self.clock_ns()), ..Edit::default() };
-        let state = self.manifest.commit(edit)?;
-        self.install(state)
+        self.change(Edit { deletes: self.uncommitted_deletes(), ..Edit::default() })
     }
 }

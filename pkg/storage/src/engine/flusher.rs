@@ -227,11 +227,7 @@ impl Core {
         self.compactor.look();
         // The batches of this flush stay until the next one: a start that must fall back to the root
         // before this one replays them, and has lost nothing.
-        if let Some(wal) = self.wal.get()
-            && let Err(error) = wal.truncate(before)
-        {
-            tracing::warn!(%error, "the WAL could not be trimmed");
-        }
+        self.trim_wal(before);
         Ok(())
     }
 
@@ -253,16 +249,24 @@ impl Core {
             wal.sync()?;
         }
         let deletes = self.uncommitted_deletes();
-        let edit = Edit { flushed_seq: Some(visible), deletes, clock_ns: Some(self.clock_ns()), ..Edit::default() };
-        let state = self.manifest.commit(edit)?;
-        self.install(state)?;
+        self.change(Edit { flushed_seq: Some(visible), deletes, ..Edit::default() })?;
         self.compactor.look();
+        self.trim_wal(before);
+        Ok(())
+    }
+
+    /// Commits an edit without files of its own to remove if it fails, and shows it.
+    pub(super) fn change(&self, edit: Edit) -> Result<()> {
+        let state = self.manifest.commit(Edit { clock_ns: Some(self.clock_ns()), ..edit })?;
+        self.install(state)
+    }
+
+    fn trim_wal(&self, before: Seq) {
         if let Some(wal) = self.wal.get()
             && let Err(error) = wal.truncate(before)
         {
             tracing::warn!(%error, "the WAL could not be trimmed");
         }
-        Ok(())
     }
 
     /// Removes files that were written for a commit that failed.

@@ -2,8 +2,12 @@
 
 use super::{Core, Storage};
 use crate::manifest::Edit;
-use crate::retention::RetentionStatus;
+use crate::retention::{self, RetentionStatus};
+use std::sync::Arc;
 use timberlog_types::{Result, Tenant};
+
+/// How often the clock is written down though nothing else is committed.
+const CLOCK_WRITTEN_EVERY_NS: i64 = 6 * 3600 * 1_000_000_000;
 
 impl Storage {
     /// Records of a tenant before this time, in ns, are expired; `None` if they are kept for ever.
@@ -33,9 +37,7 @@ impl Storage {
     /// forgotten at the next start.
     pub fn confirm_retention(&self) -> Result<()> {
         self.core.clock.confirm();
-        let edit = Edit { clock_ns: Some(self.core.clock_ns()), ..Edit::default() };
-        let state = self.core.manifest.commit(edit)?;
-        self.core.install(state)?;
+        self.core.change(Edit::default())?;
         self.core.compactor.look();
         Ok(())
     }
@@ -45,6 +47,37 @@ impl Core {
     /// Whether anything ever expires.
     pub(super) fn has_retention(&self) -> bool {
         !self.rules.is_empty() || self.options.retention_bytes.is_some()
+    }
+
+    /// Removes whole segments that are expired, or the oldest where there are too many bytes.
+    pub(super) fn expire(&self) -> Result<()> {
+        if !self.has_retention() || self.clock.paused().is_some() {
+            return Ok(());
+        }
+        let clock_ns = self.clock_ns();
+        let state = Arc::clone(self.read_view().state());
+        let mut is_removed = false;
+        let expired = retention::expired(&state, &|tenant| self.rules.cutoff(tenant, clock_ns));
+        if let Some(edit) = expired {
+            self.change(edit)?;
+            is_removed = true;
+        }
+        let state = Arc::clone(self.read_view().state());
+        if let Some(edit) = self.options.retention_bytes.and_then(|max| retention::evicted(&state, max)) {
+            self.change(edit)?;
+            is_removed = true;
+        }
+        let is_stale = clock_ns.saturating_sub(state.clock_ns) >= CLOCK_WRITTEN_EVERY_NS;
+        drop(state);
+        if is_removed {
+            // So that their files are gone, unless a snapshot or a backup holds them.
+            self.change(Edit { cut_history: true, ..Edit::default() })?;
+            self.manifest.collect()?;
+        } else if is_stale {
+            // A start after a quiet time must not look like a clock that jumped.
+            self.change(Edit::default())?;
+        }
+        Ok(())
     }
 
     /// The clock of retention; without any it is the wall clock.

@@ -1,11 +1,12 @@
 //! The rules of retention by age, compiled.
 
 use super::RetentionRule;
+use crate::compaction::purge::RULES_MAX;
 use crate::deletes::Selectors;
 use crate::hidden::{Hide, Upto};
 use std::sync::Arc;
 use timberlog_filter::Compiled;
-use timberlog_types::{Result, Tenant, TimeRange};
+use timberlog_types::{Error, Result, Tenant, TimeRange};
 
 /// Rules that are ready to be asked.
 #[derive(Debug, Default)]
@@ -30,8 +31,11 @@ impl Rules {
     /// Compiles rules.
     ///
     /// # Errors
-    /// `Invalid` if a selector is refused.
+    /// `Invalid` if there are too many, or a selector is refused.
     pub(crate) fn new(rules: &[RetentionRule], selectors: &Selectors) -> Result<Self> {
+        if rules.len() >= RULES_MAX {
+            return Err(Error::invalid(format!("{} rules of retention, limit {}", rules.len(), RULES_MAX - 1)));
+        }
         let compile = |rule: &RetentionRule| -> Result<Rule> {
             let selector = rule.selector.as_ref().map(|selector| -> Result<Selector> {
                 Ok(Selector { filter: selectors.compile(selector)?, name: format!("retention {selector}") })

@@ -181,3 +181,101 @@ fn new_records_are_never_before_a_delete() {
     assert_eq!(shown(&storage, &tenant), ["b secret"]);
     assert_eq!(storage.stats().damage, Vec::<String>::new());
 }
+
+/// How many `.log` files there are.
+fn logs(options: &Options) -> usize {
+    let mut logs = 0;
+    let mut folders = vec![options.data_dir.join("segments")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            logs += usize::from(path.extension().is_some_and(|extension| extension == "log"));
+            folders.extend(path.is_dir().then_some(path));
+        }
+    }
+    logs
+}
+
+fn rows(storage: &Storage, tenant: &Tenant) -> Vec<u64> {
+    storage.snapshot(tenant).segments.iter().map(|segment| segment.entry.rows).collect()
+}
+
+#[test]
+fn compaction_removes_what_is_deleted_from_the_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(&folder);
+    let tenant = Tenant::default();
+    let storage = open(&options).unwrap();
+    for batch in [&["a secret", "b"][..], &["c", "d"], &["e secret", "f secret"], &["g secret", "h", "i secret"]] {
+        storage.append(&tenant, messages(batch), None).unwrap();
+        storage.flush().unwrap();
+    }
+    assert_eq!(rows(&storage, &tenant), [2, 2, 2, 3]);
+    let range = TimeRange { start: 0, end: 1 };
+    let id = storage.delete(&tenant, "secret", range).unwrap().id;
+    storage.append(&tenant, messages(&["j secret"]), None).unwrap();
+    let expected = ["b", "c", "d", "h", "i secret", "j secret"];
+    let compacted = storage.compact().unwrap().unwrap();
+    assert_eq!((compacted.segments, compacted.rows_removed), (4, 4));
+    assert_eq!(shown(&storage, &tenant), expected);
+    assert_eq!(rows(&storage, &tenant), [1, 2, 2]);
+    let [status] = &storage.deletes(&tenant)[..] else { panic!("one delete") };
+    assert_eq!((status.state, status.rows_removed), (DeleteState::Received, 4), "its frame may be read again");
+    assert_eq!(storage.cancel_delete(&tenant, &id).unwrap_err().kind, ErrorKind::Conflict);
+    storage.flush().unwrap();
+    assert_eq!(storage.compact().unwrap(), None);
+    let [status] = &storage.deletes(&tenant)[..] else { panic!("one delete") };
+    assert_eq!((status.state, status.rows_removed), (DeleteState::Processed, 4));
+    assert!(storage.snapshot(&tenant).hidden.is_empty());
+    assert_eq!(shown(&storage, &tenant), expected);
+    assert_eq!(logs(&options), storage.snapshot(&tenant).segments.len(), "the others are gone");
+    let (_, restarted) = crashed(&options, &folder.path().join("killed"));
+    assert_eq!(shown(&restarted, &tenant), expected);
+    assert_eq!(restarted.stats().damage, Vec::<String>::new());
+}
+
+/// A delete that waits is a boundary: what came before it is not merged with what came after.
+#[test]
+fn a_merge_does_not_cross_a_delete() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(&folder);
+    options.compaction.fan_in = 2;
+    options.delete_cancel_period = Duration::from_secs(3600);
+    let tenant = Tenant::default();
+    let storage = open(&options).unwrap();
+    let add = |texts: &[&str]| {
+        storage.append(&tenant, messages(texts), None).unwrap();
+        storage.flush().unwrap();
+    };
+    add(&["a secret", "b secreT"]);
+    let id = storage.delete(&tenant, "secret", ALL).unwrap().id;
+    add(&["c secret"]);
+    assert_eq!(storage.compact().unwrap(), None, "one segment on each side");
+    add(&["d secret"]);
+    assert_eq!(storage.compact().unwrap().map(|compacted| compacted.segments), Some(2));
+    assert_eq!(rows(&storage, &tenant), [2, 2]);
+    assert_eq!(shown(&storage, &tenant), ["b secreT", "c secret", "d secret"]);
+    storage.cancel_delete(&tenant, &id).unwrap();
+    assert_eq!(storage.compact().unwrap().map(|compacted| compacted.segments), Some(2));
+    assert_eq!(shown(&storage, &tenant), ["a secret", "b secreT", "c secret", "d secret"]);
+}
+
+/// A segment in which nothing matches is only noted: its files stay as they are.
+#[test]
+fn a_segment_without_a_match_is_not_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(&folder);
+    let tenant = Tenant::default();
+    let storage = open(&options).unwrap();
+    storage.append(&tenant, messages(&["a", "b"]), None).unwrap();
+    storage.flush().unwrap();
+    let id = |storage: &Storage| storage.snapshot(&tenant).segments.iter().next().unwrap().entry.id.clone();
+    let before = id(&storage);
+    storage.delete(&tenant, "secret", ALL).unwrap();
+    storage.flush().unwrap();
+    let compacted = storage.compact().unwrap().unwrap();
+    assert_eq!((compacted.rows_removed, compacted.bytes_written), (0, 0));
+    assert_eq!(id(&storage), before);
+    assert_eq!(storage.deletes(&tenant)[0].state, DeleteState::Processed);
+    assert_eq!(shown(&storage, &tenant), ["a", "b"]);
+}
