@@ -14,6 +14,7 @@ mod weight;
 
 use crate::budget::Budget;
 use crate::error::QueryError;
+use crate::plan::fetch::Need;
 use crate::plan::{Place, Plan, Unit};
 use crate::request::Aggregation;
 use crate::statistics::Statistics;
@@ -93,13 +94,34 @@ pub(crate) fn count(plan: &Plan, question: &Question) -> Result<Tally, QueryErro
         }
     }
     counted.check(&plan.budget)?;
+    if plan.has_cold() {
+        return count_fetched(plan, question, &unread, counted);
+    }
+    counted.merge(count_units(plan, question, &unread)?);
+    counted.check(&plan.budget)?;
+    Ok(counted)
+}
+
+/// Counts units of which some are cold: some at a time, with their columns at hand.
+fn count_fetched(plan: &Plan, question: &Question, units: &[&Unit], mut counted: Tally) -> Result<Tally, QueryError> {
+    let columns =
+        |open: &OpenSegment, block: &BlockMeta, keys: &mut Vec<ColumnKey>| question.columns(open, block, keys);
+    plan.fetched(units, &Need::Columns(&columns), &mut |some| {
+        counted.merge(count_units(plan, question, some)?);
+        counted.check(&plan.budget)
+    })?;
+    Ok(counted)
+}
+
+/// Counts units by their columns.
+fn count_units(plan: &Plan, question: &Question, units: &[&Unit]) -> Result<Tally, QueryError> {
     let start = || (Tally::new(question.groups_max), Scratch::default());
     let add = |(mut tally, mut scratch): (Tally, Scratch), unit: &&Unit| {
         question.count_unit(plan, unit, &mut tally, &mut scratch)?;
         tally.check(&plan.budget)?;
         Ok::<_, QueryError>((tally, scratch))
     };
-    let read = match unread.as_slice() {
+    Ok(match units {
         few if few.len() <= 1 => few.iter().try_fold(start(), add)?.0,
         many => many
             .par_iter()
@@ -111,10 +133,7 @@ pub(crate) fn count(plan: &Plan, question: &Question) -> Result<Tally, QueryErro
                 Ok(a)
             })
             .unwrap_or_else(|| Ok(Tally::new(question.groups_max)))?,
-    };
-    counted.merge(read);
-    counted.check(&plan.budget)?;
-    Ok(counted)
+    })
 }
 
 /// What is counted by.
@@ -151,6 +170,19 @@ impl Question {
         let dimensions = aggregation.by.iter().map(|name| Dimension::named(name)).collect::<Result<_, _>>()?;
         let step = aggregation.step.map(Buckets::Aligned);
         Ok(Self { dimensions, step, weight: Weight::Rows, groups_max: aggregation.groups_max })
+    }
+
+    /// The columns that counting a block reads, beside those of the filter.
+    fn columns(&self, open: &OpenSegment, block: &BlockMeta, keys: &mut Vec<ColumnKey>) {
+        if self.weight == Weight::LineBytes {
+            keys.push(ColumnKey::Message);
+        }
+        if self.only_bucket(block.range).is_none() {
+            keys.push(ColumnKey::Timestamp);
+        }
+        for dimension in self.dimensions.iter().filter(|dimension| dimension.constant(open, block).is_none()) {
+            dimension.columns(open, block, keys);
+        }
     }
 
     /// Counts a unit by what the directory says of its block; `false` if that does not answer.
@@ -288,7 +320,7 @@ fn count_messages(plan: &Plan, unit: &Unit) -> Result<Option<u64>> {
     let Some((open, block)) = plan.block(unit) else { return Ok(None) };
     let Some(test) = only_test(plan.filter.node(), open, block) else { return Ok(None) };
     let (Target::Message, Some(matcher)) = (test.target(), test.matcher()) else { return Ok(None) };
-    if open.judge_tokens(&plan.filter, &open.known, block, &plan.budget)? == Verdict::Never {
+    if plan.judge_tokens(unit, open, block)? == Verdict::Never {
         plan.budget.blocks_pruned.fetch_add(1, Relaxed);
         return Ok(Some(0));
     }

@@ -10,6 +10,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use timberlog_filter::Interrupt;
+use timberlog_storage::tier::{Demand, Meter};
+use timberlog_types::Result;
 
 /// Limits, counters, and what could not be read.
 pub(crate) struct Budget {
@@ -30,7 +32,13 @@ pub(crate) struct Budget {
     pub rows_matched: AtomicU64,
     pub rows_hidden: AtomicU64,
     missing: Mutex<Vec<String>>,
+    /// What was asked of the object store.
+    meter: Meter,
 }
+
+/// How long one request to the object store is waited for, at most: then it counts as one that does not answer, and what
+/// is local is the answer.
+const PATIENCE_MAX: Duration = Duration::from_secs(15);
 
 /// Lists of what is missing are cut here; the count of missing blocks is not.
 const MISSING_MAX: usize = 100;
@@ -54,7 +62,14 @@ impl Budget {
             rows_matched: AtomicU64::new(0),
             rows_hidden: AtomicU64::new(0),
             missing: Mutex::new(Vec::new()),
+            meter: Meter::default(),
         }
+    }
+
+    /// Reads something that may be in the object store, within the limits of the query.
+    pub fn with_demand<T>(&self, read: impl FnOnce(&Demand<'_>) -> Result<T>) -> Result<T> {
+        let patience = (self.limits.time / 3).min(PATIENCE_MAX);
+        read(&Demand { meter: &self.meter, check: &|| Ok(self.check()?), patience })
     }
 
     /// Ends the query too when somebody says so.
@@ -129,6 +144,8 @@ impl Budget {
             rows_matched: self.rows_matched.load(Relaxed),
             rows_hidden: self.rows_hidden.load(Relaxed),
             bytes_read: self.bytes_read.load(Relaxed),
+            object_gets: self.meter.gets(),
+            object_bytes: self.meter.bytes(),
             elapsed_ns: nanoseconds(self.spent()),
             ..plan.clone()
         }

@@ -2,13 +2,14 @@
 
 use crate::budget::Budget;
 use crate::error::QueryError;
+use crate::plan::fetch::Need;
 use crate::plan::{Plan, Unit, lookup};
 use crate::request::Query;
 use crate::scan::range_left;
 use crate::source::OpenSegment;
 use serde::Serialize;
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use timberlog_filter::Verdict;
 use timberlog_storage::{Segment, Snapshot};
 use timberlog_types::Result;
@@ -67,6 +68,11 @@ pub struct Explain {
     /// Deletes and rules of retention that may hide some of these records.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hidden_by: Vec<String>,
+    /// Requests to the object store that the query would make, if it has to read all of these blocks and nothing more comes
+    /// into the caches before: an estimate.
+    pub object_gets: u64,
+    /// Bytes that they would ask for.
+    pub object_bytes: u64,
     /// What cannot be read, for people.
     pub missing: Vec<String>,
 }
@@ -81,6 +87,7 @@ pub fn explain(snapshot: &Snapshot, query: &Query) -> Result<Explain> {
     let near = snapshot.segments.in_days_of(plan.range);
     let segments: Vec<ExplainSegment> =
         near.map(|segment| explain_segment(&plan, segment)).collect::<Result<_, QueryError>>()?;
+    let (gets, bytes) = estimate(&plan, &segments);
     let blocks: u64 = segments.iter().map(|segment| segment.blocks.len() as u64).sum();
     let statistics = plan.statistics();
     let batches = plan.units.iter().filter(|unit| plan.block(unit).is_none() && unit.verdict != Verdict::Never);
@@ -125,9 +132,22 @@ pub fn explain(snapshot: &Snapshot, query: &Query) -> Result<Explain> {
         batches: buffered.0,
         blocks,
         rows,
+        object_gets: statistics.object_gets + gets,
+        object_bytes: statistics.object_bytes + bytes,
         hidden_by: hidden_by(&plan, plan.units.iter()),
         missing: plan.budget.missing(),
     })
+}
+
+/// What reading the blocks that are left takes: an explanation has asked for indexes and token filters itself.
+fn estimate(plan: &Plan, segments: &[ExplainSegment]) -> (u64, u64) {
+    let left: HashMap<&str, &[u32]> = segments.iter().map(|segment| (segment.id.as_str(), &*segment.blocks)).collect();
+    let is_left = |unit: &&Unit| {
+        plan.block(unit).is_some_and(|(open, block)| {
+            left.get(open.segment.entry.id.as_str()).is_some_and(|blocks| blocks.contains(&block.number))
+        })
+    };
+    plan.estimate(&plan.units.iter().filter(is_left).collect::<Vec<_>>(), &Need::Block)
 }
 
 fn block_rows<'a>(plan: &'a Plan, segment: &'a ExplainSegment) -> impl Iterator<Item = u64> + 'a {
@@ -183,7 +203,7 @@ fn explain_segment(plan: &Plan, segment: &Segment) -> Result<ExplainSegment, Que
         });
     }
     explained.hidden_by = hidden_by(plan, units.iter().copied());
-    for unit in units {
+    for unit in plan.sift(&units)? {
         plan.budget.check()?;
         if may_match(plan, open, unit)? {
             explained.blocks.extend(plan.block(unit).map(|(_, block)| block.number));
@@ -209,5 +229,5 @@ fn may_match(plan: &Plan, open: &OpenSegment, unit: &Unit) -> Result<bool, Query
     if unit.verdict == Verdict::Always {
         return Ok(true);
     }
-    Ok(open.judge_tokens(&plan.filter, &open.known, block, &plan.budget)? != Verdict::Never)
+    Ok(plan.judge_tokens(unit, open, block)? != Verdict::Never)
 }

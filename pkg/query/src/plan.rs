@@ -3,6 +3,7 @@
 //! A plan reads manifest entries, directories and indexes, never a column. Token filters are asked
 //! by the executor, block by block, since a limit may end it before most of them are needed.
 
+pub(crate) mod fetch;
 mod hide;
 pub(crate) mod lookup;
 
@@ -14,14 +15,14 @@ use crate::statistics::Statistics;
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use timberlog_filter::{BatchColumns, Compiled, CompiledTest, Filter, Target, Verdict, evaluate};
 use timberlog_segment::BlockMeta;
 use timberlog_storage::hidden::Hidden;
 use timberlog_storage::manifest::SegmentEntry;
 use timberlog_storage::{BufferedBatch, Segment, Snapshot};
-use timberlog_types::{Error, Result, RowSet, TimeRange};
+use timberlog_types::{Error, ErrorKind, Result, RowSet, TimeRange};
 
 /// What a query may have to look at.
 pub(crate) struct Plan {
@@ -38,6 +39,8 @@ pub(crate) struct Plan {
     /// What rows have to pass besides the filter.
     pub residual: Option<Residual>,
     statistics: Statistics,
+    /// What token filters have said of cold segments.
+    sifted: Mutex<fetch::Sifted>,
 }
 
 /// A block or batch.
@@ -73,6 +76,7 @@ impl Plan {
             budget,
             residual: None,
             statistics: Statistics::default(),
+            sifted: Mutex::default(),
         };
         snapshot.unreachable.iter().for_each(|what| plan.budget.miss(what.clone()));
         plan.statistics.segments = snapshot.segments.len() as u64;
@@ -115,7 +119,14 @@ impl Plan {
     }
 
     fn open(&mut self, segments: &[&Arc<Segment>]) -> Result<(), QueryError> {
-        let open = |segment: &&Arc<Segment>| OpenSegment::open(segment, &self.filter, self.hides_of(&segment.entry));
+        let cold = || segments.iter().copied().filter(|segment| segment.is_cold());
+        if cold().next().is_some() {
+            // An error is that of the budget, which says so below.
+            let _ = self.budget.with_demand(|demand| timberlog_storage::segment::fetch_indexes(cold(), demand));
+        }
+        let open = |segment: &&Arc<Segment>| {
+            OpenSegment::open(segment, &self.filter, self.hides_of(&segment.entry), &self.budget)
+        };
         let opened: Vec<Result<OpenSegment>> = match segments {
             // A few segments, most likely open already, are not worth waking other threads for.
             few if few.len() <= 8 => few.iter().map(open).collect(),
@@ -124,7 +135,7 @@ impl Plan {
         for (opened, segment) in opened.into_iter().zip(segments) {
             match opened {
                 Ok(open) => self.segments.push(open),
-                Err(error) => self.budget.miss(named(&format!("segment `{}`", segment.entry.id), &error)),
+                Err(error) => self.budget.miss(missing(segment, None, &error)),
             }
         }
         self.budget.check()
@@ -218,11 +229,10 @@ impl Plan {
     pub fn miss(&self, unit: &Unit, error: &Error) -> Result<(), QueryError> {
         self.budget.check()?;
         self.budget.blocks_missing.fetch_add(1, Relaxed);
-        let name = match self.block(unit) {
-            Some((open, block)) => format!("segment `{}`: block {}", open.segment.entry.id, block.number),
-            None => "a batch of the memory buffer".to_owned(),
-        };
-        self.budget.miss(named(&name, error));
+        self.budget.miss(match self.block(unit) {
+            Some((open, block)) => missing(&open.segment, Some(block.number), error),
+            None => named("a batch of the memory buffer", error),
+        });
         Ok(())
     }
 
@@ -243,9 +253,7 @@ impl Plan {
             return evaluate(&self.filter, &BatchColumns::new(batch), within).map(Some);
         }
         let Some((open, block)) = self.block(unit) else { return Ok(None) };
-        if unit.verdict == Verdict::Maybe
-            && open.judge_tokens(&self.filter, &open.known, block, &self.budget)? == Verdict::Never
-        {
+        if unit.verdict == Verdict::Maybe && self.judge_tokens(unit, open, block)? == Verdict::Never {
             self.budget.blocks_pruned.fetch_add(1, Relaxed);
             return Ok(None);
         }
@@ -298,6 +306,16 @@ fn entry_verdict(filter: &Compiled, entry: &SegmentEntry) -> (Verdict, &'static 
         verdict
     });
     (verdict, decided_by)
+}
+
+/// What to say of a segment, or of a block of it, that cannot be read. What is cold while the store does not answer is
+/// missing by the day.
+fn missing(segment: &Segment, block: Option<u32>, error: &Error) -> String {
+    if segment.is_cold() && error.kind == ErrorKind::Unavailable {
+        return format!("partition {}: what is in the object store alone, which does not answer", segment.day);
+    }
+    let id = &segment.entry.id;
+    named(&block.map_or_else(|| format!("segment `{id}`"), |block| format!("segment `{id}`: block {block}")), error)
 }
 
 /// Puts the name of what is missing before the error, unless the error says it.

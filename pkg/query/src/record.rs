@@ -64,6 +64,9 @@ pub(crate) fn materialise(plan: &Plan, order: Order, keys: &[Key]) -> Result<Vec
             Err(error) => plan.miss(unit, &error).map(|()| Vec::new()),
         }
     };
+    let firsts = units.iter().filter_map(|wanted| wanted.first());
+    let of_units: Vec<&Unit> = firsts.filter_map(|first| plan.units.get(first.unit as usize)).collect();
+    plan.bring(&of_units)?;
     let mut records: Vec<(usize, Record)> = match units.as_slice() {
         [only] => one(only)?,
         many => {

@@ -11,7 +11,8 @@ use timberlog_filter::{BlockColumns, ColumnSource, Compiled, CompiledTest, Segme
 use timberlog_index::{SegmentIndex, TokenFilter};
 use timberlog_segment::{BlockMeta, Column, ColumnKey, Directory};
 use timberlog_storage::hidden::Hide;
-use timberlog_storage::{Opened, Segment};
+use timberlog_storage::tier::Demand;
+use timberlog_storage::{Opened, Piece, Segment, Wants};
 use timberlog_types::{Error, Result};
 
 /// A segment while a query looks at it.
@@ -52,6 +53,13 @@ impl Known {
         filter.judge(&mut |test| self.facts.judge(test, block, &mut |test, _| self.judge_indexed(test, block)))
     }
 
+    /// Whether an index or a token filter let a block through: it is likely to hold a match.
+    pub fn is_selective(&self, filter: &Compiled, open: &OpenSegment, block: &BlockMeta) -> bool {
+        let is_indexed =
+            |test: &Arc<CompiledTest>| self.indexed(test).is_some_and(|blocks| blocks.contains(block.number));
+        filter.tests().iter().any(is_indexed) || !open.token_filters(filter, self, block).is_empty()
+    }
+
     fn judge_indexed(&self, test: &CompiledTest, block: &BlockMeta) -> Verdict {
         match self.indexed(test) {
             Some(blocks) if !blocks.contains(block.number) => Verdict::Never,
@@ -66,8 +74,9 @@ impl OpenSegment {
         segment: &Arc<Segment>,
         filter: &Compiled,
         hides: impl Iterator<Item = (u32, &'a Arc<Hide>)>,
+        budget: &Budget,
     ) -> Result<Self> {
-        let files = segment.open()?;
+        let files = budget.with_demand(|demand| segment.open_for(demand))?;
         let known = Known::new(&files, filter);
         let hides = hides.map(|(number, hide)| (number, Known::new(&files, &hide.filter))).collect();
         let segment = Arc::clone(segment);
@@ -104,8 +113,9 @@ impl OpenSegment {
         let mut failed = None;
         let verdict = filter.judge(&mut |test| {
             known.facts.judge(test, block, &mut |test, key| {
-                if known.judge_indexed(test, block) == Verdict::Never {
-                    return Verdict::Never;
+                if known.indexed(test).is_some() {
+                    // It knows the values by as many bits as the token filter.
+                    return known.judge_indexed(test, block);
                 }
                 match self.may_match(test, block, key, budget) {
                     Ok(true) => Verdict::Maybe,
@@ -126,24 +136,41 @@ impl OpenSegment {
         Ok(verdict)
     }
 
+    /// The columns of a block whose token filters are asked about a filter.
+    pub fn token_filters(&self, filter: &Compiled, known: &Known, block: &BlockMeta) -> Vec<ColumnKey> {
+        let mut keys = Vec::new();
+        let _ = filter.judge(&mut |test| {
+            known.facts.judge(test, block, &mut |test, key| {
+                if known.indexed(test).is_some() {
+                    return known.judge_indexed(test, block);
+                }
+                if has_filter(test, block, key) {
+                    keys.push(key);
+                }
+                Verdict::Maybe
+            })
+        });
+        keys
+    }
+
+    /// What is wanted of the segment, for fetching it.
+    pub fn wants(&self, pieces: Vec<(u32, Piece)>) -> Wants<'_> {
+        Wants { segment: &self.segment, files: &self.files, pieces }
+    }
+
     fn may_match(&self, test: &CompiledTest, block: &BlockMeta, key: ColumnKey, budget: &Budget) -> Result<bool> {
-        let has_filter = block.column(key).is_some_and(|column| column.filter.is_some());
-        if !has_filter || test.tokens().is_none() {
+        if !has_filter(test, block, key) {
             return Ok(true);
         }
-        let Some(bytes) = self.segment.token_filter(&self.files, block.number, key)? else { return Ok(true) };
+        let read = |demand: &Demand<'_>| self.segment.token_filter_for(&self.files, block.number, key, demand);
+        let Some(bytes) = budget.with_demand(read)? else { return Ok(true) };
         budget.bytes_read.fetch_add(bytes.len() as u64, Relaxed);
         let filter = TokenFilter::open(&bytes).map_err(|error| Error::corrupt(error.to_string()))?;
         Ok(test.tokens().may_match(&mut |hash| filter.contains(hash)))
     }
 
     /// The columns of a block, for the evaluator of a filter of which this is known.
-    pub fn columns<'a>(
-        &'a self,
-        known: &'a Known,
-        block: &'a BlockMeta,
-        source: &'a Columns<'a>,
-    ) -> BlockColumns<'a> {
+    pub fn columns<'a>(&'a self, known: &'a Known, block: &'a BlockMeta, source: &'a Columns<'a>) -> BlockColumns<'a> {
         BlockColumns::new(&known.facts, self.directory(), block, source)
     }
 
@@ -173,7 +200,8 @@ pub(crate) struct Columns<'a> {
 
 impl ColumnSource for Columns<'_> {
     fn column(&self, block: u32, key: ColumnKey) -> Result<Arc<Column>> {
-        let column = self.segment.segment.column(&self.segment.files, block, key)?;
+        let OpenSegment { segment, files, .. } = self.segment;
+        let column = self.budget.with_demand(|demand| segment.column_for(files, block, key, demand))?;
         self.segment.is_read.store(true, Relaxed);
         let bytes = (column.memory_bytes() as u64).saturating_mul(self.part) / self.whole;
         self.budget.bytes_read.fetch_add(bytes, Relaxed);
@@ -201,6 +229,11 @@ impl Columns<'_> {
             _ => Err(mixed_up(block, ColumnKey::Timestamp)),
         }
     }
+}
+
+/// Whether a block has a token filter that can say something about a test.
+fn has_filter(test: &CompiledTest, block: &BlockMeta, key: ColumnKey) -> bool {
+    !test.tokens().is_none() && block.column(key).is_some_and(|column| column.filter.is_some())
 }
 
 pub(crate) fn mixed_up(block: u32, key: ColumnKey) -> Error {

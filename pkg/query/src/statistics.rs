@@ -36,6 +36,10 @@ pub struct Statistics {
     pub rows_hidden: u64,
     /// Bytes of the columns and token filters that were looked at, as they are in memory.
     pub bytes_read: u64,
+    /// Requests to the object store that read something.
+    pub object_gets: u64,
+    /// Bytes that they asked for.
+    pub object_bytes: u64,
     /// From start to end, in ns.
     pub elapsed_ns: u64,
 }
@@ -59,6 +63,8 @@ impl Statistics {
             (&mut self.rows_matched, other.rows_matched),
             (&mut self.rows_hidden, other.rows_hidden),
             (&mut self.bytes_read, other.bytes_read),
+            (&mut self.object_gets, other.object_gets),
+            (&mut self.object_bytes, other.object_bytes),
             (&mut self.elapsed_ns, other.elapsed_ns),
         ];
         pairs.into_iter().for_each(|(mine, theirs)| *mine = mine.saturating_add(theirs));

@@ -3,6 +3,7 @@
 
 mod cache;
 mod cancel;
+mod cold;
 mod hidden;
 
 use crate::{
@@ -33,7 +34,7 @@ pub(crate) struct World {
     tenant: Tenant,
     /// In order of arrival: a batch of the one record, and its number.
     pub records: Vec<(Batch, String)>,
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
 }
 
 #[derive(Clone, Debug)]
@@ -74,8 +75,12 @@ impl World {
         options.block_bytes = 2_000;
         options.wal_file_bytes = 1 << 20;
         options.user_indexes = vec!["trace".to_owned()];
+        Self { _dir: Some(dir), ..Self::with(options) }
+    }
+
+    pub fn with(options: Options) -> Self {
         let storage = Storage::open(options, Env::real(), Arc::new(Nobody), &Progress::default()).unwrap();
-        Self { storage, tenant: Tenant::default(), records: Vec::new(), _dir: dir }
+        Self { storage, tenant: Tenant::default(), records: Vec::new(), _dir: None }
     }
 
     pub fn append(&mut self, records: &[Plain]) {

@@ -136,6 +136,8 @@ pub fn query_response(page: Page, is_last: bool) -> v1::QueryResponse {
             rows_matched: statistics.rows_matched,
             bytes_read: statistics.bytes_read,
             elapsed_ns: statistics.elapsed_ns,
+            object_gets: statistics.object_gets,
+            object_bytes: statistics.object_bytes,
         }),
         missing: page.missing,
         records: page.records.into_iter().map(record).collect(),

@@ -69,13 +69,13 @@ fn statistics(of: &Statistics, returned: usize) -> Value {
     let seconds = of.elapsed_ns as f64 / 1e9;
     let rate = |number: u64| if seconds > 0.0 { (number as f64 / seconds) as u64 } else { 0 };
     let chunks = of.blocks.saturating_sub(of.blocks_pruned);
-    let store = |downloaded: u64, referenced: u64, lines: u64, bytes: u64, kept: u64| {
+    let store = |downloaded: u64, referenced: u64, lines: u64, bytes: u64, kept: u64, compressed: u64| {
         json!({
             "totalChunksRef": referenced, "totalChunksDownloaded": downloaded, "chunksDownloadTime": 0,
             "queryReferencedStructuredMetadata": false, "queryUsedV2Engine": false,
             "chunk": {
                 "headChunkBytes": 0, "headChunkLines": 0, "decompressedBytes": bytes, "decompressedLines": lines,
-                "compressedBytes": 0, "totalDuplicates": 0, "postFilterLines": kept,
+                "compressedBytes": compressed, "totalDuplicates": 0, "postFilterLines": kept,
                 "headChunkStructuredMetadataBytes": 0, "decompressedStructuredMetadataBytes": 0
             },
             "chunkRefsFetchTime": 0, "congestionControlLatency": 0, "pipelineWrapperFilteredLines": 0
@@ -95,14 +95,16 @@ fn statistics(of: &Statistics, returned: usize) -> Value {
             "totalPostFilterLines": of.rows_matched, "totalStructuredMetadataBytesProcessed": 0
         },
         "querier": {
-            "store": store(of.blocks_read, of.blocks, of.rows_scanned, of.bytes_read, of.rows_matched),
+            "store": store(of.blocks_read, of.blocks, of.rows_scanned, of.bytes_read, of.rows_matched, of.object_bytes),
             "querierExecTime": seconds
         },
         "ingester": {
             "totalReached": 1, "totalChunksMatched": of.batches_read, "totalBatches": of.batches_read,
-            "totalLinesSent": 0, "store": store(0, 0, 0, 0, 0)
+            "totalLinesSent": 0, "store": store(0, 0, 0, 0, 0, 0)
         },
         "cache": caches,
+        // Not Loki's.
+        "objectStore": { "gets": of.object_gets, "bytes": of.object_bytes },
         "index": {
             "totalChunks": of.blocks, "postFilterChunks": chunks, "shardsDuration": 0, "usedBloomFilters": false,
             "totalStreams": 0, "chunkRefsLookupTime": 0, "bloomFilterTime": 0

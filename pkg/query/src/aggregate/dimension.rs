@@ -103,6 +103,20 @@ impl Dimension {
         }
     }
 
+    /// The columns that tell its value in a block.
+    pub fn columns(&self, open: &OpenSegment, block: &BlockMeta, keys: &mut Vec<ColumnKey>) {
+        if self.stream != StreamSide::None {
+            keys.push(ColumnKey::Stream);
+        }
+        if self.row.is_level() {
+            keys.push(ColumnKey::Level);
+        }
+        if self.row == RowSide::Message {
+            keys.push(ColumnKey::Message);
+        }
+        keys.extend(self.field(open, block));
+    }
+
     /// The column of the field, if it is one and the block has it.
     pub fn field(&self, open: &OpenSegment, block: &BlockMeta) -> Option<ColumnKey> {
         open.directory().field(self.row.field()?).map(ColumnKey::Field).filter(|&key| block.column(key).is_some())

@@ -6,7 +6,7 @@ use super::names::FieldNames;
 use super::{Entries, Entry, LogQuery};
 use crate::budget::Budget;
 use crate::error::QueryError;
-use crate::plan::Plan;
+use crate::plan::{Plan, Unit};
 use crate::request::Order;
 use crate::scan::{Key, Selection};
 use rayon::prelude::*;
@@ -21,9 +21,9 @@ const KEYS_AT_ONCE: usize = 4_096;
 /// Runs a log query.
 pub(crate) fn entries(snapshot: &Snapshot, query: &LogQuery) -> Result<Entries, QueryError> {
     let options = &query.options;
-    let names = FieldNames::of(snapshot, query.range, options.derived);
-    let lowered = lower(&query.expr, &names, options.derived)?;
     let budget = Budget::new(options.limits).cancelled_by(&options.cancel);
+    let names = FieldNames::of(snapshot, query.range, options.derived, &budget);
+    let lowered = lower(&query.expr, &names, options.derived)?;
     let mut plan = Plan::new(snapshot, &lowered.filter, query.range, budget)?;
     let pipeline = |stages: &[Stage], wanted| {
         Pipeline::new(stages, None, wanted).map_err(|error| QueryError::Stage(error.to_string()))
@@ -97,6 +97,9 @@ fn materialise(plan: &Plan, order: Order, keys: &[Key], shape: &Residual) -> Res
             Err(error) => Err(error),
         }
     };
+    let firsts = units.iter().filter_map(|wanted| wanted.first());
+    let of_units: Vec<&Unit> = firsts.filter_map(|&(unit, ..)| plan.units.get(unit as usize)).collect();
+    plan.bring(&of_units)?;
     let lists: Vec<Vec<(usize, Entry)>> = match units.as_slice() {
         [only] => vec![one(only)?],
         many => many.par_iter().map(one).collect::<Result<_, QueryError>>()?,

@@ -203,7 +203,8 @@ pub fn compute(
 /// What a log query would read, what it would leave out, and why. What is left of the pipeline
 /// after the filter is not part of it.
 pub fn explain(snapshot: &Snapshot, query: &LogQuery) -> Result<Explain> {
-    let names = names::FieldNames::of(snapshot, query.range, query.options.derived);
+    let budget = crate::budget::Budget::new(query.options.limits).cancelled_by(&query.options.cancel);
+    let names = names::FieldNames::of(snapshot, query.range, query.options.derived, &budget);
     let lowered = lower::lower(&query.expr, &names, query.options.derived)?;
     let native = Query {
         range: query.range,

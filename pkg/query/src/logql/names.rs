@@ -2,8 +2,10 @@
 
 use super::view;
 use crate::aggregate::{Dimension, RowSide, StreamSide};
+use crate::budget::Budget;
 use std::collections::BTreeSet;
 use timberlog_storage::Snapshot;
+use timberlog_storage::segment::fetch_indexes;
 use timberlog_types::TimeRange;
 
 /// The fields that records of a range of time have, by their stored names.
@@ -23,15 +25,17 @@ pub(crate) enum Meaning {
 impl FieldNames {
     /// Looks at the directories of segments and the batches that overlap a range. A segment that
     /// cannot be opened has nothing to say here: the plan reports it.
-    pub fn of(snapshot: &Snapshot, range: TimeRange, derived: bool) -> Self {
+    pub fn of(snapshot: &Snapshot, range: TimeRange, derived: bool, budget: &Budget) -> Self {
         let mut stored = BTreeSet::new();
         let mut add = |name: &str| {
             if !stored.contains(name) {
                 stored.insert(name.to_owned());
             }
         };
-        for segment in snapshot.segments.in_days_of(range).filter(|segment| range.overlaps(segment.entry.range)) {
-            if let Ok(files) = segment.open() {
+        let near = || snapshot.segments.in_days_of(range).filter(|segment| range.overlaps(segment.entry.range));
+        let _ = budget.with_demand(|demand| fetch_indexes(near().filter(|segment| segment.is_cold()), demand));
+        for segment in near() {
+            if let Ok(files) = budget.with_demand(|demand| segment.open_for(demand)) {
                 files.reader.directory().field_names.iter().for_each(|name| add(name));
             }
         }

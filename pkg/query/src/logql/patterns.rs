@@ -22,6 +22,7 @@ use super::rows::{self, Need};
 use super::view;
 use crate::budget::Budget;
 use crate::error::QueryError;
+use crate::plan::fetch::Need as Fetched;
 use crate::plan::{Place, Plan, Unit};
 use crate::source::mixed_up;
 use crate::statistics::Statistics;
@@ -79,9 +80,9 @@ pub(crate) fn patterns(
     step_ns: i64,
     options: &Options,
 ) -> Result<Patterns, QueryError> {
-    let names = FieldNames::of(snapshot, range, options.derived);
-    let lowered = lower(expr, &names, options.derived)?;
     let budget = Budget::new(options.limits).cancelled_by(&options.cancel);
+    let names = FieldNames::of(snapshot, range, options.derived, &budget);
+    let lowered = lower(expr, &names, options.derived)?;
     let mut plan = Plan::new(snapshot, &lowered.filter, range, budget)?;
     if lowered.drops() {
         let pipeline = Pipeline::new(&lowered.stages, None, Wanted::Names(Vec::new()))
@@ -99,7 +100,12 @@ pub(crate) fn patterns(
         derived: options.derived,
         level: Wanted::Names(vec![view::DETECTED_LEVEL.to_owned()]),
     };
-    let units: Vec<Counted> = plan.units.par_iter().map(|unit| counting.unit(unit)).collect::<Result<_, _>>()?;
+    let mut units: Vec<Counted> = Vec::new();
+    plan.fetched(&plan.units.iter().collect::<Vec<_>>(), &Fetched::Block, &mut |some| {
+        let counted: Vec<Counted> = some.par_iter().map(|unit| counting.unit(unit)).collect::<Result<_, _>>()?;
+        units.extend(counted);
+        Ok(())
+    })?;
     let (patterns, lines_left_out) = merge(&plan, &units)?;
     Ok(Patterns { patterns, lines_left_out, statistics: plan.statistics(), missing: plan.budget.missing() })
 }

@@ -11,6 +11,7 @@ use super::names::{FieldNames, Meaning};
 use crate::aggregate::{self, Buckets, Dimension, Grid, Question, Weight};
 use crate::budget::Budget;
 use crate::error::QueryError;
+use crate::plan::fetch::Need as Fetched;
 use crate::plan::{Plan, Unit};
 use crate::request::QueryLimits;
 use crate::statistics::Statistics;
@@ -73,13 +74,13 @@ impl Leaves for SnapshotLeaves<'_> {
     ) -> Result<Vec<LeafSeries>, QueryError> {
         let range = range_of(windows);
         let derived = self.options.derived;
-        let names = FieldNames::of(self.snapshot, range, derived);
+        let budget = Budget::new(self.limits_left()).cancelled_by(&self.options.cancel);
+        let names = FieldNames::of(self.snapshot, range, derived, &budget);
         let log = LogExpr {
             selector: leaf.log.selector.clone(),
             stages: if is_bytes(leaf) { leaf.log.stages.clone() } else { without_idle_formats(&leaf.log.stages) },
         };
         let lowered = lower(&log, &names, derived)?;
-        let budget = Budget::new(self.limits_left()).cancelled_by(&self.options.cancel);
         let plan = Plan::new(self.snapshot, &lowered.filter, range, budget)?;
         let series = match counted_by(leaf, grouping, &lowered, &names) {
             Some(dimensions) => {
@@ -259,8 +260,12 @@ fn scan(
         is_bytes: is_bytes(leaf),
         options,
     };
-    let units: Vec<HashMap<Box<[u8]>, Found>> =
-        plan.units.par_iter().map(|unit| how.unit(plan, unit)).collect::<Result<_, QueryError>>()?;
+    let mut units: Vec<HashMap<Box<[u8]>, Found>> = Vec::new();
+    plan.fetched(&plan.units.iter().collect::<Vec<_>>(), &Fetched::Block, &mut |some| {
+        let found: Vec<_> = some.par_iter().map(|unit| how.unit(plan, unit)).collect::<Result<_, QueryError>>()?;
+        units.extend(found);
+        Ok(())
+    })?;
     // In the order of the units, so that samples of equal time stand in their order of arrival.
     let mut all: HashMap<Box<[u8]>, Found> = HashMap::new();
     for (key, found) in units.into_iter().flatten() {
@@ -360,12 +365,14 @@ impl How<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::QueryLimits;
     use crate::tests::World;
     use timberlog_logql::ast::{Expr, MetricExpr};
 
     #[test]
     fn bytes_of_stored_lines_are_left_to_the_columns() {
-        let names = FieldNames::of(&World::new().snapshot(), TimeRange::ALL, true);
+        let budget = Budget::new(QueryLimits::default());
+        let names = FieldNames::of(&World::new().snapshot(), TimeRange::ALL, true, &budget);
         let by_columns = |op: &str, stages: &str, by: &[&str]| {
             let text = format!(r#"{op}({{a="b"}} {stages} [1m])"#);
             let Ok(Expr::Metric(MetricExpr::Range(leaf))) = timberlog_logql::parse(&text) else { panic!("{text}") };

@@ -2,6 +2,7 @@
 
 use super::key::{self, Key};
 use crate::error::QueryError;
+use crate::plan::fetch::Need;
 use crate::plan::{Place, Plan, Unit};
 use crate::request::Order;
 use crate::source::mixed_up;
@@ -13,6 +14,10 @@ use timberlog_types::{Result, RowSet, TimeRange};
 
 /// At most so many units are read at once; the first round reads one a thread.
 const WAVE_MAX: usize = 32;
+/// Token filters of cold units are asked for about so many at first.
+const SIFT_MIN: usize = 64;
+/// And at most, later on.
+const SIFT_MAX: usize = 4096;
 
 /// A walk over the units of a plan in the order of their times.
 pub(crate) struct Selection {
@@ -22,6 +27,8 @@ pub(crate) struct Selection {
     /// Units that were not read yet, by their first time in terms of keys.
     unread: Vec<(i64, u32)>,
     next: usize,
+    /// Token filters have been asked about the units before this one that are cold, or about all if none is.
+    sifted: usize,
     /// Units that were read and may have more records: what matches in them.
     active: Vec<(u32, RowSet)>,
 }
@@ -38,7 +45,37 @@ impl Selection {
             .map(|(index, unit)| (key::times(order, unit.range).0, index))
             .collect();
         unread.sort_unstable();
-        Self { order, range, after, unread, next: 0, active: Vec::new() }
+        let sifted = if plan.has_cold() { 0 } else { unread.len() };
+        Self { order, range, after, unread, next: 0, sifted, active: Vec::new() }
+    }
+
+    /// Asks the token filters of units that come next, many in few requests, and leaves out those without a match.
+    fn sift(&mut self, plan: &Plan, wave: usize) -> Result<(), QueryError> {
+        while self.sifted < self.unread.len().min(self.next + wave) {
+            let ahead = (self.sifted * 3).clamp(SIFT_MIN, SIFT_MAX);
+            let some = self.sifted..self.unread.len().min(self.sifted + ahead);
+            let units: Vec<&Unit> =
+                self.unread[some.clone()].iter().filter_map(|&(_, unit)| plan.units.get(unit as usize)).collect();
+            let left = plan.sift(&units)?;
+            let mut left = left.into_iter().peekable();
+            let mut kept: Vec<(i64, u32)> = self.unread[some.clone()].to_vec();
+            kept.retain(|&(_, unit)| {
+                let unit = plan.units.get(unit as usize);
+                left.next_if(|left| unit.is_some_and(|unit| std::ptr::eq(*left, unit))).is_some()
+            });
+            self.sifted = some.start + kept.len();
+            self.unread.splice(some, kept);
+        }
+        Ok(())
+    }
+
+    /// Brings what is needed of some units; of how many, at least one.
+    fn fetch(&self, plan: &Plan, units: &[u32]) -> Result<usize, QueryError> {
+        if !plan.has_cold() {
+            return Ok(units.len());
+        }
+        let units: Vec<&Unit> = units.iter().filter_map(|&unit| plan.units.get(unit as usize)).collect();
+        Ok(plan.fetch(&units, &Need::Keys)?.max(1))
     }
 
     /// The next `limit` keys in order; fewer if there are no more.
@@ -55,13 +92,18 @@ impl Selection {
         let mut wave = rayon::current_num_threads().clamp(1, WAVE_MAX);
         while self.next < self.unread.len() {
             let worst = if best.len() == limit { best.peek().copied() } else { None };
+            if worst.is_some_and(|worst| self.unread.get(self.next).is_some_and(|(first, _)| *first > worst.time())) {
+                break;
+            }
+            self.sift(plan, wave)?;
             let rest = &self.unread[self.next..];
             let reachable =
                 rest.iter().take(wave).take_while(|(first, _)| worst.is_none_or(|worst| *first <= worst.time()));
-            let units: Vec<u32> = reachable.map(|&(_, unit)| unit).collect();
+            let mut units: Vec<u32> = reachable.map(|&(_, unit)| unit).collect();
             if units.is_empty() {
                 break;
             }
+            units.truncate(self.fetch(plan, &units)?);
             self.next += units.len();
             for (unit, rows, keys) in self.read(plan, &units, worst, limit)? {
                 offer(plan, &mut best, keys, limit)?;
