@@ -14,6 +14,7 @@ mod deletes;
 mod flusher;
 mod purge;
 mod retention;
+mod tiering;
 
 use crate::cache::Cache;
 use crate::compaction::Compacted;
@@ -84,6 +85,7 @@ struct Core {
     subscriber: Arc<dyn Subscriber>,
     signal: Signal,
     compactor: Compactor,
+    tiering: tiering::Tiering,
     /// The end of the WAL that the backup of this pin holds.
     pinned_tail: Mutex<Option<backup::PinnedTail>>,
     counters: Counters,
@@ -122,6 +124,10 @@ impl Storage {
             storage.spawn("timberlog-flush", Core::run_flusher)?;
             if storage.core.options.compaction.enabled || storage.core.has_retention() {
                 storage.spawn("timberlog-compact", Core::run_compactor)?;
+            }
+            if storage.core.options.tier.is_some() {
+                storage.spawn("timberlog-tier", Core::run_tierer)?;
+                storage.core.tiering.wait_for_claim()?;
             }
         }
         Ok(storage)
@@ -164,6 +170,28 @@ impl Storage {
     /// Nothing has changed then, and the partition rests for a while.
     pub fn compact(&self) -> Result<Option<Compacted>> {
         self.core.compact_once(Pace::Free, true)
+    }
+
+    /// Brings segments that are due into the object store, once, now and as fast as it goes.
+    ///
+    /// # Errors
+    /// `Closed` if another writer has taken the bucket over, `Conflict` if it belongs to somebody else, `Unavailable`
+    /// if the store does not answer. Nothing is lost: segments stay where they are, and the next pass goes on.
+    pub fn tier(&self) -> Result<tier::Tiered> {
+        self.core.tier_once(true)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn core_state(&self) -> Arc<crate::manifest::State> {
+        self.core.manifest.state()
+    }
+
+    /// What tiering says of itself.
+    pub fn tier_stats(&self) -> tier::TierStats {
+        {
+            let state = self.core.manifest.state();
+            self.core.tier_stats(&state)
+        }
     }
 
     /// Keeps compaction from going on, until [`Storage::resume_compaction`] or a restart. A job under
@@ -215,6 +243,7 @@ impl Storage {
         };
         self.core.signal.stop();
         self.core.compactor.stop();
+        self.core.tiering.stop();
         for thread in std::mem::take(&mut *lock(&self.threads)) {
             // A panic there was logged; what was not flushed is in the WAL.
             let _ = thread.join();
@@ -269,6 +298,7 @@ impl Core {
             subscriber,
             signal: Signal::default(),
             compactor: Compactor::default(),
+            tiering: tiering::Tiering::default(),
             pinned_tail: Mutex::new(None),
             counters: Counters::default(),
             rules,

@@ -17,11 +17,12 @@ mod invariants;
 mod load;
 mod model;
 mod month;
-mod month_refs;
+pub(crate) mod month_refs;
 pub mod pins;
 mod reclaim;
 mod repair;
 pub(crate) mod restored;
+pub(crate) mod stored;
 #[cfg(test)]
 mod tests;
 pub mod verify;
@@ -223,10 +224,22 @@ impl Manifest {
     pub fn commit(&self, edit: Edit) -> Result<Arc<State>> {
         let mut writer = self.writer()?;
         let old = self.state();
-        let next = commit::apply(&old, &edit, self.options.history)?;
-        let state = self.install(&mut writer, &old, next, Some(&edit))?;
+        self.commit_locked(&mut writer, old, &edit)
+    }
+
+    /// Applies the edit that is made of the current state, which no other commit changes meanwhile; `None`: nothing
+    /// is to be changed. As [`Self::commit`] otherwise.
+    pub fn commit_with(&self, make: impl FnOnce(&State) -> Option<Edit>) -> Result<Option<Arc<State>>> {
+        let mut writer = self.writer()?;
+        let old = self.state();
+        make(&old).map(|edit| self.commit_locked(&mut writer, old, &edit)).transpose()
+    }
+
+    fn commit_locked(&self, writer: &mut Writer, old: Arc<State>, edit: &Edit) -> Result<Arc<State>> {
+        let next = commit::apply(&old, edit, self.options.history)?;
+        let state = self.install(writer, &old, next, Some(edit))?;
         drop(old);
-        self.collect_locked(&mut writer);
+        self.collect_locked(writer);
         Ok(state)
     }
 

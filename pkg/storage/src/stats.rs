@@ -79,6 +79,8 @@ pub struct Stats {
     pub cache_misses: u64,
     /// What compaction has done.
     pub compaction: CompactionStats,
+    /// What tiering says of itself.
+    pub tier: crate::tier::TierStats,
     /// Damage that the start found, or a query or a compaction met, for people; at most 100 messages.
     pub damage: Vec<String>,
 }

@@ -3,20 +3,29 @@
 //! A segment in the store is two objects: its `.log` as it is, and an [`index_object`] that holds all
 //! that planning a query needs. Data is never held whole: it is read by range.
 
+pub(crate) mod bucket;
 mod chunks;
 pub(crate) mod coalesce;
 pub(crate) mod cold_log;
 mod extents;
 mod flight;
 mod folder;
+pub mod gc;
 mod index_file;
 pub mod index_object;
 mod meter;
+pub(crate) mod mirror;
 mod options;
 mod read;
 mod read_only;
+pub mod stats;
+pub(crate) mod upload;
+#[cfg(test)]
+mod tests;
+pub(crate) mod writer_file;
 
 pub use meter::{Demand, Meter};
 pub use options::TierOptions;
 pub(crate) use read::Remote;
 pub use read::{ReadOptions, Reader};
+pub use stats::{TierPhase, TierStats, Tiered};

@@ -49,6 +49,7 @@ impl Core {
             cache_hits: hits,
             cache_misses: misses,
             compaction: self.compaction_stats(),
+            tier: self.tier_stats(view.state()),
             damage: self.damage.messages(),
             ..Stats::default()
         };
@@ -65,7 +66,7 @@ fn add_state(stats: &mut Stats, state: &State) {
         stats.segments += 1;
         stats.segment_records += entry.rows;
         stats.segment_raw_bytes += entry.raw_bytes;
-        stats.segment_bytes += entry.files().map(|file| file.len).sum::<u64>();
+        stats.segment_bytes += entry.local_files().map(|file| file.len).sum::<u64>();
         extend(stats, entry.range);
     }
 }

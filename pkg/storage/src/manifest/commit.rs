@@ -55,7 +55,8 @@ impl Next {
 }
 
 impl MonthNode {
-    fn unwritten() -> Self {
+    /// A node that is not on disk yet.
+    pub(crate) fn unwritten() -> Self {
         Self { file: FileRef { path: String::new(), len: 0, crc32c: 0 }, partitions: BTreeMap::new() }
     }
 }

@@ -241,7 +241,7 @@ impl RootFile {
 
 impl MonthRef {
     /// The tenant and the month, checked.
-    pub(super) fn key(&self) -> Result<(Tenant, Month), FormatError> {
+    pub(crate) fn key(&self) -> Result<(Tenant, Month), FormatError> {
         key(&self.tenant, &self.month)
     }
 }

@@ -33,7 +33,7 @@ struct Read {
     file: Option<FileRef>,
 }
 
-pub(super) fn serialize<S: Serializer>(months: &[MonthRef], serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<S: Serializer>(months: &[MonthRef], serializer: S) -> Result<S::Ok, S::Error> {
     if let Some(month) = months.iter().find(|month| version(&month.file).is_none()) {
         return Err(S::Error::custom(format_args!("node `{}` has another name than its kind", month.file.path)));
     }
@@ -47,7 +47,7 @@ pub(super) fn serialize<S: Serializer>(months: &[MonthRef], serializer: S) -> Re
     serializer.collect_seq(tenants)
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<MonthRef>, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<MonthRef>, D::Error> {
     let mut months = Vec::new();
     for Read { tenant, nodes, month, file } in Vec::<Read>::deserialize(deserializer)? {
         match (nodes, month, file) {

@@ -145,6 +145,13 @@ impl Reader {
         }
     }
 
+    /// Keeps the index of a segment that was uploaded just now: no query has to ask for it.
+    pub(crate) fn keep_index(&self, object: &FileRef, bytes: &[u8]) {
+        if let Err(error) = self.inner.keep_index(object, bytes) {
+            tracing::debug!(%error, key = object.path, "an index is not kept");
+        }
+    }
+
     /// Asks for the indexes that are not at hand, all at once, and waits for them. What cannot be had is found out by
     /// who needs it.
     pub(crate) fn fetch_indexes<'a>(
@@ -331,7 +338,12 @@ impl Inner {
         if crc32c::crc32c(&bytes) != object.crc32c {
             return Err(Error::corrupt(format!("`{}`: checksum mismatch", object.path)));
         }
-        let index = index_object::decode(&bytes).map_err(|error| error.context(format_args!("`{}`", object.path)))?;
+        self.keep_index(object, &bytes)
+    }
+
+    /// Puts an index into the cache, and opens it.
+    fn keep_index(&self, object: &FileRef, bytes: &[u8]) -> Result<IndexFile> {
+        let index = index_object::decode(bytes).map_err(|error| error.context(format_args!("`{}`", object.path)))?;
         let (header, [head, tail, redb]) = IndexFile::parts(&index);
         let (name, len) = (index_name(object), (header.len() + head.len() + tail.len() + redb.len()) as u64);
         let has_room = self.index_folder.free_bytes() >= self.disk_free_bytes_min.saturating_add(len);

@@ -1,0 +1,448 @@
+//! The tierer: the thread that brings old segments into the object store, keeps the bucket's roots in step with the
+//! manifest, lets local copies go, and collects the bucket's garbage. It is the one writer of its bucket.
+//!
+//! In this order, so that a crash between any two steps leaves what the next pass finishes or forgets: objects, the
+//! bucket's root, the manifest (`both`), the manifest (`cold`), local files. An outage costs retries, longer each time;
+//! nothing else waits for this thread.
+
+use super::{Core, closed, lock};
+use crate::manifest::{Edit, Location, SegmentEntry, State};
+use crate::tier::TierOptions;
+use crate::tier::bucket::{Claim, Writer};
+use crate::tier::gc::{self, GcMode};
+use crate::tier::mirror::{self, Uploaded};
+use crate::tier::stats::{TierPhase, TierStats, Tiered};
+use crate::tier::upload::{Stored, Upload};
+use crate::tier::writer_file;
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+use timberlog_types::{Day, Error, ErrorKind, Result, Tenant};
+
+/// How long the thread waits after a failure at first, and at most; doubled each time.
+const RETRY: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
+/// Segments, and bytes of them, that one root of the bucket brings.
+const BATCH_SEGMENTS: usize = 64;
+const BATCH_BYTES: u64 = 512 << 20;
+/// How long uploads go on before a root names them.
+const BATCH_TIME: Duration = Duration::from_secs(60);
+/// A start waits so long to hear that the bucket belongs to somebody else.
+const CLAIM_WAIT: Duration = Duration::from_secs(5);
+/// The least time between two collections of garbage.
+const GC_EVERY_MIN: Duration = Duration::from_secs(60);
+
+/// What the tierer knows and is told.
+#[derive(Default)]
+pub(super) struct Tiering {
+    /// Held by the one pass that runs.
+    running: Mutex<Memory>,
+    wanted: Mutex<Wanted>,
+    changed: Condvar,
+    status: Mutex<Status>,
+    asked: Condvar,
+    counters: Counters,
+    stopping: AtomicBool,
+}
+
+#[derive(Default)]
+struct Wanted {
+    look: bool,
+    stop: bool,
+}
+
+/// What is remembered between passes.
+#[derive(Default)]
+struct Memory {
+    writer: Option<Writer>,
+    /// When garbage is collected next, in monotonic ns.
+    gc_due_ns: u64,
+    /// Segments whose files are damaged.
+    left_alone: HashSet<String>,
+    /// Versions of manifest and bucket that were found in step.
+    in_step: Option<(u64, u64)>,
+}
+
+#[derive(Default)]
+struct Status {
+    phase: TierPhase,
+    /// The first claim has ended, well or not.
+    has_asked: bool,
+    refusal: Option<Error>,
+    last_error: Option<String>,
+}
+
+#[derive(Default)]
+struct Counters {
+    segments_uploaded: AtomicU64,
+    bytes_uploaded: AtomicU64,
+    commits: AtomicU64,
+    failures: AtomicU64,
+    objects_collected: AtomicU64,
+    bytes_collected: AtomicU64,
+    segments_waiting: AtomicU64,
+    bytes_waiting: AtomicU64,
+    epoch: AtomicU64,
+    version: AtomicU64,
+    due_ns: AtomicU64,
+}
+
+impl Tiering {
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        lock(&self.wanted).stop = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits for a reason to look, at most `wait`; returns whether to stop.
+    fn wait_for_work(&self, wait: Duration) -> bool {
+        let wanted = lock(&self.wanted);
+        let waiting = |wanted: &mut Wanted| !wanted.stop && !wanted.look;
+        let (mut wanted, _) =
+            self.changed.wait_timeout_while(wanted, wait, waiting).unwrap_or_else(PoisonError::into_inner);
+        wanted.look = false;
+        wanted.stop
+    }
+
+    fn rest(&self, wait: Duration) {
+        let wanted = lock(&self.wanted);
+        let waited = self.changed.wait_timeout_while(wanted, wait, |wanted| !wanted.stop);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn check_going(&self) -> Result<()> {
+        if self.stopping.load(Ordering::SeqCst) { Err(closed()) } else { Ok(()) }
+    }
+
+    /// Waits a while for the first claim: a bucket that belongs to somebody else is no place to start.
+    pub(super) fn wait_for_claim(&self) -> Result<()> {
+        let status = lock(&self.status);
+        let waited = self.asked.wait_timeout_while(status, CLAIM_WAIT, |status| !status.has_asked);
+        let (status, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        status.refusal.clone().map_or(Ok(()), Err)
+    }
+}
+
+/// Whether an error says that this node must not write to the bucket, however often it asks.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::Conflict | ErrorKind::Invalid | ErrorKind::Corrupt)
+}
+
+impl Core {
+    /// The tierer's thread.
+    pub(super) fn run_tierer(self: &Arc<Self>) {
+        let Some(options) = self.options.tier.clone() else { return };
+        timberlog_disk::real::lower_thread_priority();
+        let (mut wait, mut retry) = (Duration::ZERO, *RETRY.start());
+        while !self.tiering.wait_for_work(wait) {
+            wait = match self.tier_once(false) {
+                Ok(_) => {
+                    retry = *RETRY.start();
+                    options.look_every
+                }
+                Err(error)
+                    if error.kind == ErrorKind::Closed && lock(&self.tiering.status).phase == TierPhase::Stale =>
+                {
+                    return;
+                }
+                Err(_) => {
+                    let wait = retry;
+                    retry = retry.saturating_mul(2).min(*RETRY.end());
+                    wait
+                }
+            };
+        }
+    }
+
+    /// One pass: brings what is due into the store, and the roots in step. With `free`, as fast as it goes.
+    pub(super) fn tier_once(self: &Arc<Self>, free: bool) -> Result<Tiered> {
+        let Some(options) = self.options.tier.clone() else {
+            return Err(Error::invalid("no object store is configured"));
+        };
+        let mut memory = lock(&self.tiering.running);
+        // A defect must not end the thread, nor leave the lock poisoned.
+        let passed = catch_unwind(AssertUnwindSafe(|| self.pass(&options, &mut memory, free)))
+            .unwrap_or_else(|_| Err(Error::internal("tiering panicked; see the log")));
+        let mut status = lock(&self.tiering.status);
+        let is_first = !std::mem::replace(&mut status.has_asked, true);
+        if let Some(writer) = &memory.writer {
+            self.tiering.counters.epoch.store(writer.state().epoch, Ordering::Relaxed);
+            self.tiering.counters.version.store(writer.state().version, Ordering::Relaxed);
+        }
+        match &passed {
+            Ok(_) => {
+                status.phase = TierPhase::Writing;
+                status.last_error = None;
+            }
+            Err(error) if error.kind == ErrorKind::Closed && self.tiering.check_going().is_err() => {}
+            Err(error) => {
+                let is_stale = memory.writer.as_ref().is_some_and(|writer| writer.stale().is_some());
+                let phase = match (is_stale, memory.writer.is_some()) {
+                    (true, _) => TierPhase::Stale,
+                    (false, false) if is_refusal(error) => TierPhase::Refused,
+                    _ => TierPhase::Failing,
+                };
+                if status.phase != phase || status.last_error.is_none() {
+                    tracing::warn!(%error, store = options.store.describe(), "tiering: nothing is lost, segments stay local");
+                }
+                status.phase = phase;
+                if is_first && phase == TierPhase::Refused {
+                    status.refusal = Some(error.clone());
+                }
+                status.last_error = Some(error.to_string());
+                self.tiering.counters.failures.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        drop(status);
+        self.tiering.asked.notify_all();
+        passed
+    }
+
+    fn pass(&self, options: &TierOptions, memory: &mut Memory, free: bool) -> Result<Tiered> {
+        self.tiering.check_going()?;
+        self.manifest.check_alive()?;
+        let state = self.manifest.state();
+        if state.is_damaged() {
+            let message = "part of the manifest is damaged: nothing goes to the object store before `timberlog repair`";
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
+        let mut tiered = Tiered::default();
+        let Memory { writer, gc_due_ns, left_alone, in_step } = memory;
+        let writer = match writer {
+            Some(writer) => writer,
+            None => writer.insert(self.claim(options, &state)?),
+        };
+        writer.check()?;
+        drop(state);
+        self.settle(writer, &mut tiered)?;
+        loop {
+            let state = self.manifest.state();
+            let mut uploaded = Uploaded::new();
+            let due = mirror::due(&state, writer.state(), options, self.env.clock.now_ns());
+            let due: Vec<_> = due.into_iter().filter(|(.., entry)| !left_alone.contains(&entry.id)).collect();
+            let bytes = |entry: &SegmentEntry| entry.files().map(|file| file.len).sum::<u64>();
+            let waiting: u64 = due.iter().map(|(.., entry)| bytes(entry)).sum();
+            self.tiering.counters.segments_waiting.store(due.len() as u64, Ordering::Relaxed);
+            self.tiering.counters.bytes_waiting.store(waiting, Ordering::Relaxed);
+            let (started, mut sent) = (self.env.clock.monotonic_ns(), 0_u64);
+            for (tenant, day, entry) in due.iter().take(BATCH_SEGMENTS) {
+                let took = Duration::from_nanos(self.env.clock.monotonic_ns().saturating_sub(started));
+                if sent >= BATCH_BYTES || took >= BATCH_TIME.min(options.gc_grace / 4) {
+                    break;
+                }
+                self.tiering.check_going()?;
+                match self.upload(options, (tenant, *day), entry, free) {
+                    Ok(stored) => {
+                        sent = sent.saturating_add(stored.bytes_sent);
+                        tiered.segments_uploaded += 1;
+                        tiered.bytes_uploaded += stored.bytes_sent;
+                        if let (Some(cold), Some(object)) = (&self.opener.cold, &stored.entry.index_object) {
+                            cold.keep_index(object, &stored.index);
+                        }
+                        uploaded.insert((tenant.clone(), *day, entry.id.clone()), Arc::new(stored.entry));
+                    }
+                    // Compaction was faster: what replaced it is uploaded.
+                    Err(error) if error.kind == ErrorKind::Corrupt && !self.is_current(tenant, *day, entry) => {
+                        drop(error);
+                    }
+                    Err(error) if error.kind == ErrorKind::Corrupt => {
+                        self.damage.note(format!("tiering leaves a segment alone: {error}"));
+                        left_alone.insert(entry.id.clone());
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            let versions = (self.manifest.state().version, writer.state().version);
+            if uploaded.is_empty() && *in_step == Some(versions) {
+                break;
+            }
+            self.commit_bucket(writer, &uploaded, &mut tiered)?;
+            self.settle(writer, &mut tiered)?;
+            *in_step = Some((self.manifest.state().version, writer.state().version));
+            if uploaded.is_empty() {
+                break;
+            }
+        }
+        if tiered.segments_cold > 0 {
+            // Local copies go when no root names them: not one that is kept only to fall back to.
+            let cut = Edit { cut_history: true, ..Edit::default() };
+            if let Some(state) = self.manifest.commit_with(|_| Some(cut))? {
+                self.install(state)?;
+            }
+            *in_step = Some((self.manifest.state().version, writer.state().version));
+            self.manifest.collect()?;
+        }
+        self.tiering.counters.segments_uploaded.fetch_add(tiered.segments_uploaded, Ordering::Relaxed);
+        self.tiering.counters.bytes_uploaded.fetch_add(tiered.bytes_uploaded, Ordering::Relaxed);
+        let now = self.env.clock.monotonic_ns();
+        if now >= *gc_due_ns {
+            let found =
+                gc::collect(&self.env, &*options.store, options.gc_grace, GcMode::Delete, Some(writer.state().epoch))?;
+            let every = options.gc_grace.max(GC_EVERY_MIN);
+            *gc_due_ns = now.saturating_add(u64::try_from(every.as_nanos()).unwrap_or(u64::MAX));
+            tiered.objects_collected = found.garbage.len() as u64;
+            self.tiering.counters.objects_collected.fetch_add(tiered.objects_collected, Ordering::Relaxed);
+            self.tiering.counters.bytes_collected.fetch_add(found.bytes(), Ordering::Relaxed);
+        }
+        Ok(tiered)
+    }
+
+    /// Whether the manifest still names a segment.
+    fn is_current(&self, tenant: &Tenant, day: Day, entry: &SegmentEntry) -> bool {
+        let state = self.manifest.state();
+        state.partition(tenant, day).is_some_and(|partition| partition.segments.iter().any(|now| now.id == entry.id))
+    }
+
+    fn claim(&self, options: &TierOptions, state: &State) -> Result<Writer> {
+        let id = writer_file::read_or_create(&self.env, &self.options.data_dir)?;
+        let claim = Claim {
+            writer: id,
+            database_id: Some(state.database_id.clone()),
+            take_over: options.take_over,
+            manifest_version: state.version,
+        };
+        let has_stored = state.segments().any(|(_, _, entry)| entry.location.is_stored());
+        if has_stored && crate::tier::bucket::load(&*options.store, None)?.is_none() {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!(
+                    "this database has segments in another object store than `{}`, which is empty",
+                    options.store.describe()
+                ),
+            ));
+        }
+        let writer = Writer::claim(&self.env, &options.store, &claim)?;
+        tracing::info!(store = options.store.describe(), epoch = writer.state().epoch, "claimed the bucket");
+        Ok(writer)
+    }
+
+    fn upload(&self, options: &TierOptions, at: (&Tenant, Day), entry: &SegmentEntry, free: bool) -> Result<Stored> {
+        let pace = |bytes: u64| {
+            if !free {
+                self.pace_upload(options.bytes_per_second, bytes);
+            }
+        };
+        let upload = Upload {
+            env: &self.env,
+            data_dir: &self.options.data_dir,
+            store: &*options.store,
+            gc_grace: options.gc_grace,
+            pace: &pace,
+        };
+        upload.segment(at.0, at.1, entry)
+    }
+
+    /// Waits so that uploads stay within their bytes a second; not when the storage closes.
+    fn pace_upload(&self, rate: u64, bytes: u64) {
+        let Some(ns) = bytes.saturating_mul(1_000_000_000).checked_div(rate) else { return };
+        let now = self.env.clock.monotonic_ns();
+        let due_ns = self.tiering.counters.due_ns.load(Ordering::Relaxed).max(now);
+        self.tiering.counters.due_ns.store(due_ns.saturating_add(ns), Ordering::Relaxed);
+        if due_ns > now {
+            self.tiering.rest(Duration::from_nanos(due_ns - now));
+        }
+    }
+
+    /// Commits a root of the bucket, if it is not as it should be.
+    fn commit_bucket(&self, writer: &mut Writer, uploaded: &Uploaded, tiered: &mut Tiered) -> Result<()> {
+        let state = self.manifest.state();
+        self.check_stored(writer, &state, uploaded)?;
+        let tombstones: Vec<_> = state.deletes.live().map(|entry| entry.tombstone.clone()).collect();
+        let change = mirror::change(&state, &tombstones, writer.state(), uploaded);
+        if change.is_empty() {
+            return Ok(());
+        }
+        writer.commit(change)?;
+        tiered.commits += 1;
+        self.tiering.counters.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Segments that the manifest says are in the store and that the bucket does not name must be there: a root never
+    /// names what is not.
+    fn check_stored(&self, writer: &Writer, state: &State, uploaded: &Uploaded) -> Result<()> {
+        let Some(options) = &self.options.tier else { return Ok(()) };
+        let named: HashSet<&str> = writer.state().segments().map(|(_, _, entry)| entry.id.as_str()).collect();
+        let stored = state.segments().filter(|(_, _, entry)| entry.location.is_stored());
+        for (tenant, day, entry) in stored.filter(|(_, _, entry)| !named.contains(entry.id.as_str())) {
+            if uploaded.contains_key(&(tenant.clone(), day, entry.id.clone())) {
+                continue;
+            }
+            for object in entry.objects() {
+                let found = options.store.head(&object.path)?;
+                if found.is_none_or(|found| found.size != object.len) {
+                    let message = format!("object `{}` of segment `{}` is missing in the store", object.path, entry.id);
+                    self.damage.note(message.clone());
+                    return Err(Error::corrupt(message));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the manifest in step with the bucket: what it names is `both`, then `cold`; then local files go.
+    fn settle(&self, writer: &Writer, tiered: &mut Tiered) -> Result<()> {
+        let bucket = writer.state();
+        let both = |state: &State| {
+            let named = bucket.segments().filter_map(|(tenant, day, stored)| {
+                let partition = state.partition(tenant, day)?;
+                let entry = partition.segments.iter().find(|entry| entry.id == stored.id)?;
+                (entry.location == Location::Local).then(|| {
+                    let index_object = stored.index_object.clone();
+                    (tenant.clone(), day, SegmentEntry { location: Location::Both, index_object, ..(**entry).clone() })
+                })
+            });
+            named.collect::<Vec<_>>()
+        };
+        let cold = |state: &State| {
+            let named: HashSet<&str> = bucket.segments().map(|(_, _, entry)| entry.id.as_str()).collect();
+            let both = state.segments().filter(|(_, _, entry)| entry.location == Location::Both);
+            let both = both.filter(|(_, _, entry)| named.contains(entry.id.as_str()));
+            both.map(|(tenant, day, entry)| (tenant.clone(), day, mirror::cold(entry))).collect::<Vec<_>>()
+        };
+        let edit = |moved: Vec<(Tenant, Day, SegmentEntry)>| (!moved.is_empty()).then(|| Edit::move_to(moved));
+        for (step, moved) in [(0, &both as &dyn Fn(&State) -> Vec<_>), (1, &cold)] {
+            let mut count = 0;
+            let committed = self.manifest.commit_with(|state| {
+                let moved = moved(state);
+                count = moved.len() as u64;
+                edit(moved)
+            })?;
+            if let Some(state) = committed {
+                self.install(state)?;
+                tiered.segments_cold += if step == 1 { count } else { 0 };
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn tier_stats(&self, state: &State) -> TierStats {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.tiering.counters;
+        let mut stats = TierStats {
+            enabled: self.options.tier.is_some(),
+            epoch: get(&counters.epoch),
+            version: get(&counters.version),
+            segments_uploaded: get(&counters.segments_uploaded),
+            bytes_uploaded: get(&counters.bytes_uploaded),
+            commits: get(&counters.commits),
+            failures: get(&counters.failures),
+            objects_collected: get(&counters.objects_collected),
+            bytes_collected: get(&counters.bytes_collected),
+            segments_waiting: get(&counters.segments_waiting),
+            bytes_waiting: get(&counters.bytes_waiting),
+            ..TierStats::default()
+        };
+        {
+            let status = lock(&self.tiering.status);
+            stats.phase = status.phase;
+            stats.last_error = status.last_error.clone();
+        }
+        for (_, _, entry) in state.segments().filter(|(_, _, entry)| entry.location.is_stored()) {
+            stats.segments_stored += 1;
+            stats.bytes_stored += entry.objects().map(|file| file.len).sum::<u64>();
+        }
+        stats
+    }
+}
