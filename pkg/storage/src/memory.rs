@@ -25,9 +25,17 @@ pub(crate) enum Admission<T> {
 
 struct Account<T> {
     used: usize,
+    /// Taken off the bound for work that is no batch's.
+    lent: usize,
     waiting: VecDeque<Waiting<T>>,
     /// Bytes of those that wait.
     waiting_bytes: usize,
+}
+
+/// Room that is lent until this goes.
+pub(crate) struct Lent<'a, T> {
+    memory: &'a Memory<T>,
+    bytes: usize,
 }
 
 pub(crate) struct Memory<T> {
@@ -48,7 +56,7 @@ impl<T> Account<T> {
 
 impl<T> Memory<T> {
     pub(crate) fn new(bytes_max: usize, waiting_max: usize, waiting_bytes_max: usize) -> Self {
-        let account = Account { used: 0, waiting: VecDeque::new(), waiting_bytes: 0 };
+        let account = Account { used: 0, lent: 0, waiting: VecDeque::new(), waiting_bytes: 0 };
         Self { account: Mutex::new(account), bytes_max, waiting_max, waiting_bytes_max }
     }
 
@@ -56,7 +64,7 @@ impl<T> Memory<T> {
     /// gets in when nothing else is there.
     pub(crate) fn admit(&self, bytes: usize, deadline_ns: u64, append: T) -> Admission<T> {
         let mut account = self.lock();
-        if account.waiting.is_empty() && self.fits(account.used, bytes) {
+        if account.waiting.is_empty() && self.fits(&account, bytes) {
             account.used += bytes;
             return Admission::Now(append);
         }
@@ -86,7 +94,7 @@ impl<T> Memory<T> {
         let mut account = self.lock();
         let (mut admitted, mut expired) = (Vec::new(), Vec::new());
         while let Some(first) = account.waiting.front() {
-            if self.fits(account.used, first.bytes) {
+            if self.fits(&account, first.bytes) {
                 account.used += first.bytes;
                 admitted.extend(account.next());
             } else if first.deadline_ns <= now_ns {
@@ -112,12 +120,26 @@ impl<T> Memory<T> {
         self.lock().waiting.len()
     }
 
-    fn fits(&self, used: usize, bytes: usize) -> bool {
-        used == 0 || used + bytes <= self.bytes_max
+    /// Lends room to other work, at most a quarter of all: until it is given back less is admitted. A batch that is
+    /// alone gets in whatever is lent.
+    pub(crate) fn lend(&self, bytes: usize) -> Lent<'_, T> {
+        let bytes = bytes.min(self.bytes_max / 4);
+        self.lock().lent += bytes;
+        Lent { memory: self, bytes }
+    }
+
+    fn fits(&self, account: &Account<T>, bytes: usize) -> bool {
+        account.used == 0 || account.used + account.lent + bytes <= self.bytes_max
     }
 
     fn lock(&self) -> MutexGuard<'_, Account<T>> {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Drop for Lent<'_, T> {
+    fn drop(&mut self) {
+        self.memory.lock().lent -= self.bytes;
     }
 }
 
@@ -143,6 +165,19 @@ mod tests {
         assert_eq!(memory.wake(9), (vec![2], vec![]));
         assert_eq!(memory.wake(10), (vec![], vec![3]));
         assert_eq!((memory.used(), memory.waiting()), (51, 0));
+    }
+
+    #[test]
+    fn room_that_is_lent_is_missing_until_it_is_back() {
+        let memory = Memory::new(100, 10, usize::MAX);
+        let lent = memory.lend(1_000);
+        assert!(matches!(memory.admit(500, 10, 1), Admission::Now(1)), "alone");
+        memory.release(450);
+        assert!(matches!(memory.admit(25, 10, 2), Admission::Now(2)));
+        assert!(matches!(memory.admit(1, 10, 3), Admission::Later));
+        drop(lent);
+        assert_eq!(memory.wake(9), (vec![3], vec![]));
+        assert_eq!(memory.used(), 76);
     }
 
     #[test]

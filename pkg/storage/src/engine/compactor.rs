@@ -221,6 +221,8 @@ impl Core {
     fn compact(&self, job: &Job, pace: Pace, memory: &mut Memory) -> Result<Compacted> {
         self.manifest.check_alive()?;
         self.check_room(&job.inputs)?;
+        // Each input has a block in memory.
+        let _lent = self.memory.lend(job.inputs.len().saturating_mul(self.options.block_bytes));
         let mut files = Vec::new();
         let due = AtomicU64::new(0);
         let pace = |bytes: u64| self.pace(pace, bytes, &due);
