@@ -11,6 +11,7 @@ fuzz_target!(|body: &[u8]| {
     let limits = Limits { fields_max: 20, ..Limits::default() };
     let options = DecodeOptions {
         now_ns: 1_767_225_600_000_000_000,
+        keep_from_ns: i64::MIN,
         stream_labels: &stream_labels,
         default_service: "",
         strict: false,

@@ -74,7 +74,14 @@ fn flags(settings: &Settings, known: &clap::Command) -> Result<Vec<OsString>> {
             continue;
         }
         let takes_value = argument.get_action().takes_values();
+        // A setting that is not cut at commas is a flag for each item.
+        let is_repeated = matches!(argument.get_action(), clap::ArgAction::Append);
         match value {
+            serde_json::Value::Array(items) if is_repeated && argument.get_value_delimiter() != Some(',') => {
+                for item in items {
+                    flags.push(format!("--{name}={}", text(name, item)?).into());
+                }
+            }
             serde_json::Value::Bool(false) if !takes_value => {}
             serde_json::Value::Bool(true) if !takes_value => flags.push(format!("--{name}").into()),
             value if takes_value => flags.push(format!("--{name}={}", text(name, value)?).into()),

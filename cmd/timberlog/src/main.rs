@@ -4,6 +4,7 @@
 mod backup;
 mod condition;
 mod config;
+mod delete;
 mod exit;
 mod ingest;
 mod inspect;
@@ -14,6 +15,7 @@ mod output;
 mod progress;
 mod query;
 mod repair;
+mod retention;
 mod serve;
 mod stats;
 mod store;
@@ -49,6 +51,11 @@ enum Command {
     Query(query::Arguments),
     /// Follow new records of a server
     Tail(tail::Arguments),
+    /// Delete what a selector names, list deletes, cancel them
+    Delete(Box<delete::Arguments>),
+    /// Show how long records are kept, and confirm the clock
+    #[command(subcommand)]
+    Retention(retention::Arguments),
     /// Show what the engine knows of itself
     Stats(stats::Arguments),
     /// Show what is in the files of a data directory
@@ -76,6 +83,8 @@ fn main() -> ExitCode {
         Command::Ingest(arguments) => ingest::run(&arguments),
         Command::Query(arguments) => query::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
+        Command::Delete(arguments) => delete::run(&arguments),
+        Command::Retention(arguments) => retention::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),

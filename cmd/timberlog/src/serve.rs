@@ -2,6 +2,7 @@
 
 mod demo;
 mod queries;
+mod retention;
 
 use anyhow::{Context, Result};
 use bytesize::ByteSize;
@@ -132,6 +133,8 @@ pub struct Arguments {
     /// The zstd level of segments that are not merged again, 1 to 22
     #[arg(long, value_name = "N", env = "TIMBERLOG_COMPACTION_LEVEL", default_value_t = 6)]
     compaction_level: i32,
+    #[command(flatten)]
+    retention: retention::Retention,
     /// What to log: error, warn, info, debug, or a filter as `info,timberlog_storage=debug`
     #[arg(long, value_name = "FILTER", env = "TIMBERLOG_LOG", default_value = "info")]
     log: String,
@@ -200,7 +203,7 @@ impl Arguments {
             return Err(Error::invalid("--flush-bytes must be above 0 and at most --buffer-bytes-max").into());
         }
         self.check()?;
-        Ok(Options {
+        self.retention.apply(Options {
             durability,
             wal_file_bytes: self.wal_file_bytes.as_u64(),
             flush_bytes,

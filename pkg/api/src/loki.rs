@@ -5,6 +5,7 @@
 
 mod answer;
 mod asked;
+pub(crate) mod delete;
 pub(crate) mod detected;
 mod error;
 mod form;

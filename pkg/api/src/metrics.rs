@@ -77,6 +77,8 @@ pub struct Metrics {
     /// By route and status; both are bounded sets.
     requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
     durations: Mutex<BTreeMap<&'static str, std::sync::Arc<Histogram>>>,
+    deletes_received: AtomicU64,
+    deletes_cancelled: AtomicU64,
 }
 
 impl Metrics {
@@ -105,6 +107,16 @@ impl Metrics {
         histogram.sum_us.fetch_add(us, Relaxed);
     }
 
+    /// Counts a delete that was taken in.
+    pub fn delete_received(&self) {
+        self.deletes_received.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a delete that was cancelled.
+    pub fn delete_cancelled(&self) {
+        self.deletes_cancelled.fetch_add(1, Relaxed);
+    }
+
     /// Records accepted and refused since the start, by all protocols.
     pub fn totals(&self) -> (u64, u64) {
         self.records.iter().fold((0, 0), |(accepted, refused), records| {
@@ -126,6 +138,10 @@ impl Metrics {
                 out.line(name, &[("protocol", protocol)], value);
             }
         }
+        let received = self.deletes_received.load(Relaxed);
+        out.single("timberlog_deletes_received_total", "counter", "Deletes taken in.", received);
+        let cancelled = self.deletes_cancelled.load(Relaxed);
+        out.single("timberlog_deletes_cancelled_total", "counter", "Deletes cancelled.", cancelled);
         let name = "timberlog_http_requests_total";
         out.head(name, "counter", "HTTP requests, by route and status.");
         for (&(route, status), &count) in &*self.requests.lock().unwrap_or_else(PoisonError::into_inner) {

@@ -185,6 +185,19 @@ impl State {
         }
     }
 
+    /// Runs work that waits for the disk on a thread that may block; it is no query, and goes on if
+    /// the client goes away.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Database) -> T + Send + 'static,
+    ) -> ApiResult<T> {
+        let database = self.database()?.clone();
+        tokio::task::spawn_blocking(move || work(&database)).await.map_err(|error| {
+            tracing::error!(%error, "a request ended in a panic");
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed by a defect; see the log")
+        })
+    }
+
     /// Waits until a query of a tenant may run.
     async fn query_turn(&self, tenant: &Tenant) -> ApiResult<Turn> {
         self.queries.take(tenant).await.map_err(|_| {

@@ -55,6 +55,7 @@ pub fn decode<T>(
     let streams = TenantStreams { database, tenant: &incoming.tenant };
     let options = DecodeOptions {
         now_ns: state.env.clock.now_ns(),
+        keep_from_ns: database.retention_cutoff(&incoming.tenant).unwrap_or(i64::MIN),
         stream_labels: incoming.stream_labels.as_deref().unwrap_or(&state.options.stream_labels),
         default_service: "",
         strict: incoming.strict,

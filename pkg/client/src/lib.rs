@@ -126,6 +126,16 @@ impl Client {
         self.json(request.call())
     }
 
+    /// Asks for something to be removed, named by parameters, and reads JSON.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub fn delete(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
+        let parameters = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        let request = self.agent.delete(format!("{}{path}?{parameters}", self.base));
+        self.json(request.header("x-scope-orgid", self.tenant.as_str()).call())
+    }
+
     /// Posts JSON and reads bytes.
     ///
     /// # Errors

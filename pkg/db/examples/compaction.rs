@@ -38,6 +38,7 @@ fn main() -> Result<()> {
         let before = cpu_seconds()?;
         let options = DecodeOptions {
             now_ns,
+            keep_from_ns: i64::MIN,
             stream_labels: &labels,
             default_service: "",
             strict: false,

@@ -8,7 +8,9 @@ pub use timberlog_filter as filter;
 pub use timberlog_logql as language;
 pub use timberlog_query as query;
 pub use timberlog_storage::backup::Pinned;
+pub use timberlog_storage::deletes::{DeleteState, DeleteStatus, Tombstone};
 pub use timberlog_storage::producers::{ProducerBatch, REFUSED_BYTES_MAX};
+pub use timberlog_storage::retention::{RetentionRule, RetentionStatus};
 pub use timberlog_storage::{
     Appended, Compacted, CompactionOptions, CompactionStats, Durability, Options, Progress, Snapshot, Stats, Storage,
 };
@@ -21,7 +23,8 @@ use timberlog_logql::Labels;
 use timberlog_logql::ast::{LabelMatcher, LogExpr, MetricExpr};
 use timberlog_logql::evaluate::Steps;
 use timberlog_query::logql::{self, Computed, Entries, LogQuery, MetricError, TailFilter};
-use timberlog_query::{Aggregation, Explain, Export, Groups, Page, Query};
+use timberlog_query::{Aggregation, Cancel, Explain, Export, Groups, Page, Query, QueryLimits};
+use timberlog_storage::deletes::Selectors;
 use timberlog_types::{Batch, Result, Tenant, TimeRange};
 
 /// A database in a folder. Clones share it; the last one to go closes it.
@@ -38,7 +41,8 @@ impl Database {
     /// # Errors
     /// `Conflict` if another process has it open, `Corrupt` if the manifest is damaged beyond
     /// falling back, `Invalid` if a newer version wrote it.
-    pub fn open(options: Options, env: Env, progress: &Progress) -> Result<Self> {
+    pub fn open(mut options: Options, env: Env, progress: &Progress) -> Result<Self> {
+        options.selectors = Selectors::new(logql::delete_filter);
         let tails = Arc::new(tail::Tails::default());
         let storage = Storage::open(options, env, Arc::clone(&tails) as _, progress)?;
         Ok(Self { storage: Arc::new(storage), tails })
@@ -209,6 +213,63 @@ impl Database {
     /// Follows new lines that a LogQL log query lets through, from now on.
     pub fn log_tail(&self, tenant: &Tenant, expr: &LogExpr, derived: bool) -> Result<LogTail> {
         Ok(self.tails.subscribe_logql(tenant, TailFilter::new(expr, derived)?))
+    }
+
+    /// Deletes what a selector names of a tenant's records within a range (both ends included), of
+    /// all that arrived before: a LogQL stream selector, which line filters and comparisons of
+    /// structured metadata with texts may follow. When this returns no answer shows them any more;
+    /// compaction removes them from the files.
+    ///
+    /// # Errors
+    /// `Invalid` if the selector is refused or the range is empty, `Overloaded` if there are too many
+    /// deletes that are not processed.
+    pub fn delete(&self, tenant: &Tenant, selector: &str, range: TimeRange) -> Result<Tombstone> {
+        self.storage.delete(tenant, &logql::delete_text(selector)?, range)
+    }
+
+    /// How many records a delete would remove now, and nothing else.
+    ///
+    /// # Errors
+    /// Those of [`Database::delete`] and of a query.
+    pub fn count_deleted(
+        &self,
+        tenant: &Tenant,
+        selector: &str,
+        range: TimeRange,
+        limits: QueryLimits,
+        cancel: &Cancel,
+    ) -> Result<Groups> {
+        let filter = logql::delete_filter(selector)?;
+        let cancel = cancel.clone();
+        self.aggregate(&Aggregation { range, filter, limits, cancel, ..Aggregation::new(tenant.clone()) })
+    }
+
+    /// The deletes of a tenant, oldest first; processed ones for seven days.
+    pub fn deletes(&self, tenant: &Tenant) -> Vec<DeleteStatus> {
+        self.storage.deletes(tenant)
+    }
+
+    /// Cancels a delete: its records are back.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such delete, `Conflict` if records were removed because of it.
+    pub fn cancel_delete(&self, tenant: &Tenant, id: &str) -> Result<()> {
+        self.storage.cancel_delete(tenant, id)
+    }
+
+    /// Records of a tenant before this time, in ns, have expired; `None` if they are kept for ever.
+    pub fn retention_cutoff(&self, tenant: &Tenant) -> Option<i64> {
+        self.storage.retention_cutoff(tenant)
+    }
+
+    /// What retention does now.
+    pub fn retention_status(&self) -> RetentionStatus {
+        self.storage.retention_status()
+    }
+
+    /// Says that the wall clock is right: what retention has put off goes on.
+    pub fn confirm_retention(&self) -> Result<()> {
+        self.storage.confirm_retention()
     }
 
     /// Flushes, and pins everything that was acknowledged before, for a backup; held for `ttl`, across

@@ -157,7 +157,9 @@ fn push(
     short("level", level.unwrap_or_default())?;
     let timestamp = match record.timestamp {
         None => options.now_ns,
-        Some(time) if time > options.now_ns.saturating_add(options.limits.max_future_ns) => {
+        Some(time)
+            if time < options.keep_from_ns || time > options.now_ns.saturating_add(options.limits.max_future_ns) =>
+        {
             check_time(Ok(time), "timestamp", &time.to_string(), options)?
         }
         Some(time) => time,

@@ -69,6 +69,8 @@ impl<F: Fn(u64) -> bool> StreamRegistry for F {
 pub struct DecodeOptions<'a> {
     /// The time of arrival in ns: the timestamp of records without one.
     pub now_ns: i64,
+    /// Records before this time, in ns, have expired and are refused; `i64::MIN` if none has.
+    pub keep_from_ns: i64,
     /// The names of the fields that name the stream; `service` stands for the derived service and
     /// `level` for the level as it was sent. Order and repeats do not matter.
     pub stream_labels: &'a [String],

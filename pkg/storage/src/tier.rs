@@ -3,7 +3,6 @@
 //! A segment in the store is two objects: its `.log` as it is, and an [`index_object`] that holds all
 //! that planning a query needs. Data is never held whole: it is read by range.
 
-mod adopt;
 pub(crate) mod bucket;
 mod chunks;
 pub(crate) mod coalesce;
@@ -20,13 +19,11 @@ mod options;
 mod read;
 mod read_only;
 pub mod stats;
+pub(crate) mod upload;
 #[cfg(test)]
 mod tests;
-pub(crate) mod upload;
 pub(crate) mod writer_file;
 
-pub(crate) use adopt::Followed;
-pub use adopt::{Adoption, adopt};
 pub use meter::{Demand, Meter};
 pub use options::TierOptions;
 pub(crate) use read::Remote;

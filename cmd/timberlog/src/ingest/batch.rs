@@ -102,6 +102,7 @@ impl<'a> Batches<'a> {
         let limits = Limits::default();
         let options = DecodeOptions {
             now_ns: Env::real().clock.now_ns(),
+            keep_from_ns: i64::MIN,
             stream_labels: &[],
             default_service: "",
             strict: false,

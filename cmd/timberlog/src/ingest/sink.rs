@@ -118,6 +118,7 @@ impl Place {
                 let streams = |hash| database.admit_stream(tenant, hash);
                 let options = DecodeOptions {
                     now_ns: Env::real().clock.now_ns(),
+                    keep_from_ns: i64::MIN,
                     stream_labels,
                     default_service: "",
                     strict: false,

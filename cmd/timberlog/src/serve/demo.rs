@@ -67,6 +67,7 @@ fn append(database: &Database, decoder: &mut Decoder, text: &[u8], now_ns: i64) 
     let (labels, limits) = (["service".to_owned()], Limits::default());
     let options = DecodeOptions {
         now_ns,
+        keep_from_ns: i64::MIN,
         stream_labels: &labels,
         default_service: "",
         strict: false,

@@ -5,9 +5,10 @@ use super::answer::json_of;
 use super::params;
 use crate::error::{ApiError, ApiResult};
 use crate::state::State;
+use crate::store::ours;
 use axum::body::Body;
 use axum::extract::State as Of;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
@@ -55,12 +56,7 @@ async fn blocking<T: Send + 'static>(
     state: &State,
     work: impl FnOnce(&Database) -> Result<T, Error> + Send + 'static,
 ) -> ApiResult<T> {
-    let database = state.database()?.clone();
-    let done = tokio::task::spawn_blocking(move || work(&database)).await.map_err(|error| {
-        tracing::error!(%error, "a request of a backup ended in a panic");
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed by a defect; see the log")
-    })?;
-    Ok(done.map_err(crate::store::ours)?)
+    Ok(state.blocking(work).await?.map_err(ours)?)
 }
 
 /// Flushes, pins what is there, and names its files.

@@ -7,6 +7,7 @@ pub(crate) mod answer;
 mod ask;
 mod backup;
 mod compress;
+mod delete;
 mod export;
 mod ingest;
 mod loge;
@@ -16,6 +17,7 @@ mod operations;
 pub(crate) mod params;
 mod push;
 mod query;
+mod retention;
 mod selector;
 mod shape;
 mod short;
@@ -33,7 +35,7 @@ use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete as axum_delete, get, post, put as axum_put};
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -69,6 +71,8 @@ pub fn routes() -> Vec<Route> {
         answers: Answers::Whole,
     };
     let raw = |route: Route| Route { answers: Answers::AsTheyAre, ..route };
+    let replace = |path, handler: MethodRouter<Arc<State>>| Route { method: Method::PUT, ..get(path, handler) };
+    let remove = |path, handler: MethodRouter<Arc<State>>| Route { method: Method::DELETE, ..get(path, handler) };
     vec![
         get("/", self::get(operations::page)),
         raw(get("/health", self::get(operations::health))),
@@ -93,6 +97,11 @@ pub fn routes() -> Vec<Route> {
         post("/api/v1/admin/backup/renew", self::post(backup::renew)),
         post("/api/v1/admin/backup/release", self::post(backup::release)),
         raw(post("/api/v1/admin/backup/file", self::post(backup::part))),
+        get("/api/v1/delete", self::get(delete::list)),
+        post("/api/v1/delete", self::post(delete::add)),
+        remove("/api/v1/delete", axum_delete(delete::cancel)),
+        get("/api/v1/admin/retention", self::get(retention::status)),
+        post("/api/v1/admin/retention/confirm", self::post(retention::confirm)),
         get("/api/v1/labels", self::get(loge::labels)),
         get("/api/v1/labels/{name}/values", self::get(loge::label_values)),
         get("/api/v1/stats", self::get(loge::stats)),
@@ -126,6 +135,10 @@ pub fn routes() -> Vec<Route> {
         post("/loki/api/v1/detected_field/{name}/values", self::post(loki::detected::values)),
         get("/loki/api/v1/patterns", self::get(loki::patterns::patterns)),
         post("/loki/api/v1/patterns", self::post(loki::patterns::patterns)),
+        get("/loki/api/v1/delete", self::get(loki::delete::list)),
+        post("/loki/api/v1/delete", self::post(loki::delete::add)),
+        replace("/loki/api/v1/delete", axum_put(loki::delete::add)),
+        remove("/loki/api/v1/delete", axum_delete(loki::delete::cancel)),
         raw(get("/loki/api/v1/drilldown-limits", self::get(loki::detected::limits))),
         raw(get("/loki/api/v1/status/buildinfo", self::get(loki::status::buildinfo))),
         raw(get("/config", self::get(loki::status::config))),

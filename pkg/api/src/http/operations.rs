@@ -60,6 +60,7 @@ pub async fn metrics(Of(state): Of<Arc<State>>) -> impl IntoResponse {
     state.metrics.write(&mut out);
     if let Ok(database) = state.database() {
         engine(&mut out, &database.stats());
+        retention(&mut out, &database.retention_status());
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], out.into_text())
 }
@@ -95,6 +96,16 @@ fn engine(out: &mut Exposition, stats: &timberlog_db::Stats) {
     gauge("synced_seq", "Every batch up to this number is on disk.", stats.synced_seq);
     gauge("damages", "Damaged parts that the start found.", stats.damage.len() as u64);
     compaction(out, &stats.compaction);
+}
+
+fn retention(out: &mut Exposition, status: &timberlog_db::RetentionStatus) {
+    let paused = u8::from(status.paused.is_some());
+    let help = "1 when nothing expires until somebody confirms the clock.";
+    out.single("timberlog_retention_paused", "gauge", help, paused);
+    if let Some(max) = status.bytes_max {
+        let help = "Bytes of segments beyond which the oldest days go.";
+        out.single("timberlog_retention_bytes_max", "gauge", help, max);
+    }
 }
 
 fn compaction(out: &mut Exposition, stats: &timberlog_db::CompactionStats) {

@@ -88,10 +88,15 @@ impl<'r> Sink<'r> {
             ));
         };
         if timestamp > self.options.now_ns.saturating_add(limits.max_future_ns) {
-            // To the second, as Loki writes it.
-            let text = time::format_rfc3339(timestamp - timestamp.rem_euclid(time::SECOND_NS));
-            let text = text.split('.').next().unwrap_or_default().trim_end_matches('Z');
-            return Err(format!("entry for stream '{}' has timestamp too new: {text}Z", self.words(labels)));
+            let text = to_the_second(timestamp);
+            return Err(format!("entry for stream '{}' has timestamp too new: {text}", self.words(labels)));
+        }
+        if timestamp < self.options.keep_from_ns {
+            let (text, oldest) = (to_the_second(timestamp), to_the_second(self.options.keep_from_ns));
+            return Err(format!(
+                "entry for stream '{}' has timestamp too old: {text}, oldest acceptable timestamp is: {oldest}",
+                self.words(labels)
+            ));
         }
         if line.len() > limits.record_bytes_max {
             return Err(format!(
@@ -277,4 +282,10 @@ impl<'r> Sink<'r> {
         all.sort_by_key(|&(name, _)| name);
         display(all.into_iter())
     }
+}
+
+/// A time as Loki writes it.
+fn to_the_second(timestamp: i64) -> String {
+    let text = time::format_rfc3339(timestamp.saturating_sub(timestamp.rem_euclid(time::SECOND_NS)));
+    format!("{}Z", text.split('.').next().unwrap_or_default().trim_end_matches('Z'))
 }

@@ -75,6 +75,13 @@ impl<'r> Sink<'r> {
                 time::format_rfc3339(ns)
             )));
         }
+        if ns < self.options.keep_from_ns {
+            return Err(self.wrong(&format!(
+                "timestamp `{text}` is {} and has expired: records are kept from {} on (`--retention`)",
+                time::format_rfc3339(ns),
+                time::format_rfc3339(self.options.keep_from_ns)
+            )));
+        }
         Ok(ns)
     }
 

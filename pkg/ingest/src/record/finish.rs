@@ -149,7 +149,7 @@ enum SkipEmpty {
     No,
 }
 
-/// Refuses what is no time, or too far ahead.
+/// Refuses what is no time, too far ahead, or expired.
 pub(crate) fn check_time(
     parsed: Result<i64, TimeError>,
     key: &str,
@@ -163,6 +163,11 @@ pub(crate) fn check_time(
             excerpt(text),
             time.saturating_sub(options.now_ns) / SECOND_NS,
             max / SECOND_NS
+        )),
+        Ok(time) if time < options.keep_from_ns => Err(format!(
+            "`{key}`: `{}` has expired: records are kept from {} on (`--retention`)",
+            excerpt(text),
+            time::format_rfc3339(options.keep_from_ns)
         )),
         Ok(time) => Ok(time),
         Err(error @ TimeError::Malformed) => Err(format!("`{key}`: found `{}`, {error}", excerpt(text))),

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod damage;
+mod expired;
 pub(crate) mod model;
 mod records;
 
@@ -17,6 +18,7 @@ pub(crate) fn with_options<T>(labels: &[&str], then: impl FnOnce(&DecodeOptions<
     let stream_labels: Vec<String> = labels.iter().map(ToString::to_string).collect();
     then(&DecodeOptions {
         now_ns: NOW,
+        keep_from_ns: i64::MIN,
         stream_labels: &stream_labels,
         default_service: "",
         strict: false,

@@ -1,7 +1,7 @@
 //! Deletes and retention: every kind of query over a storage that hides records answers as over one
 //! that never had them.
 
-use super::{Plain, START, World, batches, filter, number, order, range};
+use super::{Plain, START, World, batches, filter, number, order, plain, range};
 use crate::logql::{self, VolumeBy, VolumeQuery, delete_filter};
 use crate::{
     Aggregation, Order, Query, SeriesQuery, Statistics, aggregate, distinct_records, explain, export, label_names,
@@ -13,7 +13,8 @@ use timberlog_filter::{BatchColumns, Compiled, Filter, evaluate};
 use timberlog_logql::ast::Expr;
 use timberlog_logql::evaluate::Steps;
 use timberlog_logql::{parse, parse_log, parse_selector};
-use timberlog_storage::{Hidden, Hide, Snapshot, Upto};
+use timberlog_storage::deletes::Selectors;
+use timberlog_storage::{Hidden, Hide, Options, Snapshot, Upto};
 use timberlog_types::time::SECOND_NS;
 use timberlog_types::{Batch, BatchBuilder, RowSet, Tenant, TimeRange};
 
@@ -199,6 +200,106 @@ proptest! {
         for (filter, range, order, limit) in questions {
             same_answers(&found, &visible.snapshot(), &filter, range, order, limit)?;
         }
+    }
+}
+
+/// What happens to a storage.
+#[derive(Clone, Debug)]
+enum Event {
+    Append(Vec<Plain>),
+    Delete(&'static str, TimeRange),
+    /// Cancels the delete of this number, if it still can be.
+    Cancel(prop::sample::Index),
+    Flush,
+    Compact,
+    Restart,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let selector = prop::sample::select(SELECTORS.to_vec());
+    prop_oneof![
+        4 => prop::collection::vec(plain(), 1..60).prop_map(Event::Append),
+        3 => (selector, range()).prop_map(|(selector, range)| Event::Delete(selector, range)),
+        1 => any::<prop::sample::Index>().prop_map(Event::Cancel),
+        2 => Just(Event::Flush),
+        2 => Just(Event::Compact),
+        1 => Just(Event::Restart),
+    ]
+}
+
+/// A delete that was asked for.
+struct Asked {
+    id: String,
+    filter: Compiled,
+    range: TimeRange,
+    /// Records that had arrived.
+    before: usize,
+}
+
+/// A storage that takes deletes. Nothing is flushed when it goes, as in a crash.
+fn deleting(dir: &tempfile::TempDir) -> World {
+    let mut options = Options::new(dir.path().join("data"));
+    options.background = false;
+    options.block_bytes = 2_000;
+    options.wal_file_bytes = 1 << 20;
+    options.user_indexes = vec!["trace".to_owned()];
+    options.selectors = Selectors::new(delete_filter);
+    World::with(options)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10))]
+
+    #[test]
+    fn what_is_deleted_stays_deleted_whatever_happens(
+        events in prop::collection::vec(event(), 1..12),
+        (filter, range, order, limit) in (filter(), range(), order(), 1..30_usize),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut world = deleting(&dir);
+        let mut records: Vec<Plain> = Vec::new();
+        let mut deletes: Vec<Asked> = Vec::new();
+        for event in &events {
+            match event {
+                Event::Append(batch) => {
+                    let numbered: Vec<(usize, &Plain)> = (records.len()..).zip(batch).collect();
+                    world.append_numbered(&numbered);
+                    records.extend(batch.iter().cloned());
+                }
+                Event::Delete(selector, range) => {
+                    let asked = world.storage.delete(&Tenant::default(), selector, *range);
+                    if range.is_empty() {
+                        prop_assert!(asked.is_err());
+                        continue;
+                    }
+                    let filter = Compiled::new(&delete_filter(selector).unwrap()).unwrap();
+                    deletes.push(Asked { id: asked.unwrap().id, filter, range: *range, before: records.len() });
+                }
+                Event::Cancel(index) if !deletes.is_empty() => {
+                    let index = index.index(deletes.len());
+                    if world.storage.cancel_delete(&Tenant::default(), &deletes[index].id).is_ok() {
+                        deletes.remove(index);
+                    }
+                }
+                Event::Cancel(_) => {}
+                Event::Flush => world.storage.flush().unwrap(),
+                Event::Compact => while world.storage.compact().unwrap().is_some() {},
+                Event::Restart => {
+                    drop(world);
+                    world = deleting(&dir);
+                }
+            }
+        }
+        let is_shown = |number: usize, record: &Plain| {
+            let hides = |delete: &Asked| {
+                number < delete.before && delete.range.contains(record.timestamp) && passes(&delete.filter, record)
+            };
+            !deletes.iter().any(hides)
+        };
+        let mut visible = World::new();
+        let shown = records.iter().enumerate().filter(|(number, record)| is_shown(*number, record));
+        visible.append_numbered(&shown.collect::<Vec<_>>());
+        same_answers(&world.snapshot(), &visible.snapshot(), &filter, range, order, limit)?;
     }
 }
 

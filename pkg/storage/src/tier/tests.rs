@@ -1,6 +1,5 @@
 //! Tests of tiering: a simulated machine and a store in memory.
 
-mod adopt;
 mod crash;
 mod life;
 mod store;
