@@ -12,6 +12,7 @@ mod compactor;
 mod counters;
 mod deletes;
 mod flusher;
+mod follower;
 mod purge;
 mod retention;
 mod tiering;
@@ -116,6 +117,13 @@ impl Storage {
     /// Opens or creates the storage of `options.data_dir`. See `Database::open`.
     pub fn open(options: Options, env: Env, subscriber: Arc<dyn Subscriber>, progress: &Progress) -> Result<Self> {
         let core = Arc::new(Core::open(options, env, subscriber)?);
+        if core.follows() {
+            let storage = Self { core, threads: Mutex::new(Vec::new()) };
+            if storage.core.options.background {
+                storage.spawn("timberlog-follow", Core::run_follower)?;
+            }
+            return Ok(storage);
+        }
         core.replay(progress)?;
         let storage = Self { core, threads: Mutex::new(Vec::new()) };
         if storage.core.options.background {
@@ -184,6 +192,11 @@ impl Storage {
     #[cfg(test)]
     pub(crate) fn core_state(&self) -> Arc<crate::manifest::State> {
         self.core.manifest.state()
+    }
+
+    /// On a node that follows a bucket: takes over its newest root now; says whether there was a new one.
+    pub fn follow(&self) -> Result<bool> {
+        self.core.follow_once()
     }
 
     /// What tiering says of itself.
@@ -267,7 +280,16 @@ impl Core {
         let at = |what: &str| format!("{what} `{}`", dir.display());
         env.disk.create_dir_all(dir).map_err(|error| Error::io(at("create the data directory"), &error))?;
         let lock = lock_directory(&env, dir)?;
-        let (manifest, report) = Manifest::open(&env, dir, ManifestOptions { history: options.manifest_history })?;
+        let follow = options.tier.as_ref().filter(|tier| tier.follow);
+        let mut followed = None;
+        let (manifest, report) = match follow {
+            Some(tier) => {
+                let (bucket, manifest) = following(&env, dir, &*tier.store)?;
+                followed = Some(bucket);
+                (manifest, OpenReport::default())
+            }
+            None => Manifest::open(&env, dir, ManifestOptions { history: options.manifest_history })?,
+        };
         let state = manifest.state();
         let damage = damage(&report);
         let producers = match &state.producers {
@@ -298,7 +320,7 @@ impl Core {
             subscriber,
             signal: Signal::default(),
             compactor: Compactor::default(),
-            tiering: tiering::Tiering::default(),
+            tiering: tiering::Tiering::new(followed),
             pinned_tail: Mutex::new(None),
             counters: Counters::default(),
             rules,
@@ -362,6 +384,9 @@ impl Core {
     fn append(self: &Arc<Self>, tenant: &Tenant, batch: Batch, producer: Option<ProducerBatch>, done: Done) {
         if self.closed.load(Ordering::SeqCst) {
             return done(Err(closed()));
+        }
+        if let Err(error) = self.check_writable() {
+            return done(Err(error));
         }
         if self.disk_is_low.load(Ordering::Relaxed) {
             self.counters.records_refused.fetch_add(batch.rows() as u64, Ordering::Relaxed);
@@ -545,6 +570,18 @@ impl wal::Publish for Publisher {
     }
 
     fn synced(&self, _: Seq) {}
+}
+
+/// The bucket that a node follows; its directory holds caches and no database.
+fn following(env: &Env, dir: &Path, store: &dyn crate::objects::ObjectStore) -> Result<(tier::Followed, Manifest)> {
+    if crate::manifest::load(env, dir)?.is_some() {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            format!("`{}` holds a database: who follows a bucket needs a directory of its own", dir.display()),
+        ));
+    }
+    let (followed, state) = tier::Followed::open(store)?;
+    Ok((followed, Manifest::following(env, dir, state)))
 }
 
 /// Takes the lock of a data directory, until the returned value goes. One that is being restored is

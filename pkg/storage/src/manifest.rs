@@ -10,6 +10,7 @@
 //! more. It must never write a file that something names, and never remove one that a kept root
 //! or a pinned [`State`] names. It does not lock the directory: the engine does.
 
+pub(crate) mod adopted;
 mod commit;
 mod files;
 pub mod format;

@@ -3,6 +3,7 @@
 //! A segment in the store is two objects: its `.log` as it is, and an [`index_object`] that holds all
 //! that planning a query needs. Data is never held whole: it is read by range.
 
+mod adopt;
 pub(crate) mod bucket;
 mod chunks;
 pub(crate) mod coalesce;
@@ -19,11 +20,13 @@ mod options;
 mod read;
 mod read_only;
 pub mod stats;
-pub(crate) mod upload;
 #[cfg(test)]
 mod tests;
+pub(crate) mod upload;
 pub(crate) mod writer_file;
 
+pub(crate) use adopt::Followed;
+pub use adopt::{Adoption, adopt};
 pub use meter::{Demand, Meter};
 pub use options::TierOptions;
 pub(crate) use read::Remote;

@@ -133,6 +133,14 @@ impl View {
         self.refresh(Some(&before), opener)
     }
 
+    /// Takes over the next state of a bucket that is followed: deletes come with it, and nothing else.
+    pub(crate) fn follow(&mut self, state: Arc<State>, opener: &Opener, selectors: &Selectors) -> Result<()> {
+        self.deletes = Live::new(&state.deletes, selectors)?;
+        self.visible_seq = state.flushed_seq;
+        let before = std::mem::replace(&mut self.state, state);
+        self.refresh(Some(&before), opener)
+    }
+
     pub(crate) fn state(&self) -> &Arc<State> {
         &self.state
     }

@@ -25,6 +25,7 @@ impl Storage {
         if core.closed.load(Ordering::SeqCst) {
             return Err(closed());
         }
+        core.check_writable()?;
         let compiled = core.options.selectors.compile(selector)?;
         if range.is_empty() {
             let TimeRange { start, end } = range;

@@ -7,13 +7,13 @@
 
 use super::{Core, closed, lock};
 use crate::manifest::{Edit, Location, SegmentEntry, State};
-use crate::tier::TierOptions;
 use crate::tier::bucket::{Claim, Writer};
 use crate::tier::gc::{self, GcMode};
 use crate::tier::mirror::{self, Uploaded};
 use crate::tier::stats::{TierPhase, TierStats, Tiered};
 use crate::tier::upload::{Stored, Upload};
 use crate::tier::writer_file;
+use crate::tier::{Followed, TierOptions};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,6 +44,8 @@ pub(super) struct Tiering {
     asked: Condvar,
     counters: Counters,
     stopping: AtomicBool,
+    /// The bucket that is followed.
+    pub(super) followed: Mutex<Option<Followed>>,
 }
 
 #[derive(Default)]
@@ -89,6 +91,27 @@ struct Counters {
 }
 
 impl Tiering {
+    pub(super) fn new(followed: Option<Followed>) -> Self {
+        let tiering = Self::default();
+        if let Some(followed) = followed {
+            tiering.note_place(followed.place());
+            tiering.note_phase(TierPhase::Following, None);
+            *lock(&tiering.followed) = Some(followed);
+        }
+        tiering
+    }
+
+    pub(super) fn note_place(&self, (epoch, version): (u64, u64)) {
+        self.counters.epoch.store(epoch, Ordering::Relaxed);
+        self.counters.version.store(version, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_phase(&self, phase: TierPhase, error: Option<String>) {
+        let mut status = lock(&self.status);
+        status.phase = phase;
+        status.last_error = error;
+    }
+
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         lock(&self.wanted).stop = true;
@@ -96,7 +119,7 @@ impl Tiering {
     }
 
     /// Waits for a reason to look, at most `wait`; returns whether to stop.
-    fn wait_for_work(&self, wait: Duration) -> bool {
+    pub(super) fn wait_for_work(&self, wait: Duration) -> bool {
         let wanted = lock(&self.wanted);
         let waiting = |wanted: &mut Wanted| !wanted.stop && !wanted.look;
         let (mut wanted, _) =
@@ -167,8 +190,7 @@ impl Core {
         let mut status = lock(&self.tiering.status);
         let is_first = !std::mem::replace(&mut status.has_asked, true);
         if let Some(writer) = &memory.writer {
-            self.tiering.counters.epoch.store(writer.state().epoch, Ordering::Relaxed);
-            self.tiering.counters.version.store(writer.state().version, Ordering::Relaxed);
+            self.tiering.note_place((writer.state().epoch, writer.state().version));
         }
         match &passed {
             Ok(_) => {

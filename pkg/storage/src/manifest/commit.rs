@@ -161,7 +161,7 @@ impl Manifest {
         holds.map_err(|reason| Error::internal(format!("manifest: {reason}; nothing was written")))?;
 
         let mut written = Vec::new();
-        let files = write_files(&self.env, &self.data_dir, &old.root, &mut next, &mut written);
+        let files = write_files(&self.env, &self.data_dir, Some(&old.root), &mut next, &mut written);
         let moved = files
             .map_err(MoveError::Before)
             .and_then(|()| files::move_pointer(&self.env, &self.data_dir, &pointer(&next.state)));
@@ -192,7 +192,7 @@ impl Manifest {
 pub(super) fn write_files(
     env: &Env,
     data_dir: &Path,
-    previous: &FileRef,
+    previous: Option<&FileRef>,
     next: &mut Next,
     written: &mut Vec<String>,
 ) -> Result<()> {
@@ -214,7 +214,7 @@ pub(super) fn write_files(
         written.push(file.path.clone());
         deletes.file = Some(file);
     }
-    next.state.root = write_root(env, data_dir, &next.state, Some(previous))?;
+    next.state.root = write_root(env, data_dir, &next.state, previous)?;
     written.push(next.state.root.path.clone());
     Ok(())
 }

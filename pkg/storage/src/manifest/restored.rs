@@ -126,7 +126,7 @@ impl Restoring {
                     .map_err(|reason| Error::internal(format!("restored manifest: {reason}")))?;
             }
         }
-        commit::write_files(env, data_dir, &old, &mut self.next, &mut Vec::new())?;
+        commit::write_files(env, data_dir, Some(&old), &mut self.next, &mut Vec::new())?;
         let moved = files::move_pointer(env, data_dir, &commit::pointer(&self.next.state));
         moved.map_err(|error| match error {
             MoveError::Before(error) | MoveError::Unknown(error) => error,

@@ -1,5 +1,6 @@
 //! Tests of tiering: a simulated machine and a store in memory.
 
+mod adopt;
 mod crash;
 mod life;
 mod store;

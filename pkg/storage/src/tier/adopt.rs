@@ -1,0 +1,116 @@
+//! A database from a bucket: a data directory that becomes its writer, or a node that follows it and writes nothing.
+//!
+//! Adopting claims the bucket first, so that its former writer commits no more, and then writes the directory's first
+//! manifest, whose pointer comes last: a crash between leaves a directory without a database, which adopts again.
+
+use super::bucket::{BucketState, Claim, Writer, load};
+use super::writer_file;
+use crate::engine::lock_directory;
+use crate::manifest::adopted::Adopted;
+use crate::manifest::{self, State};
+use crate::objects::ObjectStore;
+use std::path::Path;
+use std::sync::Arc;
+use timberlog_disk::Env;
+use timberlog_types::{Error, ErrorKind, Result};
+
+/// What adopting a bucket did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Adoption {
+    /// The directory holds a database already; nothing was asked or changed.
+    Present,
+    /// The directory is the bucket's writer now.
+    Done {
+        /// The epoch it has.
+        epoch: u64,
+        /// Segments that the bucket holds.
+        segments: u64,
+        /// Records in them.
+        records: u64,
+    },
+}
+
+fn adopted(bucket: &BucketState) -> Adopted {
+    Adopted {
+        version: bucket.version,
+        database_id: bucket.database_id.clone(),
+        flushed_seq: bucket.flushed_seq,
+        tenants: bucket.tenants.clone(),
+        tombstones: bucket.tombstones.to_vec(),
+        clock_ns: bucket.commit_time,
+        root: bucket.root.clone(),
+    }
+}
+
+/// Makes a data directory without a database the writer of a bucket. `take_over`: on a store without atomic conditional
+/// puts, where nobody can tell whether the former writer is gone.
+///
+/// # Errors
+/// `NotFound` if the bucket holds no database, `Conflict` if the directory is in use or somebody else claims the bucket,
+/// `Corrupt` if the newest root cannot be read, `Unavailable` if the store does not answer.
+pub fn adopt(env: &Env, data_dir: &Path, store: &Arc<dyn ObjectStore>, take_over: bool) -> Result<Adoption> {
+    let failed = |error: std::io::Error| Error::io(format!("create `{}`", data_dir.display()), &error);
+    env.disk.create_dir_all(data_dir).map_err(failed)?;
+    let _lock = lock_directory(env, data_dir)?;
+    if manifest::load(env, data_dir)?.is_some() {
+        return Ok(Adoption::Present);
+    }
+    let is_atomic = store.probe()?;
+    let claim = Claim {
+        writer: writer_file::read_or_create(env, data_dir)?,
+        database_id: None,
+        take_over: take_over || is_atomic,
+        manifest_version: 1,
+    };
+    let writer = Writer::claim(env, store, &claim)?;
+    let bucket = writer.state();
+    adopted(bucket).write(env, data_dir)?;
+    Ok(Adoption::Done {
+        epoch: bucket.epoch,
+        segments: bucket.segments().count() as u64,
+        records: bucket.segments().map(|(_, _, entry)| entry.rows).sum(),
+    })
+}
+
+/// The bucket that a node follows.
+pub(crate) struct Followed {
+    bucket: BucketState,
+}
+
+impl Followed {
+    /// Reads the bucket.
+    ///
+    /// # Errors
+    /// As [`adopt`].
+    pub(crate) fn open(store: &dyn ObjectStore) -> Result<(Self, State)> {
+        let bucket = load(store, None)?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("`{}` holds no database to follow", store.describe()))
+        })?;
+        let state = adopted(&bucket).state();
+        Ok((Self { bucket }, state))
+    }
+
+    /// Epoch and version of what was read last.
+    pub(crate) fn place(&self) -> (u64, u64) {
+        (self.bucket.epoch, self.bucket.version)
+    }
+
+    /// The next state, if there is one.
+    pub(crate) fn refresh(&mut self, store: &dyn ObjectStore) -> Result<Option<State>> {
+        let Some(bucket) = load(store, Some(&self.bucket))? else {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("`{}` holds no database any more", store.describe()),
+            ));
+        };
+        if bucket.database_id != self.bucket.database_id {
+            let message = format!("`{}` holds another database now: start anew", store.describe());
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        if bucket.version <= self.bucket.version {
+            return Ok(None);
+        }
+        self.bucket = bucket;
+        Ok(Some(adopted(&self.bucket).state()))
+    }
+}
