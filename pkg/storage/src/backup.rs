@@ -17,11 +17,13 @@
 //! never change a data directory that it backs up, and never name a file in a record that it has
 //! not seen whole in the store.
 
+mod at;
 mod catalog;
 mod copy;
 mod create;
 mod memory;
 mod prune;
+mod prune_archive;
 mod record;
 mod restore;
 mod restore_tail;
@@ -30,11 +32,12 @@ mod source;
 mod tests;
 mod verify;
 
+pub use at::{Reachable, Tail, find_at, reachable};
 pub use catalog::{Catalog, Listed, find, list, read};
 pub use create::{Created, create};
 pub use prune::{PLAN_KEPT, Pruned, prune};
 pub use record::{BackupRecord, FORMAT, Formats, RECORD_BYTES_MAX, WalTail, key_of};
-pub use restore::{MARKER_FILE, Restored, Selection, restore};
+pub use restore::{MARKER_FILE, Restored, Selection, restore, restore_at};
 pub use source::{Pinned, RestSource, Source, StorageSource, is_served};
 pub use verify::{Depth, Verified, verify};
 
@@ -59,6 +62,7 @@ pub enum Event<'a> {
     File(&'a str),
 }
 
-pub(crate) use record::new_id;
+pub(crate) use catalog::is_of_store;
+pub(crate) use record::{decode as decode_record, encode as encode_record, is_id, new_id};
 pub(crate) use restore::check_restored;
 pub(crate) use source::{check_whole, open};

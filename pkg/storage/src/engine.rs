@@ -7,10 +7,12 @@
 //! each held briefly and never across I/O: view, memory, producers. Flushes are one at a time, and
 //! so are compaction jobs.
 
+mod archiver;
 mod backup;
 mod compactor;
 mod counters;
 mod deletes;
+mod floor;
 mod flusher;
 mod follower;
 mod purge;
@@ -31,11 +33,12 @@ use crate::streams::Streams;
 use crate::tier;
 use crate::view::{Opener, View};
 use crate::wal::{self, Body, Wal};
+use archiver::Archiver;
 use compactor::{Compactor, Pace};
 use counters::Counters;
 use flusher::Signal;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use timberlog_disk::{Env, Open};
@@ -87,6 +90,9 @@ struct Core {
     signal: Signal,
     compactor: Compactor,
     tiering: tiering::Tiering,
+    archiver: Option<Archiver>,
+    /// Batches up to here are in segments, and in those of the root before.
+    flushed_before: AtomicU64,
     /// The end of the WAL that the backup of this pin holds.
     pinned_tail: Mutex<Option<backup::PinnedTail>>,
     counters: Counters,
@@ -136,6 +142,9 @@ impl Storage {
             if storage.core.options.tier.is_some() {
                 storage.spawn("timberlog-tier", Core::run_tierer)?;
                 storage.core.tiering.wait_for_claim()?;
+            }
+            if storage.core.archiver.is_some() {
+                storage.spawn("timberlog-archive", Core::run_archiver)?;
             }
         }
         Ok(storage)
@@ -218,6 +227,15 @@ impl Storage {
         self.core.compactor.resume();
     }
 
+    /// Archives every batch that is on disk by now; the thread does so by itself. Without an archive
+    /// nothing happens.
+    ///
+    /// # Errors
+    /// The store does not answer: what is not archived stays in the WAL.
+    pub fn archive(&self) -> Result<()> {
+        self.core.archive_now(false)
+    }
+
     /// What a query of this tenant sees now.
     pub fn snapshot(&self, tenant: &Tenant) -> Snapshot {
         let clock_ns = self.core.clock_ns();
@@ -257,10 +275,14 @@ impl Storage {
         self.core.signal.stop();
         self.core.compactor.stop();
         self.core.tiering.stop();
+        if let Some(archiver) = &self.core.archiver {
+            archiver.stop();
+        }
         for thread in std::mem::take(&mut *lock(&self.threads)) {
             // A panic there was logged; what was not flushed is in the WAL.
             let _ = thread.join();
         }
+        self.core.archive_rest();
         let flushed = self.core.flush_all();
         wal.and(flushed)
     }
@@ -307,6 +329,7 @@ impl Core {
             .map(|tier| tier::Reader::open(&env, &dir.join("tier"), Arc::clone(&tier.store), &tier.read).map(Arc::new));
         let cold = cold.transpose()?;
         let opener = Opener { env: env.clone(), cache, data_dir: dir.clone(), damage: Arc::clone(&damage), cold };
+        let archiver = Archiver::open(&options, &env, &state)?;
         let rules = Rules::new(&options.retention, &options.selectors)?;
         let clock = RetentionClock::new(&env, state.clock_ns);
         let view = View::new(state, &opener, &options.selectors)?;
@@ -321,6 +344,8 @@ impl Core {
             signal: Signal::default(),
             compactor: Compactor::default(),
             tiering: tiering::Tiering::new(followed),
+            archiver,
+            flushed_before: AtomicU64::new(0),
             pinned_tail: Mutex::new(None),
             counters: Counters::default(),
             rules,
@@ -378,7 +403,7 @@ impl Core {
         }
         // Set once: `replay` is called once.
         let _ = self.wal.set(wal);
-        Ok(())
+        self.opened_for_archive()
     }
 
     fn append(self: &Arc<Self>, tenant: &Tenant, batch: Batch, producer: Option<ProducerBatch>, done: Done) {
@@ -391,6 +416,10 @@ impl Core {
         if self.disk_is_low.load(Ordering::Relaxed) {
             self.counters.records_refused.fetch_add(batch.rows() as u64, Ordering::Relaxed);
             return done(Err(self.disk_full()));
+        }
+        if let Some(error) = self.archive_is_behind() {
+            self.counters.records_refused.fetch_add(batch.rows() as u64, Ordering::Relaxed);
+            return done(Err(error));
         }
         let batch = Arc::new(batch);
         let done = match &producer {

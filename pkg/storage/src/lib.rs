@@ -4,6 +4,7 @@
 //! WAL trimmed`. Only the manifest decides what exists. This crate is synchronous, owns its named
 //! threads, and reaches files, clock and randomness through [`timberlog_disk::Env`] alone.
 
+pub mod archive;
 pub mod backup;
 mod buffer;
 mod build;
@@ -32,6 +33,7 @@ pub mod verify;
 mod view;
 pub mod wal;
 
+pub use archive::{ArchiveOptions, ArchiveStats};
 pub use compaction::{Compacted, CompactionOptions, CompactionStats};
 pub use deletes::{DeleteState, DeleteStatus, Selectors, Tombstone};
 pub use engine::{Appended, Done, Storage, Subscriber};

@@ -1,5 +1,6 @@
 //! Settings of a storage: every limit on memory, files and time, with its default and why.
 
+use crate::archive::ArchiveOptions;
 use crate::compaction::CompactionOptions;
 use crate::deletes::Selectors;
 use crate::retention::RetentionRule;
@@ -73,6 +74,8 @@ pub struct Options {
     pub retention_bytes: Option<u64>,
     /// Where old segments go; `None`: they stay in the data directory.
     pub tier: Option<TierOptions>,
+    /// Where the WAL is archived, for restores to any second; nowhere without it.
+    pub archive: Option<ArchiveOptions>,
     /// Whether flushes and compaction run on threads of their own; without them, only [`crate::Storage::flush`]
     /// and a full buffer flush. For simulations.
     pub background: bool,
@@ -106,6 +109,7 @@ impl Options {
             retention: Vec::new(),
             retention_bytes: None,
             tier: None,
+            archive: None,
             background: true,
         }
     }

@@ -1,5 +1,6 @@
 //! What the engine counts of itself.
 
+use crate::archive::ArchiveStats;
 use crate::compaction::CompactionStats;
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,6 +78,9 @@ pub struct Stats {
     pub cache_hits: u64,
     /// Parts not found in the chunk cache since the start.
     pub cache_misses: u64,
+    /// What the archive of the WAL has done, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveStats>,
     /// What compaction has done.
     pub compaction: CompactionStats,
     /// What tiering says of itself.

@@ -11,6 +11,7 @@ mod format;
 mod inspect;
 mod meta;
 mod queue;
+mod reader;
 mod recover;
 mod replay;
 mod scan;
@@ -22,6 +23,7 @@ mod writer;
 
 pub use format::VERSION;
 pub use inspect::{FrameInfo, Inspected, Verification, inspect, verify};
+pub use reader::{Reader, Run, read_run, waiting_bytes};
 pub use seal::{SEALED_BYTES_MAX, Sealed, read_sealed, seal};
 pub use types::{Append, Body, Damage, Done, Frame, Publish, ReplayReport, Threading, TornTail, WalOptions};
 pub use writer::WalWriter;
@@ -125,6 +127,11 @@ impl Wal {
     /// Every batch up to this number is on disk.
     pub fn synced_seq(&self) -> Seq {
         self.shared.synced_seq()
+    }
+
+    /// Bytes of the frames that were written since it was opened.
+    pub fn written_bytes(&self) -> u64 {
+        self.shared.written_bytes()
     }
 
     /// Batches and bytes that wait for the writer.

@@ -32,7 +32,7 @@ pub fn list(store: &dyn ObjectStore) -> Result<Vec<Listed>> {
 }
 
 /// Whether an error says nothing of what was read, only that it could not be.
-pub(super) fn is_of_store(error: &Error) -> bool {
+pub(crate) fn is_of_store(error: &Error) -> bool {
     !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Corrupt | ErrorKind::Invalid)
 }
 

@@ -77,6 +77,8 @@ pub fn create(env: &Env, store: &dyn ObjectStore, source: &dyn Source, watch: &W
         database_id: pinned.database_id.clone(),
         pinned: pinned.pinned,
         finished: env.clock.now_ns(),
+        until: pinned.until,
+        line: pinned.line.clone(),
         program: env!("CARGO_PKG_VERSION").to_owned(),
         formats: Formats::CURRENT,
         version: pinned.version,

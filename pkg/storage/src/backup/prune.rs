@@ -6,7 +6,7 @@
 //! sees that they go, and stops.
 
 use super::record::{self, BACKUPS, FILES, FORMAT, PLANS, PRUNES, PruneRecord, WALS, encode, record_key};
-use super::{Catalog, Event, Watch, catalog};
+use super::{Catalog, Event, Watch, catalog, prune_archive};
 use crate::objects::ObjectStore;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -34,6 +34,10 @@ pub struct Pruned {
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Objects of the archive that all kept backups hold already.
+    pub archive_objects: u64,
+    /// Their bytes.
+    pub archive_bytes: u64,
 }
 
 /// Keeps the newest `keep_last` backups of each database, and deletes the others and what nothing
@@ -56,6 +60,7 @@ pub fn prune(
     let plans_since = env.clock.now_ns().saturating_sub(i64::try_from(plan_kept.as_nanos()).unwrap_or(i64::MAX));
     let mut pruned = Pruned::default();
     let mut left: BTreeMap<String, usize> = BTreeMap::new();
+    let mut kept = Vec::new();
     let mut kept_keys = std::collections::HashSet::new();
     for listed in catalog::list(store)?.into_iter().rev() {
         let record = listed.record.map_err(catalog::given_up)?;
@@ -66,6 +71,7 @@ pub fn prune(
             *left -= 1;
             kept_keys.extend(record.keys());
             pruned.kept.push(listed.id);
+            kept.push(record);
         }
     }
     pruned.backups.reverse();
@@ -86,12 +92,40 @@ pub fn prune(
     if dry_run {
         pruned.objects = unnamed.len() as u64;
         pruned.bytes = unnamed.values().sum();
+        let going = prune_archive::unneeded(store, &kept, plans_since)?;
+        pruned.archive_objects = going.len() as u64;
+        pruned.archive_bytes = going.iter().map(|(_, size)| size).sum();
         return Ok(pruned);
     }
     delete(env, store, unnamed, plans_since, &mut pruned, watch)?;
     let plans: Vec<String> = old_plans.iter().map(|id| record_key(PLANS, id)).collect();
     store.delete(&plans)?;
+    delete_archived(store, &prune_archive::unneeded(store, &kept, plans_since)?, &mut pruned, watch)?;
     Ok(pruned)
+}
+
+fn delete_archived(
+    store: &dyn ObjectStore,
+    going: &[(String, u64)],
+    pruned: &mut Pruned,
+    watch: &Watch<'_>,
+) -> Result<()> {
+    if going.is_empty() {
+        return Ok(());
+    }
+    let bytes = going.iter().map(|(_, size)| size).sum();
+    watch(Event::Phase { name: "delete", files: going.len() as u64, bytes });
+    for some in going.chunks(DELETED_AT_ONCE) {
+        let keys: Vec<String> = some.iter().map(|(key, _)| key.clone()).collect();
+        store.delete(&keys)?;
+        for (key, bytes) in some {
+            pruned.archive_objects += 1;
+            pruned.archive_bytes += bytes;
+            watch(Event::Bytes(*bytes));
+            watch(Event::File(key));
+        }
+    }
+    Ok(())
 }
 
 /// Objects of the kinds that this program writes and that nothing names.

@@ -94,6 +94,12 @@ pub struct BackupRecord {
     pub pinned: i64,
     /// When the record was written.
     pub finished: i64,
+    /// Everything in it was committed at or before this time; without it `finished` says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<i64>,
+    /// The line of the archive that goes on from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
     /// The version of the program that wrote it.
     pub program: String,
     /// The formats of its files.
@@ -124,6 +130,11 @@ impl BackupRecord {
     pub fn bytes(&self) -> u64 {
         let files = self.files.iter().map(|file| file.len);
         files.chain(self.wal.iter().map(|wal| wal.len)).fold(0, u64::saturating_add)
+    }
+
+    /// Everything in it was committed at or before this time.
+    pub fn until(&self) -> i64 {
+        self.until.unwrap_or(self.finished)
     }
 
     /// The objects that it needs.
@@ -194,7 +205,7 @@ pub(super) fn id_in<'a>(folder: &str, key: &'a str) -> Option<&'a str> {
 }
 
 /// Whether a text can be an id.
-pub(super) fn is_id(text: &str) -> bool {
+pub(crate) fn is_id(text: &str) -> bool {
     (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
@@ -218,7 +229,7 @@ struct FormatOnly {
 }
 
 /// The bytes of a record.
-pub(super) fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>> {
+pub(crate) fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>> {
     let text = serde_json::to_string(record).map_err(|error| Error::internal(error.to_string()))?;
     let bytes = format!("{{\"crc32c\":{},\"record\":{text}}}\n", crc32c::crc32c(text.as_bytes())).into_bytes();
     if bytes.len() as u64 > RECORD_BYTES_MAX {
@@ -231,7 +242,7 @@ pub(super) fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// `Corrupt` if it is not what was written, `Invalid` if a newer program wrote it.
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let unreadable = |error: serde_json::Error| Error::corrupt(format!("unreadable: {error}"));
     let envelope: Envelope<'_> = serde_json::from_slice(bytes).map_err(unreadable)?;
     let record = envelope.record.get();

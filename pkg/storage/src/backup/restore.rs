@@ -5,10 +5,12 @@
 //! While the marker (`restore.json`) stands, the directory is no database: whoever opens it is told
 //! to go on with the restore, which takes what has landed whole as done.
 
+use super::at::Tail;
 use super::record::{BackupRecord, key_of};
 use super::restore_tail;
 use super::verify::{fetch, for_each, mismatch, read_manifest};
 use super::{Event, Watch, copy};
+use crate::archive::{Local, Parent};
 use crate::engine::lock_any_directory;
 use crate::manifest::restored::Restoring;
 use crate::manifest::verify::check_file;
@@ -71,6 +73,8 @@ struct Marker {
     format: u32,
     backup: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     tenant: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from: Option<String>,
@@ -79,10 +83,11 @@ struct Marker {
 }
 
 impl Marker {
-    fn of(record: &BackupRecord, selection: &Selection) -> Self {
+    fn of(record: &BackupRecord, archived: Option<&Tail>, selection: &Selection) -> Self {
         Self {
             format: super::FORMAT,
             backup: record.id.clone(),
+            at: archived.map(|tail| tail.at),
             tenant: selection.tenant.as_ref().map(|tenant| tenant.as_str().to_owned()),
             from: selection.from.map(|day| day.to_string()),
             to: selection.to.map(|day| day.to_string()),
@@ -121,16 +126,45 @@ pub fn restore(
     selection: &Selection,
     watch: &Watch<'_>,
 ) -> Result<Restored> {
+    restore_with(env, store, record, None, dir, selection, watch)
+}
+
+/// Restores the state of an instant, which [`super::find_at`] has found: a backup and what was archived
+/// behind it.
+///
+/// # Errors
+/// As [`restore`].
+pub fn restore_at(
+    env: &Env,
+    store: &dyn ObjectStore,
+    (record, tail): &(BackupRecord, Tail),
+    dir: &Path,
+    selection: &Selection,
+    watch: &Watch<'_>,
+) -> Result<Restored> {
+    restore_with(env, store, record, Some(tail), dir, selection, watch)
+}
+
+fn restore_with(
+    env: &Env,
+    store: &dyn ObjectStore,
+    record: &BackupRecord,
+    archived: Option<&Tail>,
+    dir: &Path,
+    selection: &Selection,
+    watch: &Watch<'_>,
+) -> Result<Restored> {
     let io = |doing: &'static str| move |error: io::Error| Error::io(format!("{doing} `{}`", dir.display()), &error);
     let state = read_manifest(store, record)?;
     // Everything that can refuse comes before the directory is touched.
-    if let (Some(tenant), None) = (&selection.tenant, &record.wal)
+    let has_tail = record.wal.is_some() || archived.is_some_and(|tail| !tail.parts.is_empty());
+    if let (Some(tenant), false) = (&selection.tenant, has_tail)
         && !state.tenants.contains_key(tenant)
     {
         let message = format!("backup `{}` has no tenant `{tenant}`", record.id);
         return Err(Error::new(ErrorKind::NotFound, message));
     }
-    let marker = Marker::of(record, selection);
+    let marker = Marker::of(record, archived, selection);
     let is_begun = check_target(env, dir, &marker)?;
     env.disk.create_dir_all(dir).map_err(io("create"))?;
     let _lock = lock_any_directory(env, dir)?;
@@ -146,9 +180,10 @@ pub fn restore(
         let landing = Landing { env, store, dir, is_begun, watch };
         (restored.files_there, restored.bytes) = landing.all(&files)?;
         restored.files = files.len() as u64;
-        if let Some(tail) = &record.wal {
-            restored.wal_batches = restore_tail::restore(env, store, record, tail, dir, selection, &mut restoring)?;
+        if has_tail {
+            restored.wal_batches = restore_tail::restore(env, store, record, archived, dir, selection, &mut restoring)?;
         }
+        begin_line(env, dir, record, archived, selection, restoring.state().flushed_seq)?;
         let state = restoring.write(env, dir)?;
         count(&mut restored, &state);
     } else {
@@ -159,6 +194,23 @@ pub fn restore(
     env.disk.remove_file(&dir.join(MARKER_FILE)).map_err(io("remove the marker from"))?;
     env.disk.sync_dir(dir).map_err(io("fsync"))?;
     Ok(restored)
+}
+
+/// What is archived of the restored directory is a line of its own: its numbers go to other batches
+/// than those that the database went on to give.
+fn begin_line(
+    env: &Env,
+    dir: &Path,
+    record: &BackupRecord,
+    archived: Option<&Tail>,
+    selection: &Selection,
+    seq: u64,
+) -> Result<()> {
+    let of_backup = || record.line.clone().map(|line| Parent { line, seq });
+    let parent = archived.and_then(|tail| tail.parent(seq)).or_else(of_backup);
+    // A part of the database does not go on from the whole.
+    let parent = parent.filter(|_| *selection == Selection::default());
+    Local::begin(env, seq, parent, String::new()).write(env, dir)
 }
 
 fn count(restored: &mut Restored, state: &manifest::State) {

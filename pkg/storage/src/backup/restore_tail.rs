@@ -2,7 +2,8 @@
 //! made them: so one tenant, or a few days, can be restored of it, and nothing is to be replayed.
 
 use super::Selection;
-use super::record::{BackupRecord, WalTail};
+use super::at::Tail;
+use super::record::BackupRecord;
 use super::restore::get;
 use super::verify::read_tail;
 use crate::buffer::Generation;
@@ -20,12 +21,13 @@ use std::sync::Arc;
 use timberlog_disk::{Env, atomic};
 use timberlog_types::{BatchBuilder, Error, Result};
 
-/// Adds the frames of the WAL's end to what is restored; returns how many there were.
+/// Adds the frames of the WAL's end, and then those of the archive, to what is restored; returns how
+/// many there were.
 pub(super) fn restore(
     env: &Env,
     store: &dyn ObjectStore,
     record: &BackupRecord,
-    tail: &WalTail,
+    archived: Option<&Tail>,
     dir: &Path,
     selection: &Selection,
     restoring: &mut Restoring,
@@ -38,7 +40,7 @@ pub(super) fn restore(
     let (mut merger, mut generation, mut frames) = (BatchBuilder::new(), Generation::default(), 0);
     let mut segments = Vec::new();
     let mut deletes = DeletesEdit { now_ns: env.clock.now_ns(), ..DeletesEdit::default() };
-    read_tail(store, record, tail, &mut |frame| {
+    let mut take = |frame: Frame| {
         frames += 1;
         let batch = match &frame.body {
             Body::Batch(batch) => Arc::clone(batch),
@@ -63,15 +65,22 @@ pub(super) fn restore(
             segments.extend(flush::write(env, &options, &std::mem::take(&mut generation), &mut Vec::new())?);
         }
         Ok(())
-    })?;
+    };
+    if let Some(tail) = &record.wal {
+        read_tail(store, record, tail, &mut take)?;
+    }
+    let last_seq = match archived {
+        Some(archived) => archived.frames(store, &record.database_id, &mut take)?,
+        None => record.seq,
+    };
     segments.extend(flush::write(env, &options, &generation, &mut Vec::new())?);
     let producers = match producers.is_empty() {
         true => None,
-        false => Some(write_producers(env, dir, &mut producers, tail.last_seq)?),
+        false => Some(write_producers(env, dir, &mut producers, last_seq)?),
     };
     let wanted = segments.into_iter().filter(|segment| selection.has(&segment.tenant, segment.day));
     let wanted = wanted.map(|NewSegment { tenant, day, entry }| (tenant, day, entry)).collect();
-    restoring.add(wanted, tail.last_seq, producers, &deletes);
+    restoring.add(wanted, last_seq, producers, &deletes);
     Ok(frames)
 }
 

@@ -20,6 +20,12 @@ pub struct Pinned {
     pub database_id: String,
     /// The instant, in ns since 1970 UTC.
     pub pinned: i64,
+    /// Everything in it was committed at or before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<i64>,
+    /// The line of the archive that goes on from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
     /// Until when it is held, unless it is renewed; `i64::MAX` for a directory at rest.
     pub expires: i64,
     /// Whether it is still held when the process ends and starts again.
@@ -63,6 +69,8 @@ impl Pinned {
             id: id.to_owned(),
             database_id: state.database_id.clone(),
             pinned: now_ns,
+            until: None,
+            line: None,
             expires: i64::MAX,
             durable: false,
             version: state.version,
@@ -198,7 +206,8 @@ impl RestSource {
         let tail = wal::seal(&*env.disk, &wal_dir, &state.database_id, state.flushed_seq, None, env.random.next_u64())?;
         let now = env.clock.now_ns();
         let id = super::record::new_id(now, &*env.random);
-        let pinned = Pinned::of(&id, &state, now, tail.as_ref());
+        let line = crate::archive::line_of(env, data_dir)?;
+        let pinned = Pinned { until: Some(now), line, ..Pinned::of(&id, &state, now, tail.as_ref()) };
         let tail = tail.map(|tail| tail.bytes).unwrap_or_default();
         Ok(Self { env: env.clone(), data_dir: data_dir.to_path_buf(), pinned, tail, _lock: lock })
     }

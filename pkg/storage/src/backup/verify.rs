@@ -2,7 +2,8 @@
 
 use super::memory::{MemoryFile, ObjectFile};
 use super::record::{BackupRecord, WalTail, key_of};
-use super::{Event, Watch, catalog, copy};
+use super::{Event, Watch, at, catalog, copy};
+use crate::archive::Lines;
 use crate::manifest::{FileRef, SegmentEntry, State, restored};
 use crate::objects::ObjectStore;
 use crate::producers::Producers;
@@ -48,6 +49,13 @@ pub struct Verified {
     pub records: u64,
     /// Batches in the end of the WAL.
     pub wal_batches: u64,
+    /// Objects of the archive that go on from it.
+    pub archive_objects: u64,
+    /// Batches in them.
+    pub archive_batches: u64,
+    /// Every instant from the backup's to this one can be restored, in ns since 1970 UTC; `None` without
+    /// an archive.
+    pub archive_until: Option<i64>,
     /// Everything that is wrong, with the object's key.
     pub damage: Vec<String>,
 }
@@ -101,6 +109,7 @@ pub fn verify(
     if let Some(tail) = &record.wal {
         checking.tail(record, tail)?;
     }
+    checking.archive(record)?;
     let mut verified = checking.verified.into_inner().unwrap_or_else(PoisonError::into_inner);
     verified.damage.sort();
     verified.damage.dedup();
@@ -180,6 +189,49 @@ impl Checking<'_> {
         };
         lock(&self.verified).wal_batches = batches.as_ref().copied().unwrap_or(0);
         self.note(batches.map(drop), &tail.key, tail.len)
+    }
+
+    /// The archive that goes on from the backup: without a gap, and whole.
+    fn archive(&self, record: &BackupRecord) -> Result<()> {
+        let Some(line) = &record.line else { return Ok(()) };
+        let lines = Lines::read(&**self.store, Some(&record.database_id))?;
+        lock(&self.verified).damage.extend(lines.damage.iter().cloned());
+        let Some(line) = lines.of(&record.database_id).find(|found| found.id == *line) else {
+            if lines.parts(&record.database_id, line).next().is_some() {
+                lock(&self.verified).damage.push(format!("the record of line `{line}` of the archive is missing"));
+            }
+            return Ok(());
+        };
+        let followed = lines.chain(line).follow(&line.id, record.seq, record.until());
+        {
+            let mut verified = lock(&self.verified);
+            verified.archive_objects = followed.parts.len() as u64;
+            verified.archive_until = Some(followed.time);
+            verified.damage.extend(followed.gap.map(|gap| gap.what));
+        }
+        let bytes = followed.parts.iter().map(|part| part.size).sum();
+        (self.watch)(Event::Phase { name: "check", files: followed.parts.len() as u64, bytes });
+        for_each(&followed.parts, CHECKS, &|part| {
+            let batches = match self.depth {
+                Depth::Quick => Ok(part.part.last_seq - part.part.first_seq + 1),
+                Depth::Full => at::read_part(&**self.store, &record.database_id, part).and_then(|run| {
+                    let mut batches = 0;
+                    at::read_frames(part, run, &mut |_| {
+                        batches += 1;
+                        Ok(())
+                    })?;
+                    Ok(batches)
+                }),
+            };
+            (self.watch)(Event::Bytes(part.size));
+            (self.watch)(Event::File(&part.key));
+            match batches {
+                Ok(batches) => lock(&self.verified).archive_batches += batches,
+                Err(error) if catalog::is_of_store(&error) => return Err(error),
+                Err(error) => lock(&self.verified).damage.push(error.to_string()),
+            }
+            Ok(())
+        })
     }
 
     fn is_there(&self, key: &str, len: u64) -> Result<()> {

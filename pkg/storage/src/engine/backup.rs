@@ -130,7 +130,8 @@ impl Core {
                 (state, durable, tail)
             }
         };
-        let pinned = Pinned::of(&id, &state, now, tail.as_ref());
+        let (until, line) = (Some(self.env.clock.now_ns()), self.archive_line()?);
+        let pinned = Pinned { until, line, ..Pinned::of(&id, &state, now, tail.as_ref()) };
         let durable = durable && tail.is_none();
         if let Some(tail) = tail {
             *lock(&self.pinned_tail) = Some(PinnedTail { pin: id, bytes: Arc::new(tail.bytes) });

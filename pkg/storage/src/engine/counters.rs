@@ -48,6 +48,7 @@ impl Core {
             cache_bytes: self.opener.cache.bytes(),
             cache_hits: hits,
             cache_misses: misses,
+            archive: self.archive_stats(),
             compaction: self.compaction_stats(),
             tier: self.tier_stats(view.state()),
             damage: self.damage.messages(),

@@ -52,32 +52,6 @@ impl Signal {
 }
 
 impl Core {
-    /// Looks whether the disk has room for new records.
-    pub(super) fn look_at_disk(&self) {
-        let free = self.env.disk.free_bytes(&self.options.data_dir);
-        // A disk that does not say how much room it has is full when a write says so.
-        let is_low = free.is_ok_and(|free| free < self.options.disk_free_bytes_min);
-        if is_low {
-            self.manifest.shed_pins();
-        }
-        if is_low != self.disk_is_low.swap(is_low, Ordering::Relaxed) {
-            if is_low {
-                tracing::error!("{}", self.disk_full());
-            } else {
-                tracing::info!("the disk has room again, new records are taken");
-            }
-        }
-    }
-
-    pub(super) fn disk_full(&self) -> Error {
-        let message = format!(
-            "the disk of `{}` has less than {} bytes free: no new records are taken",
-            self.options.data_dir.display(),
-            self.options.disk_free_bytes_min
-        );
-        Error::new(ErrorKind::Unavailable, message)
-    }
-
     /// The flusher thread.
     pub(super) fn run_flusher(self: &Arc<Self>) {
         let mut retry_ns = 0;
@@ -227,7 +201,7 @@ impl Core {
         self.compactor.look();
         // The batches of this flush stay until the next one: a start that must fall back to the root
         // before this one replays them, and has lost nothing.
-        self.trim_wal(before);
+        self.trim_wal(Some(before));
         Ok(())
     }
 
@@ -251,7 +225,7 @@ impl Core {
         let deletes = self.uncommitted_deletes();
         self.change(Edit { flushed_seq: Some(visible), deletes, ..Edit::default() })?;
         self.compactor.look();
-        self.trim_wal(before);
+        self.trim_wal(Some(before));
         Ok(())
     }
 
@@ -259,14 +233,6 @@ impl Core {
     pub(super) fn change(&self, edit: Edit) -> Result<()> {
         let state = self.manifest.commit(Edit { clock_ns: Some(self.clock_ns()), ..edit })?;
         self.install(state)
-    }
-
-    fn trim_wal(&self, before: Seq) {
-        if let Some(wal) = self.wal.get()
-            && let Err(error) = wal.truncate(before)
-        {
-            tracing::warn!(%error, "the WAL could not be trimmed");
-        }
     }
 
     /// Removes files that were written for a commit that failed.

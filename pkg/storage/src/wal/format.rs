@@ -299,6 +299,14 @@ pub(super) fn padding(len: usize) -> usize {
     len.next_multiple_of(FRAME_ALIGN as usize) - len
 }
 
+/// Makes the first checksum of a frame anew, under another salt.
+pub(super) fn resalt(frame: &mut [u8], salt: u64, head_len: usize) {
+    let crc = frame.get(..head_len).and_then(|head| head_crc(salt, head)).unwrap_or_default();
+    if let Some(place) = frame.get_mut(4..8) {
+        place.copy_from_slice(&crc.to_le_bytes());
+    }
+}
+
 fn head_crc(salt: u64, head_bytes: &[u8]) -> Option<u32> {
     Some(crc32c::crc32c_append(crc32c::crc32c(&salt.to_le_bytes()), head_bytes.get(8..)?))
 }

@@ -141,6 +141,11 @@ impl Walk {
         Self { window, salt: header.salt, offset: FRAMES_AT, expected: header.first_seq, found: None }
     }
 
+    /// Begins at a frame in the middle of a file.
+    pub(super) fn from_place(window: Window, salt: u64, offset: u64, expected: Seq) -> Self {
+        Self { window, salt, offset, expected, found: None }
+    }
+
     /// Where the next frame should stand, and its number.
     pub(super) fn position(&self) -> (u64, Seq) {
         (self.offset, self.expected)
@@ -183,6 +188,12 @@ impl Walk {
         let len = head_len + located.head.payload_len as usize;
         let bytes = self.window.get(located.offset, len)?.unwrap_or_default();
         Ok((bytes.get(FRAME_FIXED_LEN..head_len).unwrap_or_default(), bytes.get(head_len..).unwrap_or_default()))
+    }
+
+    /// All bytes of a frame; it must be the one just given.
+    pub(super) fn frame(&mut self, located: &Located) -> Result<&[u8]> {
+        let len = usize::try_from(located.head.frame_len()).unwrap_or(usize::MAX);
+        Ok(self.window.get(located.offset, len)?.unwrap_or_default())
     }
 
     /// Whether half a frame stands here. (Half a head looks like anything else.)

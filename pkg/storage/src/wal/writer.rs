@@ -31,6 +31,8 @@ pub(super) struct Shared {
     files: Files,
     last_seq: AtomicU64,
     synced_seq: AtomicU64,
+    /// Bytes of frames since the start.
+    written: AtomicU64,
     is_closed: AtomicBool,
     is_poisoned: AtomicBool,
     poison: Mutex<Option<String>>,
@@ -53,6 +55,10 @@ impl Shared {
 
     pub(super) fn synced_seq(&self) -> Seq {
         self.synced_seq.load(Ordering::Acquire)
+    }
+
+    pub(super) fn written_bytes(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
     }
 
     pub(super) fn poisoned(&self) -> Option<String> {
@@ -139,6 +145,7 @@ impl WalWriter {
             files,
             last_seq: AtomicU64::new(last_seq),
             synced_seq: AtomicU64::new(last_seq),
+            written: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
             is_poisoned: AtomicBool::new(false),
             poison: Mutex::new(None),
@@ -252,6 +259,8 @@ impl WalWriter {
         }
         self.commit_time = now;
         self.next_seq += count as u64;
+        let written = run.iter().map(|pending| pending.frame_len).sum();
+        self.shared.written.fetch_add(written, Ordering::AcqRel);
         self.shared.last_seq.store(self.next_seq - 1, Ordering::Release);
         if self.durability == Durability::Fsync {
             self.mark_synced();

@@ -1,0 +1,207 @@
+//! Restores to an instant: the newest backup at or before it, and the archived frames behind that
+//! backup that were committed by then.
+
+use super::catalog;
+use super::record::BackupRecord;
+use super::{copy, memory::MemoryFile};
+use crate::archive::{self, Chain, ChainPart, FRAMES_BYTES_MAX, Followed, LineRecord, Lines, Parent};
+use crate::objects::ObjectStore;
+use crate::wal;
+use std::sync::Arc;
+use timberlog_types::{Error, ErrorKind, Result, Seq, time};
+
+/// Archived frames that a restore adds to a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// Everything that was committed up to this time, in ns since 1970 UTC.
+    pub at: i64,
+    /// The objects, in order.
+    pub parts: Vec<ChainPart>,
+    /// Frames behind this number.
+    pub after: Seq,
+    /// The lines of its history: each with the number behind which its frames begin.
+    lines: Vec<(String, Seq)>,
+}
+
+impl Tail {
+    /// Where the restored history parts from the archived one.
+    pub(super) fn parent(&self, seq: Seq) -> Option<Parent> {
+        let line = self.lines.iter().rfind(|(_, since)| *since <= seq)?;
+        Some(Parent { line: line.0.clone(), seq })
+    }
+}
+
+/// The backup and the frames that make up the state of an instant.
+///
+/// # Errors
+/// `NotFound` if there is none, with the newest instant that can be reached.
+pub fn find_at(store: &dyn ObjectStore, backup: &str, at: i64) -> Result<(BackupRecord, Tail)> {
+    let records = readable(store)?;
+    let chosen = |record: &&BackupRecord| backup == "latest" || record.id == backup;
+    let Some(newest) = records.iter().rfind(|record| chosen(record) && record.until() <= at) else {
+        let first = records.iter().filter(chosen).map(BackupRecord::until).min();
+        let text = time::format_rfc3339;
+        let hint = first.map_or_else(String::new, |first| format!("; the oldest instant is `{}`", text(first)));
+        let message = format!("no backup is as old as `{}`{hint}", text(at));
+        return Err(Error::new(ErrorKind::NotFound, message));
+    };
+    let database = newest.database_id.clone();
+    let lines = Lines::read(store, Some(&database))?;
+    let alone =
+        |record: &BackupRecord| Followed { parts: Vec::new(), last_seq: record.seq, time: record.until(), gap: None };
+    let Some(leaf) = lines.at(&database, at) else {
+        return carried(newest.clone(), at, alone(newest), Vec::new());
+    };
+    let chain = lines.chain(leaf);
+    let is_base = |record: &&BackupRecord| {
+        chosen(record) && record.database_id == database && record.until() <= at && on_chain(&chain, record)
+    };
+    let Some(base) = records.iter().rfind(is_base) else {
+        return carried(newest.clone(), at, alone(newest), Vec::new());
+    };
+    let followed = chain.follow(base.line.as_deref().unwrap_or_default(), base.seq, base.until());
+    carried(base.clone(), at, followed, chain.lines())
+}
+
+/// Whether a backup belongs to a history.
+pub(super) fn on_chain(chain: &Chain<'_>, record: &BackupRecord) -> bool {
+    record.line.as_deref().is_some_and(|line| chain.has(line, record.seq))
+}
+
+/// The backups whose records can be read, by their instants.
+pub(super) fn readable(store: &dyn ObjectStore) -> Result<Vec<BackupRecord>> {
+    let mut records: Vec<BackupRecord> =
+        catalog::list(store)?.into_iter().filter_map(|listed| listed.record.ok()).collect();
+    records.sort_by_key(|record| (record.until(), record.seq));
+    Ok(records)
+}
+
+fn carried(
+    record: BackupRecord,
+    at: i64,
+    followed: Followed,
+    lines: Vec<(String, Seq)>,
+) -> Result<(BackupRecord, Tail)> {
+    if at > followed.time {
+        return Err(archive::beyond(at, record.until(), &followed));
+    }
+    let mut parts = followed.parts;
+    // Behind the first one that reaches it, nothing was committed by then.
+    let needed = parts.iter().position(|part| part.part.time >= at).map_or(parts.len(), |index| index + 1);
+    parts.truncate(needed);
+    let after = record.seq;
+    Ok((record, Tail { at, parts, after, lines }))
+}
+
+/// Gets an object of the archive: the run of frames that its name says.
+pub(super) fn read_part(store: &dyn ObjectStore, database_id: &str, part: &ChainPart) -> Result<wal::Run> {
+    let named = |error: Error| error.context(format!("object `{}`", part.key));
+    let limit = FRAMES_BYTES_MAX as u64 * 2;
+    if part.size > limit {
+        return Err(named(Error::corrupt(format!("it has {} bytes, at most {limit} make sense", part.size))));
+    }
+    let mut bytes = Vec::new();
+    copy::sum(store, &part.key, part.size, &mut |some| {
+        bytes.extend_from_slice(some);
+        Ok(())
+    })?;
+    let id = u128::from_str_radix(database_id, 16).map_err(|_| Error::corrupt("the database id is no number"))?;
+    let run = archive::decode(id.to_be_bytes(), &bytes).map_err(named)?;
+    let is_right = (run.first_seq, run.last_seq) == (part.part.first_seq, part.part.last_seq);
+    if !is_right || crc32c::crc32c(&run.bytes) != part.part.crc32c {
+        return Err(named(Error::corrupt("it holds other frames than its name says")));
+    }
+    Ok(run)
+}
+
+/// Gives the frames of an object, in order.
+pub(super) fn read_frames(
+    part: &ChainPart,
+    run: wal::Run,
+    found: &mut dyn FnMut(wal::Frame) -> Result<()>,
+) -> Result<()> {
+    let numbers = (run.first_seq, run.last_seq);
+    wal::read_run(Arc::new(MemoryFile(run.bytes)), numbers, found)
+        .map_err(|error| error.context(format!("object `{}`", part.key)))
+}
+
+impl Tail {
+    /// Gives the frames that belong to the instant, in order; returns the last number.
+    pub(super) fn frames(
+        &self,
+        store: &dyn ObjectStore,
+        database_id: &str,
+        found: &mut dyn FnMut(wal::Frame) -> Result<()>,
+    ) -> Result<Seq> {
+        let mut last = self.after;
+        for part in &self.parts {
+            let run = read_part(store, database_id, part)?;
+            let mut is_over = false;
+            read_frames(part, run, &mut |frame| {
+                is_over |= frame.commit_time > self.at;
+                if is_over || frame.seq <= last || frame.seq > part.until {
+                    return Ok(());
+                }
+                last = frame.seq;
+                found(frame)
+            })?;
+            if is_over {
+                break;
+            }
+        }
+        Ok(last)
+    }
+}
+
+/// What can be restored of a database: from an instant to another, every one between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reachable {
+    /// The database.
+    pub database_id: String,
+    /// The line.
+    pub line: String,
+    /// The first instant.
+    pub from: i64,
+    /// The last one.
+    pub to: i64,
+    /// Why it ends there, if there is more behind.
+    pub gap: Option<String>,
+}
+
+/// Which instants can be restored, of each database the newest line and those that it came from.
+///
+/// # Errors
+/// Of the store.
+pub fn reachable(store: &dyn ObjectStore) -> Result<Vec<Reachable>> {
+    let records = readable(store)?;
+    let lines = Lines::read(store, None)?;
+    let mut all = Vec::new();
+    let mut databases: Vec<&str> = records.iter().map(|record| record.database_id.as_str()).collect();
+    databases.sort_unstable();
+    databases.dedup();
+    for database in databases {
+        let Some(leaf) = lines.of(database).last() else { continue };
+        all.extend(ranges(&records, &lines, leaf));
+    }
+    Ok(all)
+}
+
+fn ranges(records: &[BackupRecord], lines: &Lines, leaf: &LineRecord) -> Vec<Reachable> {
+    let chain = lines.chain(leaf);
+    let mut found: Vec<Reachable> = Vec::new();
+    for record in records.iter().filter(|record| record.database_id == leaf.database_id && on_chain(&chain, record)) {
+        let from = record.until();
+        if found.last().is_some_and(|last| from <= last.to) {
+            continue;
+        }
+        let followed = chain.follow(record.line.as_deref().unwrap_or_default(), record.seq, from);
+        found.push(Reachable {
+            database_id: leaf.database_id.clone(),
+            line: leaf.id.clone(),
+            from,
+            to: followed.time,
+            gap: followed.gap.map(|gap| gap.what),
+        });
+    }
+    found
+}

@@ -1,0 +1,307 @@
+//! The archive and restores to an instant: what is archived, what comes back, what is refused.
+
+use super::*;
+use crate::archive::{ArchiveOptions, Lines};
+use timberlog_disk::sim::Sim;
+
+pub(super) const SECOND: i64 = 1_000_000_000;
+
+pub(super) fn archived_options(dir: &str, store: &MemoryStore) -> Options {
+    Options { archive: Some(ArchiveOptions::new(Arc::new(store.clone()))), ..options(dir) }
+}
+
+pub(super) fn open_archived(env: &Env, dir: &str, store: &MemoryStore) -> Storage {
+    try_open_archived(env, dir, store).unwrap()
+}
+
+fn try_open_archived(env: &Env, dir: &str, store: &MemoryStore) -> Result<Storage> {
+    Storage::open(archived_options(dir, store), env.clone(), Arc::new(Nobody), &Progress::default())
+}
+
+pub(super) fn restore_at_to(env: &Env, store: &MemoryStore, at: i64, dir: &str) -> Result<Restored> {
+    let found = find_at(store, "latest", at)?;
+    restore_at(env, store, &found, Path::new(dir), &Selection::default(), &silent)
+}
+
+pub(super) fn seconds(sim: &Sim, count: u64) -> i64 {
+    sim.clock.advance(Duration::from_secs(count));
+    sim.env().clock.now_ns()
+}
+
+/// What was there at each second.
+pub(super) type History = Vec<(i64, BTreeMap<String, Vec<String>>)>;
+
+/// One batch a second, some flushed, archived every other second; what was there at each.
+pub(super) fn history(sim: &Sim, storage: &Storage, numbers: std::ops::Range<u64>) -> History {
+    let mut history = Vec::new();
+    for number in numbers {
+        append(storage, &tenants()[number as usize % 2], batch(DAY, number * 1_000, 7), 10_000 + number);
+        if number % 5 == 3 {
+            storage.flush().unwrap();
+        }
+        history.push((sim.env().clock.now_ns(), records(storage)));
+        if number % 2 == 1 {
+            storage.archive().unwrap();
+        }
+        seconds(sim, 1);
+    }
+    storage.archive().unwrap();
+    history
+}
+
+#[test]
+fn every_second_behind_a_backup_can_be_restored() {
+    let sim = Sim::new(31);
+    let (env, store) = (sim.env(), MemoryStore::default());
+    let storage = open_archived(&env, "/db", &store);
+    fill(&storage);
+    let record = back_up(&env, &store, &storage).unwrap();
+    seconds(&sim, 1);
+    let mut history = history(&sim, &storage, 0..12);
+    let second = back_up(&env, &store, &storage).unwrap();
+    assert_eq!(record.line, second.line);
+    seconds(&sim, 1);
+    history.extend(self::history(&sim, &storage, 12..18));
+    seconds(&sim, 61);
+    storage.archive().unwrap();
+    for (number, (at, expected)) in history.iter().enumerate() {
+        for (at, dir) in [(*at, "exact"), (at + SECOND / 2, "later")] {
+            let dir = format!("/to-{number}-{dir}");
+            restore_at_to(&env, &store, at, &dir).unwrap_or_else(|error| panic!("{number}: {error}"));
+            assert_eq!(restored(&env, &dir), *expected, "second {number}");
+        }
+    }
+    let verified = check(&store, &record.id, Depth::Full);
+    assert_eq!(verified.damage, Vec::<String>::new());
+    // The first object begins before the backup.
+    assert_eq!(verified.archive_batches, 28, "{verified:?}");
+    // The second backup is the base of what came behind it.
+    let (base, tail) = find_at(&store, "latest", history[15].0).unwrap();
+    assert_eq!((base.id, tail.parts.len() < 4), (second.id, true));
+}
+
+#[test]
+fn beyond_the_archive_the_newest_second_is_named_and_an_idle_database_says_that_it_is_idle() {
+    let sim = Sim::new(32);
+    let (env, store) = (sim.env(), MemoryStore::default());
+    let storage = open_archived(&env, "/db", &store);
+    fill(&storage);
+    let record = back_up(&env, &store, &storage).unwrap();
+    seconds(&sim, 1);
+    let history = history(&sim, &storage, 0..4);
+    let last = history[3].0;
+    let error = restore_at_to(&env, &store, last + 2 * SECOND, "/to").unwrap_err();
+    // The last pass was a second later.
+    let newest = timberlog_types::time::format_rfc3339((last / SECOND + 1) * SECOND);
+
+    assert_eq!(error.kind, ErrorKind::NotFound);
+    assert!(error.message.contains(&newest), "{error}");
+    assert!(!env.disk.exists(Path::new("/to")).unwrap());
+    let error = restore_at_to(&env, &store, record.until() - 1, "/to").unwrap_err();
+    assert!(error.message.contains("no backup is as old"), "{error}");
+    let now = seconds(&sim, 61);
+    storage.archive().unwrap();
+    restore_at_to(&env, &store, now, "/to").unwrap();
+    assert_eq!(restored(&env, "/to"), history[3].1);
+    let reach = reachable(&store).unwrap();
+    assert_eq!((reach.len(), reach[0].from, &reach[0].gap), (1, record.until(), &None));
+    assert!(reach[0].to >= now && reach[0].to < now + SECOND, "{reach:?}");
+}
+
+#[test]
+fn a_gap_is_named_and_ends_what_can_be_reached() {
+    let sim = Sim::new(33);
+    let (env, store) = (sim.env(), MemoryStore::default());
+    let storage = open_archived(&env, "/db", &store);
+    let record = back_up(&env, &store, &storage).unwrap();
+    seconds(&sim, 1);
+    let history = history(&sim, &storage, 0..9);
+    let keys = store.keys(&format!("archive/{}/{}/", record.database_id, record.line.as_ref().unwrap()));
+    assert_eq!(keys.len(), 5);
+    store.with(|inner| inner.objects.remove(&keys[2]));
+    let error = restore_at_to(&env, &store, history[6].0, "/to").unwrap_err();
+    assert!(error.message.contains("batches 5 to 6 are missing"), "{error}");
+    let newest = timberlog_types::time::format_rfc3339(history[3].0 / SECOND * SECOND);
+    assert!(error.message.contains(&newest), "{error}");
+    let verified = check(&store, &record.id, Depth::Quick);
+    assert!(verified.damage.iter().any(|damage| damage.contains("batches 5 to 6")), "{:?}", verified.damage);
+    restore_at_to(&env, &store, history[3].0, "/to").unwrap();
+    assert_eq!(restored(&env, "/to"), history[3].1);
+    // The last one is missed, too: the line has said how far it reached.
+    store.with(|inner| inner.objects.remove(&keys[4]));
+    seconds(&sim, 61);
+    storage.archive().unwrap();
+    let chain = Lines::read(&store, None).unwrap();
+    let line = chain.of(&record.database_id).next().unwrap();
+    assert!(chain.chain(line).follow(&line.id, 8, 0).gap.is_some());
+}
+
+#[test]
+fn any_damaged_byte_of_the_archive_is_found_and_nothing_of_it_is_restored() {
+    let sim = Sim::new(34);
+    let (env, store) = (sim.env(), MemoryStore::default());
+    let storage = open_archived(&env, "/db", &store);
+    let record = back_up(&env, &store, &storage).unwrap();
+    seconds(&sim, 1);
+    let history = history(&sim, &storage, 0..3);
+    let key = store.keys("archive/").into_iter().find(|key| key.ends_with(".wal")).unwrap();
+    let len = store.with(|inner| inner.objects[&key].len());
+    for at in (0..len).step_by(7) {
+        let harmed = store.fork();
+        harmed.with(|inner| inner.objects.get_mut(&key).unwrap()[at] ^= 4);
+        let verified = check(&harmed, &record.id, Depth::Full);
+        assert!(verified.damage.iter().any(|damage| damage.contains(&key)), "byte {at}: {:?}", verified.damage);
+        let error = restore_at_to(&env, &harmed, history[2].0, &format!("/to-{at}")).unwrap_err();
+        assert!(error.message.contains(&key), "byte {at}: {error}");
+    }
+}
+
+#[test]
+fn what_is_not_archived_stays_in_the_wal_and_beyond_the_limit_appends_are_refused() {
+    let sim = Sim::new(35);
+    let (env, store) = (sim.env(), MemoryStore::default());
+    let mut options = archived_options("/db", &store);
+    options.wal_file_bytes = 64 << 10;
+    options.archive.as_mut().unwrap().backlog_bytes_max = 100 << 10;
+    let storage = Storage::open(options.clone(), env.clone(), Arc::new(Nobody), &Progress::default()).unwrap();
+    let record = back_up(&env, &store, &storage).unwrap();
+    let [a, _] = tenants();
+    store.with(|inner| inner.fail_after = Some(0));
+    let mut stored = 0;
+    let refused = loop {
+        match storage.append(&a, batch(DAY, stored * 1_000, 100), None) {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+        if stored % 3 == 0 {
+            storage.flush().unwrap();
+            assert!(storage.archive().is_err());
+        }
+        assert!(stored < 1_000);
+    };
+    assert_eq!(refused.kind, ErrorKind::Unavailable);
+    assert!(refused.message.contains("archive `memory`") && refused.message.contains("does not answer"), "{refused}");
+    let stats = storage.stats().archive.unwrap();
+    assert!(stats.backlog_bytes >= 100 << 10 && stats.backlog_bytes < 130 << 10, "{stats:?}");
+    assert!(stats.failures > 0 && stats.last_error.is_some(), "{stats:?}");
+    // So it is behind a restart, which counts files at first.
+    storage.flush().unwrap();
+    drop(storage);
+    let storage = Storage::open(options, env.clone(), Arc::new(Nobody), &Progress::default()).unwrap();
+    assert!(storage.append(&a, batch(DAY, 0, 1), None).is_err());
+    store.with(|inner| inner.fail_after = None);
+    storage.archive().unwrap();
+    storage.append(&a, batch(DAY, stored * 1_000, 100), None).unwrap();
+    storage.archive().unwrap();
+    let stats = storage.stats().archive.unwrap();
+    assert_eq!((stats.backlog_bytes, stats.archived_seq, stats.last_error), (0, stored + 1, None));
+    let line = record.line.clone().unwrap();
+    assert_eq!(stats.line, line);
+    // Nothing is missing, and what is archived goes.
+    let verified = check(&store, &record.id, Depth::Full);
+    assert_eq!((verified.damage, verified.archive_batches), (Vec::new(), stored + 1));
+    storage.flush().unwrap();
+    storage.flush().unwrap();
+    let files = sim.disk.files().iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "wal")).count();
+    assert!(files <= 2, "{files}");
+}
+
+#[test]
+fn a_restored_database_archives_in_a_line_of_its_own_and_both_histories_can_be_restored() {
+    let sim = Sim::new(36);
+    let (env, store) = (sim.env(), MemoryStore::default());
+    let storage = open_archived(&env, "/db", &store);
+    fill(&storage);
+    let first = back_up(&env, &store, &storage).unwrap();
+    seconds(&sim, 1);
+    let old = history(&sim, &storage, 0..8);
+    storage.close().unwrap();
+    let late = seconds(&sim, 5);
+    // Restored to a second in the middle, it goes on differently.
+    restore_at_to(&env, &store, old[4].0, "/again").unwrap();
+    let again = open_archived(&env, "/again", &store);
+    assert_eq!(records(&again), old[4].1);
+    seconds(&sim, 5);
+    append(&again, &tenants()[0], batch(DAY, 77_000, 9), 99_999);
+    let new = (env.clock.now_ns(), records(&again));
+    again.archive().unwrap();
+    assert_ne!(again.stats().archive.unwrap().line, first.line.clone().unwrap());
+    // No backup of the new line is needed for it.
+    for (number, (at, expected)) in [&old[4], &old[7], &new].into_iter().enumerate() {
+        let dir = format!("/to-{number}");
+        let made = restore_at_to(&env, &store, *at, &dir).unwrap();
+        assert_eq!(made.id, first.id);
+        assert_eq!(restored(&env, &dir), *expected, "{number}");
+    }
+    // The old history ended when it was closed.
+    restore_at_to(&env, &store, late, "/end").unwrap_err();
+    let second = back_up(&env, &store, &again).unwrap();
+    assert_eq!(second.line, Some(again.stats().archive.unwrap().line));
+    seconds(&sim, 1);
+    append(&again, &tenants()[1], batch(DAY, 78_000, 9), 99_999);
+    let now = env.clock.now_ns();
+    again.archive().unwrap();
+    restore_at_to(&env, &store, now, "/last").unwrap();
+    assert_eq!(restored(&env, "/last"), records(&again));
+}
+
+#[test]
+fn a_copy_of_a_directory_does_not_write_into_the_line_of_the_other() {
+    let sim = Sim::new(37);
+    let (env, store) = (sim.env(), MemoryStore::default());
+    let storage = open_archived(&env, "/db", &store);
+    let record = back_up(&env, &store, &storage).unwrap();
+    seconds(&sim, 1);
+    append(&storage, &tenants()[0], batch(DAY, 0, 9), 1);
+    storage.archive().unwrap();
+    // A snapshot of the disk, set back: the same directory goes on in two ways.
+    let copy = sim.recover(1);
+    let sim = sim.recover(1);
+    let env = sim.env();
+    let storage = open_archived(&env, "/db", &store);
+    append(&storage, &tenants()[0], batch(DAY, 1_000, 9), 2);
+    seconds(&sim, 1);
+    let at = (env.clock.now_ns(), records(&storage));
+    storage.archive().unwrap();
+    let other = open_archived(&copy.env(), "/db", &store);
+    append(&other, &tenants()[0], batch(DAY, 2_000, 9), 3);
+    copy.clock.advance(Duration::from_secs(60));
+    let now = copy.env().clock.now_ns();
+    other.archive().unwrap();
+    assert_ne!(other.stats().archive.unwrap().line, record.line.clone().unwrap());
+    assert_eq!(check(&store, &record.id, Depth::Full).damage, Vec::<String>::new());
+    restore_at_to(&env, &store, at.0, "/one").unwrap();
+    assert_eq!(restored(&env, "/one"), at.1);
+    restore_at_to(&env, &store, now, "/other").unwrap();
+    assert_eq!(restored(&env, "/other"), records(&other));
+}
+
+#[test]
+fn a_prune_removes_what_all_kept_backups_hold_and_nothing_else() {
+    let sim = Sim::new(38);
+    let (env, store) = (sim.env(), MemoryStore::default());
+    let storage = open_archived(&env, "/db", &store);
+    let mut history = Vec::new();
+    for round in 0..3 {
+        back_up(&env, &store, &storage).unwrap();
+        seconds(&sim, 1);
+        history.extend(self::history(&sim, &storage, round * 6..round * 6 + 6));
+    }
+    let objects = || store.keys("archive/").iter().filter(|key| key.ends_with(".wal")).count();
+    assert_eq!(objects(), 9);
+    // Younger than the grace: they stay.
+    let pruned = prune(&env, &store, 2, PLAN_KEPT, true, &silent).unwrap();
+    assert_eq!(pruned.archive_objects, 0);
+    let pruned = prune(&env, &store, 2, Duration::ZERO, true, &silent).unwrap();
+    assert_eq!((pruned.archive_objects, objects()), (3, 9));
+    let pruned = prune(&env, &store, 2, Duration::ZERO, false, &silent).unwrap();
+    assert_eq!((pruned.archive_objects, objects()), (3, 6));
+    for (number, (at, expected)) in history.iter().enumerate().skip(6) {
+        restore_at_to(&env, &store, *at, &format!("/to-{number}")).unwrap();
+        assert_eq!(restored(&env, &format!("/to-{number}")), *expected, "{number}");
+    }
+    assert!(restore_at_to(&env, &store, history[2].0, "/gone").is_err());
+    for listed in list(&store).unwrap() {
+        assert_eq!(check(&store, &listed.id, Depth::Full).damage, Vec::<String>::new());
+    }
+}
