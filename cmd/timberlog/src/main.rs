@@ -6,6 +6,7 @@ mod condition;
 mod config;
 mod delete;
 mod exit;
+mod gc;
 mod ingest;
 mod inspect;
 mod language;
@@ -68,6 +69,8 @@ enum Command {
     /// Back up to a folder or to S3, and restore
     #[command(subcommand)]
     Backup(backup::Arguments),
+    /// Remove from a tier's store what nothing names any more
+    Gc(gc::Arguments),
     /// Put load on a server and measure it
     Loadgen(loadgen::Arguments),
 }
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Repair(arguments) => repair::run(&arguments),
         Command::Backup(arguments) => backup::run(&arguments),
+        Command::Gc(arguments) => gc::run(&arguments),
         Command::Loadgen(arguments) => loadgen::run(&arguments),
     };
     match result {

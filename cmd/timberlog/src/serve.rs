@@ -3,6 +3,7 @@
 mod demo;
 mod queries;
 mod retention;
+mod tier;
 
 use anyhow::{Context, Result};
 use bytesize::ByteSize;
@@ -106,6 +107,10 @@ pub struct Arguments {
     cache_bytes: ByteSize,
     #[command(flatten)]
     queries: queries::Queries,
+    #[command(flatten)]
+    tier: tier::Tier,
+    #[command(flatten)]
+    s3: crate::store::S3Flags,
     /// How far back queries in the short form look when they name no start
     #[arg(long, value_name = "TIME", env = "TIMBERLOG_LOOKBACK_PERIOD", default_value = "15m")]
     lookback_period: humantime::Duration,
@@ -224,6 +229,7 @@ impl Arguments {
                 zstd_level: self.compaction_level,
                 ..CompactionOptions::default()
             },
+            tier: self.tier.options(&self.s3, &Env::real())?,
             ..Options::new(&self.data_dir)
         })
     }

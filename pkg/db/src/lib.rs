@@ -13,6 +13,7 @@ pub use timberlog_storage::producers::{ProducerBatch, REFUSED_BYTES_MAX};
 pub use timberlog_storage::retention::{RetentionRule, RetentionStatus};
 pub use timberlog_storage::{
     Appended, Compacted, CompactionOptions, CompactionStats, Durability, Options, Progress, Snapshot, Stats, Storage,
+    TierOptions, TierStats,
 };
 pub use timberlog_types as types;
 

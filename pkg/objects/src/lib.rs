@@ -21,17 +21,21 @@ pub use options::{Addressing, Credentials, Encryption, KeyPair, Retries, S3Optio
 pub use s3::S3Store;
 pub use url::Location;
 
+/// The store at `file:///path` or `s3://bucket/prefix`, which is not asked anything yet: it may be away. Until it is
+/// probed, it counts as one without atomic conditional puts.
+pub fn connect(url: &str, options: &S3Options, env: &Env) -> Result<Arc<dyn ObjectStore>> {
+    match Location::parse(url)? {
+        Location::Folder { dir } => Ok(Arc::new(LocalStore::new(env.clone(), dir))),
+        Location::S3 { bucket, prefix } => Ok(Arc::new(S3Store::new(&bucket, &prefix, options, env)?)),
+    }
+}
+
 /// Opens the store at `file:///path` or `s3://bucket/prefix`. S3 is asked whether it has atomic
 /// conditional puts, so it must answer; see [`S3Store::new`] for where it need not.
 pub fn open(url: &str, options: &S3Options, env: &Env) -> Result<Arc<dyn ObjectStore>> {
-    match Location::parse(url)? {
-        Location::Folder { dir } => Ok(Arc::new(LocalStore::new(env.clone(), dir))),
-        Location::S3 { bucket, prefix } => {
-            let store = S3Store::new(&bucket, &prefix, options, env)?;
-            store.probe()?;
-            Ok(Arc::new(store))
-        }
-    }
+    let store = connect(url, options, env)?;
+    store.probe()?;
+    Ok(store)
 }
 
 /// Opens a store without a request: one that does not answer now may do so later. For those that put

@@ -271,6 +271,21 @@ impl ObjectStore for S3Store {
         S3Store::probe(self)
     }
 
+    fn unfinished_uploads(&self, before_ns: i64, abort: bool) -> Result<u64> {
+        let failed = self.failed("listing unfinished uploads", "");
+        let found = match self.ask(|bucket| async move { bucket.uploads(before_ns).await }) {
+            // Not all stores list them, and not everybody may.
+            Err(failure) if matches!(failure.why, Why::Unsupported | Why::Refused | Why::NotFound) => return Ok(0),
+            found => found.map_err(failed)?,
+        };
+        for (key, id) in found.iter().filter(|_| abort) {
+            let (owned, id) = (key.clone(), id.clone());
+            self.ask(|bucket| async move { bucket.abort(&owned, &id).await })
+                .map_err(self.failed("giving up an upload", key))?;
+        }
+        Ok(found.len() as u64)
+    }
+
     fn presign_get(&self, key: &str, expires_in: Duration) -> Result<Option<String>> {
         check_key(key)?;
         let owned = key.to_owned();

@@ -301,6 +301,12 @@ impl Core {
         let dir = &options.data_dir;
         let at = |what: &str| format!("{what} `{}`", dir.display());
         env.disk.create_dir_all(dir).map_err(|error| Error::io(at("create the data directory"), &error))?;
+        if let Some(tier) = options.tier.as_ref().filter(|tier| tier.adopt)
+            && let tier::Adoption::Done { epoch, segments, records } =
+                tier::adopt(&env, dir, &tier.store, tier.take_over)?
+        {
+            tracing::info!(epoch, segments, records, store = tier.store.describe(), "took the bucket over");
+        }
         let lock = lock_directory(&env, dir)?;
         let follow = options.tier.as_ref().filter(|tier| tier.follow);
         let mut followed = None;

@@ -45,4 +45,4 @@ pub use segment::{Opened, Piece, Segment, SignedUrls, Wants};
 pub use segments::Segments;
 pub use snapshot::{BufferedBatch, Snapshot};
 pub use stats::{Progress, Stats};
-pub use tier::TierOptions;
+pub use tier::{TierOptions, TierStats};

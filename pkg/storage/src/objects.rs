@@ -67,6 +67,14 @@ pub trait ObjectStore: Send + Sync {
         Ok(self.has_atomic_put_if_absent())
     }
 
+    /// Uploads of parts that were begun before a time (ns since 1970 UTC, by the store's clock) and neither finished nor
+    /// given up: how many there are. With `abort` they are given up, and their parts cost nothing any more. 0 for a
+    /// store that has no such thing or does not tell.
+    fn unfinished_uploads(&self, before_ns: i64, abort: bool) -> Result<u64> {
+        let _ = (before_ns, abort);
+        Ok(0)
+    }
+
     /// A URL that lets anybody read one object for a while without credentials; `None` if the store
     /// has no such thing. Treat it as a secret.
     fn presign_get(&self, key: &str, expires_in: Duration) -> Result<Option<String>> {

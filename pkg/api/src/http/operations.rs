@@ -96,6 +96,34 @@ fn engine(out: &mut Exposition, stats: &timberlog_db::Stats) {
     gauge("synced_seq", "Every batch up to this number is on disk.", stats.synced_seq);
     gauge("damages", "Damaged parts that the start found.", stats.damage.len() as u64);
     compaction(out, &stats.compaction);
+    tier(out, &stats.tier);
+}
+
+fn tier(out: &mut Exposition, stats: &timberlog_db::TierStats) {
+    if !stats.enabled {
+        return;
+    }
+    for (name, help, value) in [
+        ("segments_uploaded_total", "Segments that were brought into the object store.", stats.segments_uploaded),
+        ("uploaded_bytes_total", "Bytes that were sent for that.", stats.bytes_uploaded),
+        ("commits_total", "Roots of the bucket that were committed.", stats.commits),
+        ("failures_total", "Passes that failed, and are tried again.", stats.failures),
+        ("objects_collected_total", "Objects that nothing named and that were removed.", stats.objects_collected),
+        ("collected_bytes_total", "Bytes of them.", stats.bytes_collected),
+    ] {
+        out.single(&format!("timberlog_tier_{name}"), "counter", help, value);
+    }
+    for (name, help, value) in [
+        ("segments", "Segments in the object store.", stats.segments_stored),
+        ("bytes", "Bytes of segments in the object store.", stats.bytes_stored),
+        ("segments_waiting", "Segments that are to be uploaded.", stats.segments_waiting),
+        ("waiting_bytes", "Bytes of them.", stats.bytes_waiting),
+        ("epoch", "The epoch of this writer, or of the one that is followed.", stats.epoch),
+        ("version", "The newest root of the bucket.", stats.version),
+        ("up", "1 if the last pass went well.", u64::from(stats.is_up())),
+    ] {
+        out.single(&format!("timberlog_tier_{name}"), "gauge", help, value);
+    }
 }
 
 fn retention(out: &mut Exposition, status: &timberlog_db::RetentionStatus) {

@@ -18,6 +18,9 @@ use super::write::checksum_text;
 use super::{Bucket, S3Store};
 use crate::options::PARTS_MAX;
 
+/// Unfinished uploads that are looked at together.
+const UPLOADS_MAX: usize = 10_000;
+
 /// A part that is stored.
 struct Part {
     number: i32,
@@ -196,7 +199,35 @@ impl Bucket {
         }
     }
 
-    async fn abort(&self, key: &str, id: &str) -> Result<(), Failure> {
+    /// Key and id of each upload that was begun before a time and neither finished nor given up.
+    pub(super) async fn uploads(&self, before_ns: i64) -> Result<Vec<(String, String)>, Failure> {
+        let mut uploads = Vec::new();
+        let (mut key_marker, mut id_marker) = (None, None);
+        while uploads.len() < UPLOADS_MAX {
+            let attempt = |_| {
+                let request = self.client.list_multipart_uploads().bucket(&self.name).prefix(&self.prefix);
+                let request = request.set_key_marker(key_marker.clone()).set_upload_id_marker(id_marker.clone());
+                self.requests.in_time(0, async { Ok(request.send().await?) })
+            };
+            let page = self.requests.run(Kind::List, attempt).await?;
+            uploads.extend(page.uploads().iter().filter_map(|upload| {
+                let begun_ns = upload.initiated().and_then(|time| i64::try_from(time.as_nanos()).ok())?;
+                let key = upload.key()?.strip_prefix(&self.prefix)?;
+                (begun_ns < before_ns).then(|| Some((key.to_owned(), upload.upload_id()?.to_owned())))?
+            }));
+            let next = (page.next_key_marker, page.next_upload_id_marker);
+            if !page.is_truncated.unwrap_or(false)
+                || next.0.is_none()
+                || next == (key_marker.clone(), id_marker.clone())
+            {
+                break;
+            }
+            (key_marker, id_marker) = next;
+        }
+        Ok(uploads)
+    }
+
+    pub(super) async fn abort(&self, key: &str, id: &str) -> Result<(), Failure> {
         let attempt = |_| {
             self.requests.in_time(0, async {
                 let request = self.client.abort_multipart_upload().bucket(&self.name).key(self.full(key));

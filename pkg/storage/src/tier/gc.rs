@@ -43,6 +43,8 @@ pub struct GcReport {
     pub young: u64,
     /// Objects that go, or went: keys and bytes, roots first.
     pub garbage: Vec<ObjectMeta>,
+    /// Uploads of parts that were begun and never finished, and that go.
+    pub uploads: u64,
     /// Whether they are gone.
     pub deleted: bool,
 }
@@ -100,6 +102,7 @@ pub fn collect(
         }
     }
     report.roots_kept = kept.roots.len() as u64;
+    report.uploads = store.unfinished_uploads(old_ns, mode == GcMode::Delete)?;
     if mode == GcMode::Delete {
         let gone: Vec<String> = old_roots.iter().map(|root| root.key.clone()).collect();
         if !gone.is_empty() {

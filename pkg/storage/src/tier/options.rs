@@ -24,6 +24,8 @@ pub struct TierOptions {
     pub look_every: Duration,
     /// Claim a prefix that another writer of the same database used, and that writes no more.
     pub take_over: bool,
+    /// If the data directory holds no database: start from what the bucket holds, and become its writer.
+    pub adopt: bool,
     /// Follow the bucket of another writer and write nothing: no record is taken.
     pub follow: bool,
     /// What is kept of segments that are read from the store.
@@ -41,6 +43,7 @@ impl TierOptions {
             bytes_per_second: 64 << 20,
             look_every: Duration::from_secs(10),
             take_over: false,
+            adopt: false,
             follow: false,
             read: ReadOptions::default(),
         }
@@ -58,6 +61,7 @@ impl fmt::Debug for TierOptions {
             .field("bytes_per_second", &self.bytes_per_second)
             .field("look_every", &self.look_every)
             .field("take_over", &self.take_over)
+            .field("adopt", &self.adopt)
             .field("follow", &self.follow)
             .field("read", &self.read)
             .finish()

@@ -56,6 +56,13 @@ pub struct TierStats {
     pub last_error: Option<String>,
 }
 
+impl TierStats {
+    /// Whether the last pass went well.
+    pub fn is_up(&self) -> bool {
+        matches!(self.phase, TierPhase::Writing | TierPhase::Following)
+    }
+}
+
 /// What a pass did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tiered {
