@@ -3,8 +3,10 @@
 use crate::model::{Arrivals, Contents};
 use crate::records::{arrivals, lines};
 use std::collections::BTreeMap;
-use timberlog_storage::{Segment, Snapshot, Storage};
-use timberlog_types::{Batch, Day, Result, Seq, Tenant};
+use std::sync::Arc;
+use timberlog_filter::{BatchColumns, evaluate};
+use timberlog_storage::{Hide, Segment, Snapshot, Storage};
+use timberlog_types::{Batch, Day, Result, RowSet, Seq, Tenant};
 
 /// What a storage shows: the records of each tenant.
 pub struct Shown {
@@ -24,22 +26,30 @@ pub fn read(storage: &Storage, tenants: &[Tenant]) -> Result<Shown> {
     for tenant in tenants {
         let snapshot = storage.snapshot(tenant);
         let mut records = Vec::new();
-        let mut note = |batch: &Batch, records: &mut Vec<String>| {
-            records.extend(lines(batch));
-            for (place, arrival) in arrivals(batch) {
+        let start = snapshot.hidden.start();
+        let mut note = |batch: &Batch, hides: &mut dyn Iterator<Item = &Arc<Hide>>, records: &mut Vec<String>| {
+            let mut hidden = RowSet::from_fn(batch.rows(), |row| batch.timestamp(row) < start);
+            for hide in hides {
+                let within = RowSet::from_fn(batch.rows(), |row| hide.range.contains(batch.timestamp(row)));
+                hidden.union(&evaluate(&hide.filter, &BatchColumns::new(batch), within)?);
+            }
+            let is_shown = |row: &usize| !hidden.contains(*row);
+            records.extend(lines(batch).enumerate().filter(|(row, _)| is_shown(row)).map(|(_, line)| line));
+            for (_, (place, arrival)) in arrivals(batch).enumerate().filter(|(row, _)| is_shown(row)) {
                 shown.arrivals.entry((tenant.clone(), place)).or_default().push(arrival);
             }
+            Ok(())
         };
         for segment in snapshot.segments.iter() {
-            let wrong = read_segment(segment, &mut records, &mut note, &mut shown.index_damage)?;
+            let mut note = |batch: &Batch| note(batch, &mut snapshot.hidden.of_segment(&segment.entry), &mut records);
+            let wrong = read_segment(segment, &mut note, &mut shown.index_damage)?;
+            stored += segment.entry.rows;
             shown.wrong = shown.wrong.or(wrong);
         }
-        let in_segments = records.len();
-        stored += in_segments as u64;
         for batch in &snapshot.batches {
-            note(&batch.batch, &mut records);
+            note(&batch.batch, &mut snapshot.hidden.of_batch(batch), &mut records)?;
+            buffered += batch.batch.rows() as u64;
         }
-        buffered += (records.len() - in_segments) as u64;
         shown.wrong = shown.wrong.or(sequences(&snapshot));
         shown.contents.insert(tenant.clone(), records);
     }
@@ -60,11 +70,10 @@ pub fn read(storage: &Storage, tenants: &[Tenant]) -> Result<Shown> {
 /// Reads the blocks of a segment; returns where its manifest entry is wrong.
 fn read_segment(
     segment: &Segment,
-    records: &mut Vec<String>,
-    note: &mut impl FnMut(&Batch, &mut Vec<String>),
+    note: &mut impl FnMut(&Batch) -> Result<()>,
     index_damage: &mut Option<String>,
 ) -> Result<Option<String>> {
-    let (entry, before) = (&segment.entry, records.len());
+    let (entry, mut rows) = (&segment.entry, 0);
     let files = segment.open()?;
     if let Some(Err(error)) = &files.index {
         *index_damage = Some(error.to_string());
@@ -75,9 +84,10 @@ fn read_segment(
         if batch.timestamps().any(|time| !entry.range.contains(time) || Day::of(time) != segment.day) {
             wrong = Some(format!("segment {} has records outside of its time range", entry.id));
         }
-        note(&batch, records);
+        rows += batch.rows() as u64;
+        note(&batch)?;
     }
-    if (records.len() - before) as u64 != entry.rows {
+    if rows != entry.rows {
         wrong = Some(format!("segment {} does not have {} records", entry.id, entry.rows));
     }
     Ok(wrong)

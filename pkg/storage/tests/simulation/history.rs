@@ -1,6 +1,7 @@
 //! A history: from a seed, what the processes on a data directory do, and how each of them ends.
 
 use crate::check::{self, Shown};
+use crate::deletes::{Deletes, Selector, selectors};
 use crate::machine::{Process, Sabotage};
 use crate::model::{End, Fate, Model, Sent};
 use crate::records;
@@ -12,7 +13,8 @@ use timberlog_disk::sim::{Fault, Op, Rng, Sim};
 use timberlog_storage::producers::ProducerBatch;
 use timberlog_storage::verify::verify;
 use timberlog_storage::{
-    Appended, BufferedBatch, CompactionOptions, Durability, Options, Progress, Storage, Subscriber,
+    Appended, BufferedBatch, CompactionOptions, DeleteState, Durability, Options, Progress, RetentionRule, Storage,
+    Subscriber,
 };
 use timberlog_types::{Day, Result as Answer, Seq, Tenant};
 
@@ -86,6 +88,8 @@ struct History {
     durability: Durability,
     /// Whether operations may fail without a kill or a power loss.
     is_faulty: bool,
+    /// The wall clock has jumped, and nobody has confirmed it.
+    jumped: bool,
 }
 
 impl History {
@@ -101,7 +105,21 @@ impl History {
             zstd_level: 3,
             ..CompactionOptions::default()
         };
+        let mut deletes = Deletes::default();
+        let mut retention = Vec::new();
+        if rng.percent(30) {
+            let (selector, age) = (Selector::random(&mut rng), Duration::from_secs(3600 * (1 + rng.below(60))));
+            retention.push(RetentionRule { tenant: None, selector: Some(selector.text()), age });
+            deletes.rule = Some((selector, age));
+        }
+        if rng.percent(30) {
+            let (tenant, age) = (Some(tenants[2].clone()), Duration::from_secs(3600 * (1 + rng.below(60))));
+            retention.push(RetentionRule { tenant, selector: None, age });
+        }
         let options = Options {
+            selectors: selectors(),
+            delete_cancel_period: Duration::from_secs(3600 * u64::from(rng.percent(30))),
+            retention,
             wal_file_bytes: 12_288 + (512 << rng.below(6)),
             flush_bytes,
             buffer_bytes_max: flush_bytes * 2,
@@ -128,13 +146,14 @@ impl History {
             producer_numbers: vec![0; tenants.len() * PRODUCERS as usize],
             tenants,
             options,
-            model: Model::default(),
+            model: Model { deletes, ..Model::default() },
             report: Report::default(),
             ear: Ear::default(),
             last_number: 0,
             end: End::Closed,
             durability: Durability::Fsync,
             is_faulty: false,
+            jumped: false,
             rng,
         }
     }
@@ -269,6 +288,7 @@ impl History {
         if stats.flushed_seq < self.model.flushed_seq {
             return Err(format!("{} is flushed, {} was before", stats.flushed_seq, self.model.flushed_seq));
         }
+        self.model.deletes.check_restart(storage)?;
         let settled = self.model.check_restart(&shown.contents, self.end, self.durability)?;
         self.model.check_order(&shown.arrivals)?;
         let last_seq = self.model.last_seq();
@@ -286,6 +306,7 @@ impl History {
     /// Reads everything; `None` if the process dies over it.
     fn read(&mut self, storage: &Storage, process: &Process) -> Result<Option<Shown>, String> {
         for _ in 0..FAILURES_MAX {
+            self.model.deletes.look_at_retention(storage, &self.tenants, self.jumped)?;
             match check::read(storage, &self.tenants) {
                 Ok(Shown { wrong: Some(wrong), .. }) => return Err(wrong),
                 Ok(Shown { index_damage: Some(damage), .. }) if !self.is_faulty => return Err(damage),
@@ -300,8 +321,11 @@ impl History {
 
     fn operation(&mut self, storage: &Storage, process: &Process, mood: Mood) -> Result<(), String> {
         match self.rng.below(100) {
-            0..52 => self.append(storage),
-            52..62 => self.append_again(storage),
+            0..45 => self.append(storage),
+            45..50 => self.append_again(storage),
+            50..58 => self.delete(storage)?,
+            58..60 => self.cancel(storage)?,
+            60..62 => self.turn_the_clock(storage)?,
             62..76 => self.flush(storage, process)?,
             76..86 => self.compact(storage, process)?,
             86..90 => self.sim.clock.advance(Duration::from_millis(self.rng.below(500))),
@@ -336,6 +360,7 @@ impl History {
             tenant: self.tenants[tenant].clone(),
             bytes: batch.as_bytes().into(),
             lines: records::lines(&batch).collect(),
+            rows: records::rows(&batch).collect(),
             producer,
             fate: Fate::Open,
         };
@@ -391,14 +416,99 @@ impl History {
     /// Merges segments, if any are due.
     fn compact(&mut self, storage: &Storage, process: &Process) -> Result<(), String> {
         for _ in 0..1 + self.rng.below(4) {
+            let processed = self.processed(storage);
+            let segments = storage.stats().segments;
             let compacted = storage.compact();
             self.tell(|| format!("compact: {compacted:?}"));
+            let ended = self.processed(storage).saturating_sub(processed);
+            self.report.count("deletes processed", ended);
             match compacted {
-                Ok(Some(_)) => self.report.count("compactions", 1),
-                Ok(None) => return Ok(()),
+                Ok(Some(compacted)) => {
+                    self.report.count("compactions", 1);
+                    self.report.count("records removed", compacted.rows_removed);
+                    self.check_files(storage, ended > 0 && compacted.rows_removed > 0)?;
+                }
+                Ok(None) => {
+                    self.report.count("segments expired", segments.saturating_sub(storage.stats().segments));
+                    if process.is_dead() {
+                        return Ok(());
+                    }
+                    return self.check_files(storage, ended > 0).and_then(|()| self.check_processed(storage));
+                }
                 Err(_) if process.is_dead() || self.is_faulty => self.report.count("compactions that failed", 1),
                 Err(error) => return Err(format!("compaction failed: {error}")),
             }
+        }
+        Ok(())
+    }
+
+    fn processed(&self, storage: &Storage) -> u64 {
+        let of = |tenant| storage.deletes(tenant);
+        let all = self.tenants.iter().flat_map(of);
+        all.filter(|status| status.state == DeleteState::Processed).count() as u64
+    }
+
+    /// When the last delete has ended, only the files of segments are left.
+    fn check_files(&self, storage: &Storage, has_ended: bool) -> Result<(), String> {
+        let is_live = |tenant| storage.deletes(tenant).iter().any(|status| status.state == DeleteState::Received);
+        if !has_ended || self.is_faulty || self.tenants.iter().any(is_live) {
+            return Ok(());
+        }
+        let files = self.sim.disk.files();
+        let logs = files.iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "log")).count() as u64;
+        let segments = storage.stats().segments;
+        if logs == segments { Ok(()) } else { Err(format!("{logs} files of {segments} segments behind a purge")) }
+    }
+
+    /// Where compaction has nothing to do, no delete waits for it.
+    fn check_processed(&self, storage: &Storage) -> Result<(), String> {
+        let stats = storage.stats();
+        let waiting = self.tenants.iter().flat_map(|tenant| storage.deletes(tenant));
+        let waiting: Vec<Seq> =
+            waiting.filter(|status| status.state == DeleteState::Received).map(|status| status.tombstone.seq).collect();
+        let late = waiting.iter().find(|seq| **seq <= stats.flushed_seq);
+        match late.filter(|_| !self.is_faulty && self.options.delete_cancel_period.is_zero()) {
+            Some(seq) => Err(format!("delete {seq} is not processed, and compaction has nothing to do")),
+            None => Ok(()),
+        }
+    }
+
+    fn delete(&mut self, storage: &Storage) -> Result<(), String> {
+        let tenant = self.tenants[self.rng.below(self.tenants.len() as u64) as usize].clone();
+        let last_seq = self.model.last_seq();
+        let (selector, range) = self.model.deletes.random(&tenant, records::FIRST_DAY, &mut self.rng);
+        let answer = storage.delete(&tenant, &selector, range);
+        self.tell(|| format!("delete `{selector}` of {tenant} within {range:?}: {answer:?}"));
+        self.report.count(if answer.is_ok() { "deletes" } else { "deletes that failed" }, 1);
+        self.model.deletes.answer(&answer, last_seq)
+    }
+
+    fn cancel(&mut self, storage: &Storage) -> Result<(), String> {
+        let Some((place, tenant, id)) = self.model.deletes.pick(&mut self.rng) else { return Ok(()) };
+        let answer = storage.cancel_delete(&tenant, &id);
+        self.tell(|| format!("cancel delete {id} of {tenant}: {answer:?}"));
+        self.report.count("deletes cancelled", u64::from(answer.is_ok()));
+        self.model.deletes.cancelled(place, &answer, storage)
+    }
+
+    /// The wall clock goes on by hours, or jumps by days and nobody or somebody says that this is right.
+    fn turn_the_clock(&mut self, storage: &Storage) -> Result<(), String> {
+        use timberlog_disk::Clock;
+        let wall = self.sim.clock.now_ns();
+        if self.rng.percent(50) && !self.jumped {
+            let hours = if self.rng.percent(50) { self.rng.below(20) } else { 30 + self.rng.below(40) };
+            self.tell(|| format!("the clock goes on by {hours} hours"));
+            // Retention has to know the time before.
+            self.model.deletes.look_at_retention(storage, &self.tenants, false)?;
+            self.jumped = hours > 24;
+            self.report.count("clocks that jumped", u64::from(self.jumped));
+            self.sim.clock.set_wall(wall + hours as i64 * 3_600_000_000_000);
+        } else if self.jumped {
+            let confirmed = storage.confirm_retention();
+            self.tell(|| format!("confirm the clock: {confirmed:?}"));
+            // Also after an error: then it is forgotten with the process.
+            self.report.count("clocks confirmed", u64::from(confirmed.is_ok()));
+            self.jumped = false;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@
 //! fresh seeds for that long. `docs/testing.md` says more.
 
 mod check;
+mod deletes;
 mod history;
 mod machine;
 mod model;

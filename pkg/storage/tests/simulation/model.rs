@@ -1,6 +1,7 @@
 //! What was sent and answered, and so what must be there, may be there, and must not.
 
-use crate::records::{Arrival, Place};
+use crate::deletes::{Deletes, IsHidden};
+use crate::records::{Arrival, Place, Row};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use timberlog_storage::producers::ProducerBatch;
 use timberlog_storage::{Appended, Durability};
@@ -18,6 +19,8 @@ pub enum Fate {
     Found,
     /// Not there after a restart: it must never come back.
     Gone,
+    /// Not acknowledged, and all its records are expired: nobody knows whether it is there.
+    Unknown,
 }
 
 /// A batch that was sent.
@@ -25,6 +28,7 @@ pub struct Sent {
     pub tenant: Tenant,
     pub bytes: Box<[u8]>,
     pub lines: Vec<String>,
+    pub rows: Vec<Row>,
     pub producer: Option<ProducerBatch>,
     pub fate: Fate,
 }
@@ -59,6 +63,8 @@ pub struct Model {
     pub synced_seq: Seq,
     /// The highest number known to be in segments.
     pub flushed_seq: Seq,
+    /// What is deleted and expired.
+    pub deletes: Deletes,
 }
 
 /// What was read back: lines by tenant.
@@ -89,7 +95,7 @@ impl Model {
             }
             (Fate::Acknowledged(_), _) => {}
             (Fate::Found, false) => return Err(format!("batch {number} was there and is stored again")),
-            (Fate::Found, true) => {}
+            (Fate::Found, true) | (Fate::Unknown, _) => {}
             (Fate::Open | Fate::Gone, _) => {
                 if seen != Some(seq) {
                     return Err(format!("batch {number} was answered with {seq}, published was {seen:?}"));
@@ -112,7 +118,7 @@ impl Model {
         for (number, sent) in &self.sent {
             let is_there = found.contains(number);
             match sent.fate {
-                Fate::Acknowledged(_) | Fate::Found if !is_there => {
+                Fate::Acknowledged(_) | Fate::Found if !is_there && self.is_seen(*number, sent) => {
                     return Err(format!("batch {number} ({:?}) is not visible", sent.fate));
                 }
                 Fate::Open if is_there => return Err(format!("batch {number} is visible and was not acknowledged")),
@@ -129,6 +135,8 @@ impl Model {
         let may_lose = end == End::PowerLoss && durability != Durability::Fsync;
         // The first acknowledged number that is lost, the last one that is there.
         let (mut lost_min, mut kept_max) = (Seq::MAX, 0);
+        let unseen: BTreeSet<u64> =
+            self.sent.iter().filter(|(number, sent)| !self.is_seen(**number, sent)).map(|(n, _)| *n).collect();
         for (&number, sent) in &mut self.sent {
             let is_there = found.contains(&number);
             let seq = match sent.fate {
@@ -137,9 +145,15 @@ impl Model {
             };
             if is_there {
                 kept_max = kept_max.max(seq.unwrap_or(0));
-                if sent.fate == Fate::Open {
+                if matches!(sent.fate, Fate::Open | Fate::Unknown) {
                     settled.found += 1;
                     sent.fate = seq.map_or(Fate::Found, Fate::Acknowledged);
+                }
+                continue;
+            }
+            if unseen.contains(&number) {
+                if !matches!(sent.fate, Fate::Acknowledged(_) | Fate::Found | Fate::Gone) || may_lose {
+                    sent.fate = Fate::Unknown;
                 }
                 continue;
             }
@@ -182,29 +196,50 @@ impl Model {
         Ok(())
     }
 
-    /// The batches that are there: each whole, once, and known.
-    fn count(&self, contents: &Contents) -> Result<BTreeSet<u64>, String> {
-        let mut expected: HashMap<(&Tenant, &str), u64> = HashMap::new();
-        for (number, sent) in &self.sent {
-            expected.extend(sent.lines.iter().map(|line| ((&sent.tenant, line.as_str()), *number)));
+    fn seq_of(&self, number: u64, sent: &Sent) -> Option<Seq> {
+        match sent.fate {
+            Fate::Acknowledged(seq) => Some(seq),
+            _ => self.seen.get(&number).copied(),
         }
-        let mut found: BTreeMap<u64, usize> = BTreeMap::new();
+    }
+
+    /// Whether a batch that is there has a record that is surely not hidden.
+    fn is_seen(&self, number: u64, sent: &Sent) -> bool {
+        let seq = self.seq_of(number, sent);
+        sent.rows.iter().any(|row| self.deletes.is_hidden(&sent.tenant, seq, row) == IsHidden::No)
+    }
+
+    /// The batches that are there: each whole, but for what is hidden, once, and known.
+    fn count(&self, contents: &Contents) -> Result<BTreeSet<u64>, String> {
+        let mut expected: HashMap<(&Tenant, &str), (u64, usize)> = HashMap::new();
+        for (number, sent) in &self.sent {
+            let lines = sent.lines.iter().enumerate();
+            expected.extend(lines.map(|(row, line)| ((&sent.tenant, line.as_str()), (*number, row))));
+        }
+        let start = |line: &str| line.chars().take(80).collect::<String>();
+        let mut found: BTreeMap<u64, BTreeSet<usize>> = BTreeMap::new();
         for (tenant, lines) in contents {
             for line in lines {
-                let start = || line.chars().take(80).collect::<String>();
-                let Some(number) = expected.remove(&(tenant, line.as_str())) else {
+                let Some((number, row)) = expected.remove(&(tenant, line.as_str())) else {
                     return Err(format!(
                         "a record that was never sent, or is there twice: tenant {tenant}, {}",
-                        start()
+                        start(line)
                     ));
                 };
-                *found.entry(number).or_default() += 1;
+                found.entry(number).or_default().insert(row);
             }
         }
-        for (number, rows) in &found {
+        for (number, found) in &found {
             let sent = &self.sent[number];
-            if *rows != sent.lines.len() {
-                return Err(format!("{rows} of the {} records of batch {number} are there", sent.lines.len()));
+            let seq = self.seq_of(*number, sent);
+            for (place, row) in sent.rows.iter().enumerate() {
+                let is_hidden = self.deletes.is_hidden(&sent.tenant, seq, row);
+                let what = match (found.contains(&place), is_hidden) {
+                    (true, IsHidden::Yes) => "deleted or expired, and shown",
+                    (false, IsHidden::No) => "not there, unlike others of its batch",
+                    _ => continue,
+                };
+                return Err(format!("a record is {what}: batch {number} ({seq:?}), {}", start(&sent.lines[place])));
             }
             if sent.fate == Fate::Gone {
                 return Err(format!("batch {number} came back from the dead"));
@@ -216,7 +251,7 @@ impl Model {
     /// The highest number of a batch that is there.
     pub fn last_seq(&self) -> Seq {
         let seq = |sent: &Sent| if let Fate::Acknowledged(seq) = sent.fate { seq } else { 0 };
-        self.sent.values().map(seq).max().unwrap_or(0)
+        self.sent.values().map(seq).max().unwrap_or(0).max(self.deletes.last_seq())
     }
 }
 

@@ -6,7 +6,7 @@ use timberlog_disk::sim::Rng;
 use timberlog_types::{Batch, BatchBuilder, Day, ValueKind};
 
 /// The first day that records have: 2026-01-01.
-const FIRST_DAY: i32 = 20_454;
+pub const FIRST_DAY: i32 = 20_454;
 /// Different days.
 const DAYS: u64 = 5;
 
@@ -84,6 +84,23 @@ pub fn arrivals(batch: &Batch) -> impl Iterator<Item = (Place, Arrival)> + '_ {
 pub type Place = (i64, Vec<u8>);
 /// A batch's number and a row.
 pub type Arrival = (u64, u64);
+
+/// What deletes can name of a record.
+pub struct Row {
+    pub timestamp: i64,
+    pub service: String,
+    /// Its number in the batch.
+    pub number: u64,
+}
+
+/// The records of a batch.
+pub fn rows(batch: &Batch) -> impl Iterator<Item = Row> + '_ {
+    (0..batch.rows()).map(|row| Row {
+        timestamp: batch.timestamp(row),
+        service: batch.stream(batch.stream_id(row)).service().to_owned(),
+        number: row as u64,
+    })
+}
 
 /// Every record of a batch as a line: equal lines, equal records.
 pub fn lines(batch: &Batch) -> impl Iterator<Item = String> + '_ {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// Everything that should happen in a run of many seeds: a simulation in which one of these never
 /// happens shows nothing about it.
-const EVENTS: [&str; 17] = [
+const EVENTS: [&str; 25] = [
     "seeds",
     "processes",
     "power losses",
@@ -19,6 +19,14 @@ const EVENTS: [&str; 17] = [
     "flushes that failed",
     "compactions",
     "compactions that failed",
+    "deletes",
+    "deletes that failed",
+    "deletes cancelled",
+    "deletes processed",
+    "records removed",
+    "segments expired",
+    "clocks that jumped",
+    "clocks confirmed",
     "batches found that were not acknowledged",
     "batches that `async` lost",
     "disk steps",
