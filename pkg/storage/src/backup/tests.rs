@@ -4,6 +4,7 @@ mod at;
 mod at_crash;
 mod crash;
 mod damage;
+mod deletes;
 mod golden;
 mod life;
 mod store;

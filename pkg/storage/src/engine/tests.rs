@@ -8,6 +8,7 @@ mod failures;
 mod full_disk;
 mod hostile;
 mod index_reads;
+mod retention;
 mod wal_files;
 
 struct Nobody;

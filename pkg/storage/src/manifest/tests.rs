@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod deletes;
 mod golden;
 mod life;
 mod locations;

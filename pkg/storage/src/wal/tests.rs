@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod deletes;
 mod faults;
 mod golden;
 mod life;
