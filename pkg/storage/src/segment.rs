@@ -188,6 +188,18 @@ impl Segment {
     }
 }
 
+/// Opens the `.log` of a segment to read it front to back, wherever it is, past the caches of queries.
+pub(crate) fn open_log(opener: &Opener, entry: &Arc<SegmentEntry>) -> Result<SegmentReader> {
+    if entry.location == Location::Cold {
+        let opened = Cold::new(opener.cold.as_ref(), entry).open(false, &Demand::patient(&Meter::default()))?;
+        return Ok(opened.reader);
+    }
+    let path = timberlog_disk::join(&opener.data_dir, &entry.log.path)
+        .ok_or_else(|| Error::corrupt(format!("the path `{}` leaves the data directory", entry.log.path)))?;
+    let file = opener.env.disk.open(&path, Open::Read);
+    Ok(SegmentReader::open(file.map_err(|error| Error::io(format!("open `{}`", entry.log.path), &error))?)?)
+}
+
 impl std::fmt::Debug for Segment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Segment").field("entry", &self.entry).finish_non_exhaustive()

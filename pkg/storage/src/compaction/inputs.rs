@@ -72,20 +72,42 @@ pub(super) struct Inputs {
 
 impl Inputs {
     pub(super) fn open(env: &Env, data_dir: &Path, job: &Job) -> Result<Self, Failed> {
-        let mut inputs = Vec::with_capacity(job.inputs.len());
-        let mut hour_bytes = [0; HOURS];
+        let mut inputs = Self { inputs: Vec::with_capacity(job.inputs.len()), hour_bytes: [0; HOURS] };
         for entry in &job.inputs {
             let reader = open(env, data_dir, entry).map_err(|error| Failed::of(entry, error))?;
-            let rows = reader.directory().rows();
-            if rows != entry.rows {
-                let message = format!("has {rows} records, the manifest says {}", entry.rows);
-                return Err(Failed::of(entry, Error::corrupt(message)));
-            }
-            let hours = hours(&reader, job.day, &mut hour_bytes).map_err(|error| Failed::of(entry, error))?;
-            let groups = groups(&reader, &hours);
-            inputs.push(Input { entry: Arc::clone(entry), reader, hours, groups, hidden: HashMap::new() });
+            inputs.push(job.day, entry, reader, HashMap::new())?;
         }
-        Ok(Self { inputs, hour_bytes })
+        Ok(inputs)
+    }
+
+    /// One opened segment, without the rows that are `hidden`, by block.
+    pub(super) fn of_one(
+        day: Day,
+        entry: &Arc<SegmentEntry>,
+        reader: SegmentReader,
+        hidden: HashMap<u32, RowSet>,
+    ) -> Result<Self, Failed> {
+        let mut inputs = Self { inputs: Vec::new(), hour_bytes: [0; HOURS] };
+        inputs.push(day, entry, reader, hidden)?;
+        Ok(inputs)
+    }
+
+    fn push(
+        &mut self,
+        day: Day,
+        entry: &Arc<SegmentEntry>,
+        reader: SegmentReader,
+        hidden: HashMap<u32, RowSet>,
+    ) -> Result<(), Failed> {
+        let rows = reader.directory().rows();
+        if rows != entry.rows {
+            let message = format!("has {rows} records, the manifest says {}", entry.rows);
+            return Err(Failed::of(entry, Error::corrupt(message)));
+        }
+        let hours = hours(&reader, day, &mut self.hour_bytes).map_err(|error| Failed::of(entry, error))?;
+        let groups = groups(&reader, &hours);
+        self.inputs.push(Input { entry: Arc::clone(entry), reader, hours, groups, hidden });
+        Ok(())
     }
 
     /// The place of each stream, by its encoding, in the order of (service, labels).
@@ -101,7 +123,7 @@ impl Inputs {
 }
 
 /// Opens the `.log` of a segment.
-pub(super) fn open(env: &Env, data_dir: &Path, entry: &SegmentEntry) -> Result<SegmentReader> {
+fn open(env: &Env, data_dir: &Path, entry: &SegmentEntry) -> Result<SegmentReader> {
     let path = timberlog_disk::join(data_dir, &entry.log.path)
         .ok_or_else(|| Error::corrupt(format!("the path `{}` leaves the data directory", entry.log.path)))?;
     let file =

@@ -6,7 +6,7 @@
 
 use super::Compacted;
 use super::execute;
-use super::inputs::{self, Failed, Inputs};
+use super::inputs::{Failed, Inputs};
 use super::plan::{Job, Tier, full_bytes};
 use crate::hidden::Hide;
 use crate::manifest::{Edit, EditKind, SegmentEntry, State};
@@ -121,12 +121,12 @@ pub(crate) fn plan(
 }
 
 /// Looks through the inputs and writes anew what loses rows. `files` and `pace` are as in
-/// [`execute::run`]; `now_ns` is wall-clock time.
+/// [`execute::run`]; `open` opens a `.log`, wherever it is; `now_ns` is wall-clock time.
 pub(crate) fn run(
     env: &Env,
     options: &Options,
-    purge: &Purge,
-    applied: &Applied,
+    open: &dyn Fn(&Arc<SegmentEntry>) -> Result<SegmentReader>,
+    (purge, applied): (&Purge, &Applied),
     now_ns: i64,
     pace: &dyn Fn(u64) -> Result<()>,
     files: &mut Vec<String>,
@@ -137,7 +137,8 @@ pub(crate) fn run(
     let key = || (purge.tenant.clone(), purge.day);
     for entry in &purge.inputs {
         let due: Vec<&Due> = purge.due.iter().filter(|due| due.concerns(entry, applied)).collect();
-        let found = find(env, options, entry, &due, pace)?;
+        let reader = open(entry).map_err(|error| Failed::of(entry, error))?;
+        let found = find(&reader, entry, &due, pace)?;
         let is_deleted = due.iter().any(|due| matches!(due.why, Why::Delete(_)));
         let purged_seq = if is_deleted { entry.purged_seq.max(purge.upto) } else { entry.purged_seq };
         for (due, rows) in due.iter().zip(&found.of_each) {
@@ -162,10 +163,7 @@ pub(crate) fn run(
             let is_last = day.range().end < now_ns || entry.raw_bytes >= full_bytes(&options.compaction);
             let tier = if is_last { Tier::Last } else { Tier::Middle };
             let job = Job { tenant: tenant.clone(), day, inputs: vec![Arc::clone(entry)], tier };
-            let mut inputs = Inputs::open(env, &options.data_dir, &job)?;
-            for input in &mut inputs.inputs {
-                input.hidden = found.blocks.clone();
-            }
+            let inputs = Inputs::of_one(day, entry, reader, found.blocks)?;
             let (left, _) = execute::merge(env, options, &job, &inputs, pace, files)?;
             if left.rows != entry.rows - found.rows {
                 let (rows, expected) = (left.rows, entry.rows - found.rows);
@@ -192,21 +190,19 @@ struct Found {
 }
 
 fn find(
-    env: &Env,
-    options: &Options,
+    reader: &SegmentReader,
     entry: &SegmentEntry,
     due: &[&Due],
     pace: &dyn Fn(u64) -> Result<()>,
 ) -> Result<Found, Failed> {
     let failed = |error: Error| Failed::of(entry, error);
-    let reader = inputs::open(env, &options.data_dir, entry).map_err(failed)?;
     let facts: Vec<SegmentFacts> =
         due.iter().map(|due| SegmentFacts::new(&due.hide.filter, reader.directory())).collect();
     let mut found = Found { blocks: HashMap::new(), rows: 0, of_each: vec![0; due.len()] };
     for block in &reader.directory().blocks {
         let mut hidden = RowSet::none(block.rows as usize);
         for ((due, facts), of_this) in due.iter().zip(&facts).zip(&mut found.of_each) {
-            let rows = hidden_rows(&reader, block, &due.hide, facts, pace).map_err(failed)?;
+            let rows = hidden_rows(reader, block, &due.hide, facts, pace).map_err(failed)?;
             *of_this += rows.count() as u64;
             hidden.union(&rows);
         }

@@ -180,13 +180,18 @@ impl Core {
             return Ok(None);
         }
         self.finish_deletes()?;
-        if let Some(purged) = self.purge_once(pace, &mut memory)? {
-            self.finish_deletes()?;
-            return Ok(Some(purged));
-        }
+        // What cannot be purged (an object store may be away) does not keep others from being merged.
+        let failed = match self.purge_once(pace, &mut memory) {
+            Ok(Some(purged)) => {
+                self.finish_deletes()?;
+                return Ok(Some(purged));
+            }
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
         // Holding it pins the inputs.
         let state = Arc::clone(self.read_view().state());
-        let Some(job) = self.plan(&state, &mut memory) else { return Ok(None) };
+        let Some(job) = self.plan(&state, &mut memory) else { return failed.map_or(Ok(None), Err) };
         let started = self.env.clock.monotonic_ns();
         match self.compact(&job, pace, &mut memory) {
             Ok(compacted) => {

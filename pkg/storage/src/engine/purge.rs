@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use timberlog_types::{Day, Error, Result, Seq, Tenant};
+use timberlog_types::{Error, Result, Seq, Tenant};
 
 impl Core {
     /// Ends the deletes of which nothing is left, and cuts the kept history: the files that had their
@@ -79,10 +79,6 @@ impl Core {
         }
         let planned = {
             let may_touch = memory.may_touch(self.env.clock.monotonic_ns());
-            // What is in the object store only is hidden, and stays as it is until it is read from there.
-            let may_touch = |tenant: &Tenant, day: Day, entry: &SegmentEntry| {
-                entry.location.is_local() && may_touch(tenant, day, entry)
-            };
             purge::plan(&state, &due, &memory.applied, &self.options, &may_touch)
         };
         let Some(purge) = planned else { return Ok(None) };
@@ -109,7 +105,10 @@ impl Core {
         let due = AtomicU64::new(0);
         let pace = |bytes: u64| self.pace(pace, bytes, &due);
         let now_ns = self.env.clock.now_ns();
-        let run = || purge::run(&self.env, &self.options, purge, &memory.applied, now_ns, &pace, &mut files);
+        // What is in the object store only is read from there.
+        let open = |entry: &Arc<SegmentEntry>| crate::segment::open_log(&self.opener, entry);
+        let what = (purge, &memory.applied);
+        let run = || purge::run(&self.env, &self.options, &open, what, now_ns, &pace, &mut files);
         // A defect must not end the thread, nor leave the lock poisoned.
         let made = catch_unwind(AssertUnwindSafe(run))
             .unwrap_or_else(|_| Err(Error::internal("a purge panicked; see the log").into()));

@@ -55,20 +55,18 @@ impl Core {
             return Ok(());
         }
         let clock_ns = self.clock_ns();
-        let state = Arc::clone(self.read_view().state());
         let mut is_removed = false;
-        let expired = retention::expired(&state, &|tenant| self.rules.cutoff(tenant, clock_ns));
+        let state = || Arc::clone(self.read_view().state());
+        let expired = retention::expired(&state(), &|tenant| self.rules.cutoff(tenant, clock_ns));
         if let Some(edit) = expired {
             self.change(edit)?;
             is_removed = true;
         }
-        let state = Arc::clone(self.read_view().state());
-        if let Some(edit) = self.options.retention_bytes.and_then(|max| retention::evicted(&state, max)) {
+        if let Some(edit) = self.options.retention_bytes.and_then(|max| retention::evicted(&state(), max)) {
             self.change(edit)?;
             is_removed = true;
         }
-        let is_stale = clock_ns.saturating_sub(state.clock_ns) >= CLOCK_WRITTEN_EVERY_NS;
-        drop(state);
+        let is_stale = clock_ns.saturating_sub(state().clock_ns) >= CLOCK_WRITTEN_EVERY_NS;
         if is_removed {
             // So that their files are gone, unless a snapshot or a backup holds them.
             self.change(Edit { cut_history: true, ..Edit::default() })?;

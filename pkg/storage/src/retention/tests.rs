@@ -3,7 +3,6 @@ use crate::deletes::Selectors;
 use crate::manifest::{FileRef, LevelCounts, Location, Month, MonthNode, Partition, SegmentEntry, State};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use timberlog_disk::Clock;
 use timberlog_disk::sim::Sim;
 use timberlog_filter::Filter;
 use timberlog_types::{Day, TimeRange};
@@ -57,8 +56,8 @@ fn a_tenants_own_rule_goes_before_that_of_all() {
     let cutoff = |name: &str| rules.cutoff(&tenant(name), 1000 * HOUR);
     assert_eq!((cutoff("a"), cutoff("b")), (Some(900 * HOUR), Some(990 * HOUR)));
     let hides = |name: &str| -> Vec<(usize, String, i64)> {
-        let hides = rules.hides(&tenant(name), 1000 * HOUR);
-        hides.map(|(place, hide)| (place, hide.name.clone(), hide.range.end)).collect()
+        let tenant = tenant(name);
+        rules.hides(&tenant, 1000 * HOUR).map(|(place, hide)| (place, hide.name.clone(), hide.range.end)).collect()
     };
     assert_eq!(hides("a"), [(3, "retention y".to_owned(), 998 * HOUR - 1)]);
     assert_eq!(hides("b").len(), 2);

@@ -152,7 +152,7 @@ fn a_root_whose_deletes_are_damaged_is_none() {
     let env = sim.env();
     let file = manifest.state().deletes.file.clone().unwrap();
     drop(manifest);
-    sim.disk.remove_file(&dir().join(&file.path)).unwrap();
+    env.disk.remove_file(&dir().join(&file.path)).unwrap();
     let (manifest, report) = Manifest::open(&env, &dir(), ManifestOptions::default()).unwrap();
     let lost = report.fallback.unwrap().lost.reason;
     assert!(lost.contains("deletes") && lost.contains("missing"), "{lost}");
