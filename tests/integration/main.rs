@@ -8,3 +8,4 @@ mod damage;
 mod process;
 mod server;
 mod tidy;
+mod tier;

@@ -61,6 +61,8 @@ pub fn timberlog(arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    // The keys of the S3 server of the tests.
+    command.env("AWS_ACCESS_KEY_ID", "timberlog-test-key").env("AWS_SECRET_ACCESS_KEY", "timberlog-test-secret");
     command.args(arguments);
     command
 }

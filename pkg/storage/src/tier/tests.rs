@@ -3,6 +3,7 @@
 mod adopt;
 mod crash;
 mod life;
+mod purge;
 mod store;
 mod writers;
 

@@ -1,0 +1,86 @@
+//! Deletes of records that are in the object store only: they are gone from there, too.
+
+use super::*;
+use crate::deletes::Selectors;
+use timberlog_filter::Filter;
+use timberlog_types::Error;
+
+fn with_deletes(store: &FaultStore) -> Options {
+    let selectors = Selectors::new(|text| match text {
+        "" => Err(Error::invalid("an empty selector")),
+        text => Ok(Filter::contains(text)),
+    });
+    Options { selectors, ..options(store) }
+}
+
+fn cold_database() -> (Sim, FaultStore, Storage) {
+    let (sim, store) = (Sim::new(1), FaultStore::new());
+    let storage = open_with(&sim.env(), with_deletes(&store)).unwrap();
+    append(&storage, 0);
+    storage.flush().unwrap();
+    storage.tier().unwrap();
+    (sim, store, storage)
+}
+
+#[test]
+fn a_delete_takes_records_out_of_the_store() {
+    let (sim, store, storage) = cold_database();
+    let old: Vec<String> = store.keys("segments/");
+    storage.delete(&Tenant::default(), "record 3", TimeRange::ALL).unwrap();
+    storage.flush().unwrap();
+    storage.tier().unwrap();
+    // Whoever reads the bucket alone must not see it either.
+    assert_eq!(bucket(&store).tombstones.len(), 1);
+    while storage.compact().unwrap().is_some() {}
+    assert_eq!(records(&storage).len(), 9);
+    assert_eq!(locations(&storage), [Location::Local]);
+    let done = storage.tier().unwrap();
+    assert_eq!(done.segments_uploaded, 1);
+    check_bucket(&store, 9);
+    assert!(bucket(&store).tombstones.is_empty());
+    check_only_named(&sim.env(), &store);
+    assert!(store.keys("segments/").iter().all(|key| !old.contains(key)));
+    assert_eq!(records(&storage).len(), 9);
+}
+
+#[test]
+fn a_delete_of_everything_empties_the_store() {
+    let (sim, store, storage) = cold_database();
+    storage.delete(&Tenant::default(), "record", TimeRange::ALL).unwrap();
+    storage.flush().unwrap();
+    while storage.compact().unwrap().is_some() {}
+    storage.tier().unwrap();
+    check_bucket(&store, 0);
+    check_only_named(&sim.env(), &store);
+    assert!(store.keys("segments/").is_empty());
+}
+
+#[test]
+fn a_crash_between_purge_and_upload_brings_nothing_back() {
+    for step in 0.. {
+        let (sim, store, storage) = cold_database();
+        storage.delete(&Tenant::default(), "record 3", TimeRange::ALL).unwrap();
+        storage.flush().unwrap();
+        while storage.compact().unwrap().is_some() {}
+        store.with(|inner| inner.fail_after = Some(step));
+        let passed = storage.tier();
+        let is_down = store.with(|inner| inner.is_down);
+        // The bucket alone: what it shows is the old segment with its tombstone, or the new one.
+        store.heal();
+        let held = bucket(&store);
+        let rows: u64 = held.segments().map(|(_, _, entry)| entry.rows).sum();
+        assert!(rows == 9 || (rows == 10 && is_down), "step {step}: {rows} rows");
+        check_bucket(&store, rows);
+        let after = sim.recover(step);
+        drop(storage);
+        let storage = open_with(&after.env(), with_deletes(&store)).unwrap();
+        assert_eq!(records(&storage).len(), 9, "step {step}");
+        storage.tier().unwrap();
+        check_bucket(&store, 9);
+        check_only_named(&after.env(), &store);
+        if !is_down {
+            passed.unwrap();
+            return;
+        }
+    }
+}
