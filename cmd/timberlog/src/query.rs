@@ -4,6 +4,7 @@ mod lines;
 mod native;
 mod numbers;
 mod plan;
+mod shared;
 
 pub use lines::Line;
 
@@ -60,6 +61,10 @@ pub struct Arguments {
     /// Show what would be read and what would be left out, and why
     #[arg(long, conflicts_with_all = ["count", "by", "step"])]
     explain: bool,
+    /// Read segments that are in the object store alone from there, not through the server: by signed URLs that it gives.
+    /// For conditions
+    #[arg(long, conflicts_with_all = ["count", "by", "step", "explain", "data_dir"])]
+    local: bool,
     /// The form of the output
     #[arg(short, long, value_enum, default_value_t = Form::Text)]
     output: Form,
@@ -117,6 +122,9 @@ impl Arguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let result = match Asked::of(&arguments.asked, arguments.lang)? {
         Asked::Filter(filter) => native::run(arguments, &filter),
+        Asked::Logql(..) if arguments.local => {
+            Err(Error::invalid("--local is of conditions (level=error, host!=a): a pipeline is run by the server").into())
+        }
         Asked::Logql(text, expr) => logql(arguments, &text, &expr),
     };
     match result {

@@ -9,11 +9,13 @@ pub use timberlog_logql as language;
 pub use timberlog_query as query;
 pub use timberlog_storage::backup::Pinned;
 pub use timberlog_storage::deletes::{DeleteState, DeleteStatus, Tombstone};
+pub use timberlog_storage::manifest::SegmentEntry;
 pub use timberlog_storage::producers::{ProducerBatch, REFUSED_BYTES_MAX};
 pub use timberlog_storage::retention::{RetentionRule, RetentionStatus};
+pub use timberlog_storage::tier::snapshot_of;
 pub use timberlog_storage::{
-    Appended, Compacted, CompactionOptions, CompactionStats, Durability, Options, Progress, Snapshot, Stats, Storage,
-    TierOptions, TierStats,
+    Appended, Compacted, CompactionOptions, CompactionStats, Durability, Hidden, Hide, Options, Progress, Segment,
+    Snapshot, Stats, Storage, TierOptions, TierStats, Upto,
 };
 pub use timberlog_types as types;
 

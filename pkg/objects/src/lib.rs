@@ -8,6 +8,7 @@
 mod local;
 mod options;
 mod s3;
+mod signed;
 mod url;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use timberlog_types::Result;
 pub use local::LocalStore;
 pub use options::{Addressing, Credentials, Encryption, KeyPair, Retries, S3Options};
 pub use s3::S3Store;
+pub use signed::SignedStore;
 pub use url::Location;
 
 /// The store at `file:///path` or `s3://bucket/prefix`, which is not asked anything yet: it may be away. Until it is

@@ -22,6 +22,7 @@ mod request;
 mod scan;
 mod series;
 mod source;
+mod split;
 mod statistics;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use labels::{Scope, Stream, label_names, label_values, streams};
 pub use matching::matching;
 pub use record::Record;
 pub use request::{Aggregation, Cancel, Order, Query, QueryLimits};
-pub use scan::{Export, Page, export, page};
+pub use scan::{Export, Page, export, page, page_ranked};
 pub use series::{Series, SeriesFound, SeriesQuery, distinct_records};
+pub use split::{ColdPart, Merge, NextPage, Rank, Ranked, Split, split};
 pub use statistics::Statistics;

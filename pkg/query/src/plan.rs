@@ -22,7 +22,7 @@ use timberlog_segment::BlockMeta;
 use timberlog_storage::hidden::Hidden;
 use timberlog_storage::manifest::SegmentEntry;
 use timberlog_storage::{BufferedBatch, Segment, Snapshot};
-use timberlog_types::{Error, ErrorKind, Result, RowSet, TimeRange};
+use timberlog_types::{Error, ErrorKind, Result, RowSet, Seq, TimeRange};
 
 /// What a query may have to look at.
 pub(crate) struct Plan {
@@ -90,14 +90,8 @@ impl Plan {
             plan.add_blocks(index);
         }
         // Sequence ranges of one partition are disjoint, and only there can timestamps be equal.
-        let seq = |unit: &Unit| match &unit.place {
-            Place::Batch(batch) => (batch.seq_min, 0),
-            Place::Block { segment, number } => {
-                (plan.segments.get(*segment).map_or(0, |open| open.segment.entry.seq_min), *number)
-            }
-        };
         let mut units = std::mem::take(&mut plan.units);
-        units.sort_by_key(seq);
+        units.sort_by_key(|unit| (plan.seq(unit), plan.block(unit).map_or(0, |(_, block)| block.number)));
         plan.units = units;
         plan.add_batches(snapshot);
         Ok(plan)
@@ -190,6 +184,14 @@ impl Plan {
                     _ => Verdict::Maybe,
                 }),
             });
+        }
+    }
+
+    /// The lowest sequence number of a unit's segment or batch.
+    pub fn seq(&self, unit: &Unit) -> Seq {
+        match &unit.place {
+            Place::Batch(batch) => batch.seq_min,
+            Place::Block { segment, .. } => self.segments.get(*segment).map_or(0, |open| open.segment.entry.seq_min),
         }
     }
 

@@ -41,6 +41,12 @@ impl Record {
 
 /// The records of keys, in their order. Those of a damaged unit are left out, and it is noted.
 pub(crate) fn materialise(plan: &Plan, order: Order, keys: &[Key]) -> Result<Vec<Record>, QueryError> {
+    let records = materialise_slots(plan, order, keys)?;
+    Ok(records.into_iter().map(|(_, record)| record).collect())
+}
+
+/// The same, each with the place of its key.
+pub(crate) fn materialise_slots(plan: &Plan, order: Order, keys: &[Key]) -> Result<Vec<(usize, Record)>, QueryError> {
     let mut places: Vec<Wanted> = keys
         .iter()
         .enumerate()
@@ -75,7 +81,7 @@ pub(crate) fn materialise(plan: &Plan, order: Order, keys: &[Key]) -> Result<Vec
         }
     };
     records.sort_unstable_by_key(|&(slot, _)| slot);
-    Ok(records.into_iter().map(|(_, record)| record).collect())
+    Ok(records)
 }
 
 /// A record that is wanted.

@@ -9,6 +9,7 @@ use crate::error::QueryError;
 use crate::plan::Plan;
 use crate::record::{self, Record};
 use crate::request::{Order, Query};
+use crate::split::{Rank, Ranked};
 use crate::statistics::Statistics;
 pub(crate) use key::{Key, range_left};
 pub(crate) use select::Selection;
@@ -35,6 +36,14 @@ pub struct Page {
 /// # Errors
 /// `Invalid` if the filter or the cursor is, `Overloaded` if a limit ends the query.
 pub fn page(snapshot: &Snapshot, query: &Query) -> Result<Page> {
+    page_ranked(snapshot, query).map(|ranked| ranked.page)
+}
+
+/// One page of records, and how each stands among those of one time.
+///
+/// # Errors
+/// As of [`page`].
+pub fn page_ranked(snapshot: &Snapshot, query: &Query) -> Result<Ranked> {
     let (plan, mut selection) = start(snapshot, query)?;
     let mut keys = selection.next_keys(&plan, query.limit.saturating_add(1))?;
     let beyond = if keys.len() > query.limit { keys.pop() } else { None };
@@ -42,8 +51,15 @@ pub fn page(snapshot: &Snapshot, query: &Query) -> Result<Page> {
         (Some(beyond), Some(&last)) => Some(cursor(&plan, query, &keys, last, beyond)?),
         _ => None,
     };
-    let records = record::materialise(&plan, query.order, &keys)?;
-    Ok(Page { records, next, statistics: plan.statistics(), missing: plan.budget.missing() })
+    let found = record::materialise_slots(&plan, query.order, &keys)?;
+    let rank = |slot: usize| {
+        let (timestamp, stream, unit, _) = keys.get(slot)?.parts(query.order);
+        Some(Rank { timestamp, stream, seq: plan.seq(plan.units.get(unit as usize)?) })
+    };
+    let ranks = found.iter().filter_map(|&(slot, _)| rank(slot)).collect();
+    let records = found.into_iter().map(|(_, record)| record).collect();
+    let page = Page { records, next, statistics: plan.statistics(), missing: plan.budget.missing() };
+    Ok(Ranked { page, ranks })
 }
 
 fn start(snapshot: &Snapshot, query: &Query) -> Result<(Plan, Selection), QueryError> {

@@ -332,7 +332,7 @@ impl Core {
         let cold = options
             .tier
             .as_ref()
-            .map(|tier| tier::Reader::open(&env, &dir.join("tier"), Arc::clone(&tier.store), &tier.read).map(Arc::new));
+            .map(|tier| tier::Reader::open(&env, Some(&dir.join("tier")), Arc::clone(&tier.store), &tier.read).map(Arc::new));
         let cold = cold.transpose()?;
         let opener = Opener { env: env.clone(), cache, data_dir: dir.clone(), damage: Arc::clone(&damage), cold };
         let archiver = Archiver::open(&options, &env, &state)?;

@@ -8,7 +8,7 @@ use crate::manifest::{Location, SegmentEntry};
 use crate::tier::{Demand, Meter};
 use crate::view::Opener;
 use cold::Cold;
-pub use cold::{Piece, SignedUrls, Wants, estimate, fetch, fetch_indexes};
+pub use cold::{Gathered, Piece, SignedUrls, Wants, estimate, fetch, fetch_indexes};
 use std::path::PathBuf;
 use std::sync::Arc;
 use timberlog_disk::{Env, Open};

@@ -1,7 +1,7 @@
 //! The segments of one tenant as queries see them, by partition: a query of one day of ten years
 //! looks at that day alone, and a commit makes anew what it changed and nothing else.
 
-use crate::manifest::{MonthNode, Months, Partition};
+use crate::manifest::{MonthNode, Months, Partition, SegmentEntry};
 use crate::segment::Segment;
 use crate::view::Opener;
 use std::collections::BTreeMap;
@@ -41,6 +41,31 @@ impl Segments {
     pub fn in_days_of(&self, range: TimeRange) -> impl Iterator<Item = &Arc<Segment>> {
         let days = if range.is_empty() { None } else { Some(Day::of(range.start)..=Day::of(range.end)) };
         days.into_iter().flat_map(|days| self.days.range(days)).flat_map(|(_, segments)| segments.iter())
+    }
+
+    /// Those that `is_wanted` tells.
+    pub fn only(&self, is_wanted: &dyn Fn(&Segment) -> bool) -> Self {
+        let mut some = Self::default();
+        for (day, segments) in &self.days {
+            let wanted: Vec<_> = segments.iter().filter(|segment| is_wanted(segment)).cloned().collect();
+            some.set(*day, wanted);
+        }
+        some
+    }
+
+    /// Handles of segments of one tenant, in any order.
+    pub(crate) fn of(entries: Vec<(Day, SegmentEntry)>, opener: &Opener) -> Result<Self> {
+        let mut days: BTreeMap<Day, Vec<Arc<Segment>>> = BTreeMap::new();
+        for (number, (day, entry)) in (0_u64..).zip(entries) {
+            let segment = Segment::new(opener, number, day, Arc::new(entry))?;
+            days.entry(day).or_default().push(Arc::new(segment));
+        }
+        let mut all = Self::default();
+        for (day, mut segments) in days {
+            segments.sort_by_key(|segment| segment.entry.seq_min);
+            all.set(day, segments);
+        }
+        Ok(all)
     }
 
     /// Follows a commit: days that it changed get their segments anew, a segment that stays as it is

@@ -19,6 +19,7 @@ pub(crate) mod mirror;
 mod options;
 mod read;
 mod read_only;
+mod remote;
 pub mod stats;
 #[cfg(test)]
 mod tests;
@@ -30,5 +31,6 @@ pub use adopt::{Adoption, adopt};
 pub use meter::{Demand, Meter};
 pub use options::TierOptions;
 pub(crate) use read::Remote;
+pub use remote::snapshot_of;
 pub use read::{ReadOptions, Reader};
 pub use stats::{TierPhase, TierStats, Tiered};

@@ -1,6 +1,6 @@
 //! Records of a filter, and their counts.
 
-use super::{Arguments, plan};
+use super::{Arguments, plan, shared};
 use crate::output::{Form, Printer, say, shape};
 use crate::progress::Progress;
 use crate::{table, units};
@@ -13,6 +13,9 @@ use timberlog_types::{Error, time};
 
 /// Asks and prints.
 pub fn run(arguments: &Arguments, filter: &Filter) -> Result<()> {
+    if arguments.local {
+        return shared::run(arguments, filter, &query(arguments, filter)?);
+    }
     match arguments.target.database()? {
         Some(database) => local(arguments, filter, &database),
         None => remote(arguments, filter),

@@ -48,6 +48,8 @@ pub struct Ask {
     pub aggregate: Option<Aggregate>,
     /// What would be read, instead of reading it.
     pub explain: bool,
+    /// The ids of the segments that whoever asks reads himself; of a plan alone.
+    pub cold: Option<Vec<String>>,
 }
 
 /// What is counted.

@@ -18,6 +18,7 @@ pub(crate) mod params;
 mod push;
 mod query;
 mod retention;
+mod search_plan;
 mod selector;
 mod shape;
 mod short;
@@ -91,7 +92,7 @@ pub fn routes() -> Vec<Route> {
         raw(post("/api/v1/push", self::post(push::push))),
         get("/api/v1/query", self::get(short::query)),
         post("/api/v1/query", self::post(query::query)),
-        post("/api/v1/search/plan", self::post(query::search_plan)),
+        post("/api/v1/search/plan", self::post(search_plan::search_plan)),
         raw(post("/api/v1/export", self::post(export::export))),
         post("/api/v1/admin/backup/pin", self::post(backup::pin)),
         post("/api/v1/admin/backup/renew", self::post(backup::renew)),

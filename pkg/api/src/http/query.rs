@@ -1,5 +1,4 @@
-//! `POST /api/v1/query`: records, counts or a plan; and `POST /api/v1/search/plan`, which is loge's
-//! for records that are here beside those that the client reads from objects itself.
+//! `POST /api/v1/query`: records, counts or a plan.
 
 use super::answer::{json, put};
 use super::ask::Ask;
@@ -22,11 +21,14 @@ use timberlog_types::{Tenant, time};
 
 /// Where records stand in an answer, and what stands behind them.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Frame {
+pub enum Frame {
     /// `data`.
     Query,
-    /// `hot`; then `segments`, and until when their addresses can be used.
-    SearchPlan { now_ns: i64 },
+    /// `hot`; then no `segments`, and until when their addresses can be used.
+    SearchPlan {
+        /// Now.
+        now_ns: i64,
+    },
 }
 
 /// Answers a question.
@@ -39,6 +41,9 @@ pub async fn query(
     state.database()?;
     let mut ask: Ask = params::json(&state, &headers, body).await?;
     let now_ns = state.env.clock.now_ns();
+    if ask.cold.is_some() {
+        return Err(ApiError::invalid("`cold` is of POST /api/v1/search/plan"));
+    }
     if let Some(expr) = ask.logql()? {
         return entries(&state, tenant, &ask, expr, Frame::Query).await;
     }
@@ -60,36 +65,18 @@ pub async fn query(
             .query(&tenant, move |database| database.explain(&query).map(|explain| of_explain(&explain)))
             .await;
     }
-    records(&state, tenant, &ask, Frame::Query).await
+    records(&state, tenant, &ask).await
 }
 
-/// Answers with the records that are here. There are no others yet, so `segments` is empty.
-pub async fn search_plan(
-    Of(state): Of<Arc<State>>,
-    OfTenant(tenant): OfTenant,
-    headers: HeaderMap,
-    body: Body,
-) -> ApiResult<Response> {
-    state.database()?;
-    let ask: Ask = params::json(&state, &headers, body).await?;
-    if ask.aggregate.is_some() || ask.explain {
-        return Err(ApiError::invalid("`aggregate` and `explain` are asked with POST /api/v1/query"));
-    }
-    let frame = Frame::SearchPlan { now_ns: state.env.clock.now_ns() };
-    match ask.logql()? {
-        Some(expr) => entries(&state, tenant, &ask, expr, frame).await,
-        None => records(&state, tenant, &ask, frame).await,
-    }
-}
-
-async fn records(state: &Arc<State>, tenant: Tenant, ask: &Ask, frame: Frame) -> ApiResult<Response> {
+async fn records(state: &Arc<State>, tenant: Tenant, ask: &Ask) -> ApiResult<Response> {
     let query = ask.records(tenant, state.env.clock.now_ns(), &state.options)?;
     let _guard = CancelOnDrop(query.cancel.clone());
     let tenant = query.tenant.clone();
-    state.query(&tenant, move |database| database.page(&query).map(|page| json(of_page(&page, frame)))).await
+    state.query(&tenant, move |database| database.page(&query).map(|page| json(of_page(&page)))).await
 }
 
-async fn entries(state: &Arc<State>, tenant: Tenant, ask: &Ask, expr: LogExpr, frame: Frame) -> ApiResult<Response> {
+/// Answers a LogQL log query.
+pub async fn entries(state: &Arc<State>, tenant: Tenant, ask: &Ask, expr: LogExpr, frame: Frame) -> ApiResult<Response> {
     let query = logql::question(ask, expr, state.env.clock.now_ns(), &state.options)?;
     let _guard = CancelOnDrop(query.options.cancel.clone());
     let (explain, of) = (ask.explain, tenant.clone());
@@ -124,7 +111,8 @@ impl Frame {
     }
 }
 
-fn of_page(page: &Page, frame: Frame) -> Vec<u8> {
+fn of_page(page: &Page) -> Vec<u8> {
+    let frame = Frame::Query;
     let mut out = Vec::with_capacity(256 + page.records.len() * 512);
     frame.begin(&mut out);
     put_records(&mut out, Shape::Line, &page.records);

@@ -5,7 +5,7 @@ mod shelf;
 
 use super::hidden::same_answers;
 use super::{Nobody, Plain, START, World, batches, copy, fill, filter, order, range};
-use crate::{Aggregation, Order, Page, Query, aggregate, explain, page};
+use crate::{Aggregation, Merge, Order, Page, Query, aggregate, explain, page, page_ranked, split};
 use proptest::prelude::*;
 use shelf::Shelf;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use std::sync::Arc;
 use timberlog_disk::{Env, Open};
 use timberlog_filter::Filter;
 use timberlog_storage::manifest::{Edit, Location, Manifest, ManifestOptions};
-use timberlog_storage::tier::{ReadOptions, index_object};
-use timberlog_storage::{Options, Progress, Snapshot, Storage, TierOptions};
-use timberlog_types::Tenant;
+use timberlog_storage::tier::{self, ReadOptions, index_object};
+use timberlog_storage::{Hidden, Hide, Options, Progress, Snapshot, Storage, TierOptions, Upto};
 use timberlog_types::time::SECOND_NS;
+use timberlog_types::{Tenant, TimeRange};
 
 /// A storage whose segments are in a store, most of them nowhere else.
 struct Cold {
@@ -254,4 +254,69 @@ fn neighbours_come_together() {
     assert_eq!(found, 8_000);
     let gets = there.shelf.taken();
     assert!(gets.len() <= 20, "{} requests for two segments read whole", gets.len());
+}
+
+/// The records of a split question: those of the server, and those that a client reads itself with what it was given.
+fn split_records(there: &Cold, snapshot: &Snapshot, query: &Query) -> Vec<String> {
+    let parts = split(snapshot, query, None, &|_| true).unwrap();
+    let ids: Vec<String> = parts.cold.iter().map(|part| part.segment.entry.id.clone()).collect();
+    let all_cold: Vec<String> =
+        snapshot.segments.iter().filter(|segment| segment.is_cold()).map(|segment| segment.entry.id.clone()).collect();
+    assert!(parts.cold.iter().all(|part| !part.ranges.is_empty()));
+    let entries = parts.cold.iter().map(|part| (part.segment.day, (*part.segment.entry).clone())).collect();
+    let hidden = Hidden::new(snapshot.hidden.start(), snapshot.hidden.hides().to_vec());
+    let cold = tier::snapshot_of(&Env::real(), Arc::new(there.shelf.clone()), entries, hidden).unwrap();
+    let page_of = |cursor| Query { cursor, ..query.clone() };
+    let hot = |cursor| split(snapshot, &page_of(cursor), Some(&all_cold), &|_| true).map(|parts| parts.hot);
+    let mut merge = Merge::new(query.order, Box::new(hot), Box::new(|cursor| page_ranked(&cold, &page_of(cursor))));
+    let mut numbers = Vec::new();
+    while let Some(record) = merge.next_record().unwrap() {
+        numbers.push(super::number(&record));
+    }
+    assert!(merge.missing().is_empty(), "{:?} of {ids:?}", merge.missing());
+    numbers
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn a_question_in_two_parts_has_the_answer_of_one(
+        batches in batches(),
+        cold in any::<u8>(),
+        deleted in prop::option::of(filter()),
+        questions in prop::collection::vec((filter(), range(), order(), 1..30_usize), 1..4),
+    ) {
+        let world = fill(&batches);
+        let there = Cold::of(&world, &|number| cold >> (number % 8) & 1 == 1);
+        let hide = |snapshot: &mut Snapshot| {
+            if let Some(filter) = &deleted {
+                let filter = Arc::new(timberlog_filter::Compiled::new(filter).unwrap());
+                let hide = Hide { filter, range: TimeRange::ALL, name: "delete x".to_owned(), upto: Upto::Always };
+                snapshot.hidden = Arc::new(Hidden::new(START + 1, vec![Arc::new(hide)]));
+            }
+        };
+        let mut expected = world.snapshot();
+        hide(&mut expected);
+        let mut snapshot = there.snapshot();
+        hide(&mut snapshot);
+        for (filter, range, order, limit) in questions {
+            let query = world.query(&filter, range, order, limit);
+            let all = crate::export(expected.clone(), query.clone()).flat_map(|records| records.unwrap());
+            let all: Vec<String> = all.map(|record| super::number(&record)).collect();
+            prop_assert_eq!(split_records(&there, &snapshot, &query), all);
+        }
+    }
+}
+
+#[test]
+fn a_split_names_what_was_replaced() {
+    let world = day(2, true);
+    let there = Cold::of(&world, &|_| true);
+    let error = split(&there.snapshot(), &needle(1), Some(&["gone".to_owned()]), &|_| true).err().unwrap();
+    assert_eq!(error.kind, timberlog_types::ErrorKind::Conflict);
+    let parts = split(&there.snapshot(), &needle(4_001), None, &|_| true).unwrap();
+    assert_eq!((parts.hot.page.records.len(), parts.cold.len()), (0, 1));
+    let none = split(&there.snapshot(), &needle(4_001), None, &|_| false).unwrap();
+    assert_eq!((none.hot.page.records.len(), none.cold.len()), (1, 0));
 }

@@ -5,14 +5,14 @@
 
 use super::{Opened, Segment};
 use crate::manifest::{FileRef, SegmentEntry};
-use crate::tier::coalesce::Want;
+use crate::tier::coalesce::{Want, coalesce};
 use crate::tier::{Demand, Reader, Remote, cold_log};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use timberlog_index::SegmentIndex;
-use timberlog_segment::{Column, ColumnKey, SegmentReader};
+use timberlog_segment::{BlockMeta, Column, ColumnKey, SegmentReader};
 use timberlog_types::{Error, ErrorKind, Result};
 
 /// A block up to this length comes whole when a part of it is needed that nobody asked for before.
@@ -177,6 +177,23 @@ pub fn fetch(wants: &[Wants<'_>], demand: &Demand<'_>) -> Result<()> {
     let requests: Vec<(&Remote, Range<u64>)> =
         all.iter().flat_map(|(_, remote, ranges)| ranges.iter().map(|range| (*remote, range.clone()))).collect();
     store.fetch(&requests, demand)
+}
+
+/// The ranges of a `.log` that hold some blocks, neighbours together.
+pub struct Gathered {
+    /// Ascending.
+    pub ranges: Vec<Range<u64>>,
+}
+
+impl Gathered {
+    /// Of blocks of one segment.
+    pub fn blocks<'a>(blocks: impl Iterator<Item = &'a BlockMeta>) -> Self {
+        let want = |meta: &BlockMeta| {
+            let range = meta.offset..meta.offset + u64::from(meta.len);
+            Want { range, block: Some(meta.number) }
+        };
+        Self { ranges: coalesce(blocks.map(want).collect()) }
+    }
 }
 
 /// How many requests [`fetch`] would make, and the bytes that would come.

@@ -72,7 +72,7 @@ pub struct Reader {
 struct Inner {
     store: Arc<dyn ObjectStore>,
     chunks: Chunks,
-    index_folder: Folder,
+    index_folder: Option<Folder>,
     /// By name of the file; each is one range from 0 on.
     indexes: Mutex<Extents<()>>,
     ranges_under_way: Mutex<HashMap<Arc<str>, Vec<RangeFlight>>>,
@@ -92,20 +92,23 @@ enum Job {
 }
 
 impl Reader {
-    /// Opens the caches in `dir` and starts the threads.
-    pub fn open(env: &Env, dir: &Path, store: Arc<dyn ObjectStore>, options: &ReadOptions) -> Result<Self> {
+    /// Opens the caches in `dir`, if there is one, and starts the threads.
+    pub fn open(env: &Env, dir: Option<&Path>, store: Arc<dyn ObjectStore>, options: &ReadOptions) -> Result<Self> {
         let folder = |name: &str| {
-            let path = dir.join(name);
-            Folder::open(env, path.clone()).map_err(|error| Error::io(format!("open `{}`", path.display()), &error))
+            let Some(path) = dir.map(|dir| dir.join(name)) else { return Ok(None) };
+            let opened = Folder::open(env, path.clone()).map(Some);
+            opened.map_err(|error| Error::io(format!("open `{}`", path.display()), &error))
         };
         let index_folder = folder("index")?;
         let mut indexes = Extents::new(options.index_bytes);
-        for (name, len) in index_folder.files().unwrap_or_default() {
-            let gone = indexes.insert(&Arc::from(name), 0, len, ());
-            gone.iter().for_each(|(name, ..)| index_folder.remove(name));
+        if let Some(folder) = &index_folder {
+            for (name, len) in folder.files().unwrap_or_default() {
+                let gone = indexes.insert(&Arc::from(name), 0, len, ());
+                gone.iter().for_each(|(name, ..)| folder.remove(name));
+            }
         }
         let free = options.disk_free_bytes_min;
-        let chunks = Chunks::new(Some(folder("data")?), options.memory_bytes, options.data_bytes, free);
+        let chunks = Chunks::new(folder("data")?, options.memory_bytes, options.data_bytes, free);
         let inner = Arc::new(Inner {
             store,
             chunks,
@@ -172,8 +175,7 @@ impl Reader {
     /// Forgets the index of a segment: it is damaged.
     pub(crate) fn forget_index(&self, object: &FileRef) {
         let name = index_name(object);
-        lock(&self.inner.indexes).remove(&name, 0);
-        self.inner.index_folder.remove(&name);
+        self.inner.remove_index(&name);
     }
 
     /// The bytes of a range: from the caches, or with one request, which brings `around` as well.
@@ -346,11 +348,13 @@ impl Inner {
         let index = index_object::decode(bytes).map_err(|error| error.context(format_args!("`{}`", object.path)))?;
         let (header, [head, tail, redb]) = IndexFile::parts(&index);
         let (name, len) = (index_name(object), (header.len() + head.len() + tail.len() + redb.len()) as u64);
-        let has_room = self.index_folder.free_bytes() >= self.disk_free_bytes_min.saturating_add(len);
-        if has_room && self.index_folder.write(&name, &[&header, head, tail, redb]).is_ok() {
+        let floor = self.disk_free_bytes_min.saturating_add(len);
+        if let Some(folder) = self.index_folder.as_ref().filter(|folder| folder.free_bytes() >= floor)
+            && folder.write(&name, &[&header, head, tail, redb]).is_ok()
+        {
             let gone = lock(&self.indexes).insert(&Arc::from(name.as_str()), 0, len, ());
             let is_kept = lock(&self.indexes).covers(&name, &(0..len));
-            gone.iter().filter(|gone| *gone.0 != *name || !is_kept).for_each(|gone| self.index_folder.remove(&gone.0));
+            gone.iter().filter(|gone| *gone.0 != *name || !is_kept).for_each(|gone| folder.remove(&gone.0));
             if let Some(index) = self.cached_index(object) {
                 return Ok(index);
             }
@@ -366,12 +370,17 @@ impl Inner {
     fn cached_index(&self, object: &FileRef) -> Option<IndexFile> {
         let name = index_name(object);
         lock(&self.indexes).find(&name, &(0..1))?;
-        let opened = self.index_folder.read(&name).ok().and_then(|file| IndexFile::open(file).ok());
+        let file = self.index_folder.as_ref()?.read(&name);
+        let opened = file.ok().and_then(|file| IndexFile::open(file).ok());
         if opened.is_none() {
-            lock(&self.indexes).remove(&name, 0);
-            self.index_folder.remove(&name);
+            self.remove_index(&name);
         }
         opened
+    }
+
+    fn remove_index(&self, name: &str) {
+        lock(&self.indexes).remove(name, 0);
+        self.index_folder.iter().for_each(|folder| folder.remove(name));
     }
 }
 
