@@ -123,7 +123,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let result = match Asked::of(&arguments.asked, arguments.lang)? {
         Asked::Filter(filter) => native::run(arguments, &filter),
         Asked::Logql(..) if arguments.local => {
-            Err(Error::invalid("--local is of conditions (level=error, host!=a): a pipeline is run by the server").into())
+            Err(Error::invalid("--local is of conditions (level=error, host!=a): a pipeline is run by the server")
+                .into())
         }
         Asked::Logql(text, expr) => logql(arguments, &text, &expr),
     };

@@ -65,6 +65,9 @@ pub fn print(report: &Report) {
     }
     table::print(&table);
     say!("manifest version {}; {} whole batches in the WAL", report.manifest_version, units::count(report.wal_batches));
+    if report.segments_stored > 0 {
+        say!("{} segments are in the object store alone, and were not looked at", units::count(report.segments_stored));
+    }
     if let Some(tail) = &report.wal_torn_tail {
         say!("{tail}: a batch that was never acknowledged ends there; this is no damage");
     }

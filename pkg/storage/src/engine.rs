@@ -329,10 +329,9 @@ impl Core {
             None => Producers::default(),
         };
         let cache = Arc::new(Cache::new(options.cache_bytes));
-        let cold = options
-            .tier
-            .as_ref()
-            .map(|tier| tier::Reader::open(&env, Some(&dir.join("tier")), Arc::clone(&tier.store), &tier.read).map(Arc::new));
+        let cold = options.tier.as_ref().map(|tier| {
+            tier::Reader::open(&env, Some(&dir.join("tier")), Arc::clone(&tier.store), &tier.read).map(Arc::new)
+        });
         let cold = cold.transpose()?;
         let opener = Opener { env: env.clone(), cache, data_dir: dir.clone(), damage: Arc::clone(&damage), cold };
         let archiver = Archiver::open(&options, &env, &state)?;

@@ -7,6 +7,7 @@ use crate::manifest::{self, Edit, Manifest, ManifestOptions, SegmentEntry};
 use crate::options::Options;
 use crate::snapshot::BufferedBatch;
 use crate::stats::Progress;
+use crate::tier::mirror;
 use crate::verify;
 use crate::wal::{self, Inspected};
 use serde::Serialize;
@@ -52,7 +53,7 @@ impl Storage {
                 repaired.actions.push("the chain of old roots was cut behind a damaged one".into());
             }
             let state = manifest.state();
-            for (tenant, day, entry) in state.segments() {
+            for (tenant, day, entry) in state.segments().filter(|(.., entry)| entry.location.is_local()) {
                 repair_segment(options, env, &manifest, (tenant, day, entry), &mut repaired)?;
             }
         }
@@ -113,6 +114,13 @@ fn repair_segment(
     }
     if let Some(error) = health.unknown {
         return Err(error.context("nothing of it was given up"));
+    }
+    if entry.location.is_stored() {
+        manifest.commit(Edit::move_to(vec![(tenant.clone(), day, mirror::cold(entry))]))?;
+        let id = &entry.id;
+        repaired.actions.push(format!("segment `{id}` is read from the object store: its files here are damaged"));
+        repaired.actions.extend(health.damage);
+        return Ok(());
     }
     let lost = entry.rows.saturating_sub(health.records_whole);
     let whole = rewrite(options, env, tenant, day, entry, &health)?;

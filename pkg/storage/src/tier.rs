@@ -31,6 +31,6 @@ pub use adopt::{Adoption, adopt};
 pub use meter::{Demand, Meter};
 pub use options::TierOptions;
 pub(crate) use read::Remote;
-pub use remote::snapshot_of;
 pub use read::{ReadOptions, Reader};
+pub use remote::snapshot_of;
 pub use stats::{TierPhase, TierStats, Tiered};

@@ -15,8 +15,10 @@ use timberlog_types::{Error, Result};
 pub struct Report {
     /// The manifest's version.
     pub manifest_version: u64,
-    /// Segments that the manifest names.
+    /// Segments that the manifest names and whose files are in the data directory.
     pub segments: u64,
+    /// Segments that are in the object store alone: they are not looked at.
+    pub segments_stored: u64,
     /// Segments that are whole.
     pub segments_whole: u64,
     /// Blocks of all segments that could be opened.
@@ -75,8 +77,10 @@ pub fn verify(env: &Env, data_dir: &Path, progress: &dyn Fn(u64, u64)) -> Result
     let mut report = Report { manifest_version: found.version, ..Report::default() };
     report.damage.extend(found.damage.iter().map(ToString::to_string));
     let state = manifest::read(env, data_dir)?;
-    let total = state.segments().count() as u64;
-    for (_, _, entry) in state.segments() {
+    let is_local = |entry: &SegmentEntry| entry.location.is_local();
+    let total = state.segments().filter(|(.., entry)| is_local(entry)).count() as u64;
+    report.segments_stored = state.segments().count() as u64 - total;
+    for (_, _, entry) in state.segments().filter(|(.., entry)| is_local(entry)) {
         progress(report.segments, total);
         let health = segment(env, data_dir, entry);
         report.segments += 1;

@@ -76,7 +76,13 @@ async fn records(state: &Arc<State>, tenant: Tenant, ask: &Ask) -> ApiResult<Res
 }
 
 /// Answers a LogQL log query.
-pub async fn entries(state: &Arc<State>, tenant: Tenant, ask: &Ask, expr: LogExpr, frame: Frame) -> ApiResult<Response> {
+pub async fn entries(
+    state: &Arc<State>,
+    tenant: Tenant,
+    ask: &Ask,
+    expr: LogExpr,
+    frame: Frame,
+) -> ApiResult<Response> {
     let query = logql::question(ask, expr, state.env.clock.now_ns(), &state.options)?;
     let _guard = CancelOnDrop(query.options.cancel.clone());
     let (explain, of) = (ask.explain, tenant.clone());

@@ -4,6 +4,7 @@ mod adopt;
 mod crash;
 mod life;
 mod purge;
+mod repair;
 mod store;
 mod writers;
 
