@@ -1,5 +1,6 @@
 //! `timberlog serve`: the database behind HTTP and gRPC, until SIGTERM or Ctrl-C.
 
+mod archive;
 mod demo;
 mod queries;
 mod retention;
@@ -109,6 +110,8 @@ pub struct Arguments {
     queries: queries::Queries,
     #[command(flatten)]
     tier: tier::Tier,
+    #[command(flatten)]
+    archive: archive::Archive,
     #[command(flatten)]
     s3: crate::store::S3Flags,
     /// How far back queries in the short form look when they name no start
@@ -221,6 +224,7 @@ impl Arguments {
             cache_bytes: self.cache_bytes.as_u64(),
             manifest_history: self.manifest_history,
             disk_free_bytes_min: self.disk_free_min.as_u64(),
+            archive: self.archive.options(&self.s3, &Env::real())?,
             compaction: CompactionOptions {
                 enabled: self.compaction == Switch::On,
                 bytes_per_second: self.compaction_bytes_per_second.as_u64(),

@@ -14,8 +14,8 @@ pub use timberlog_storage::producers::{ProducerBatch, REFUSED_BYTES_MAX};
 pub use timberlog_storage::retention::{RetentionRule, RetentionStatus};
 pub use timberlog_storage::tier::snapshot_of;
 pub use timberlog_storage::{
-    Appended, Compacted, CompactionOptions, CompactionStats, Durability, Hidden, Hide, Options, Progress, Segment,
-    Snapshot, Stats, Storage, TierOptions, TierStats, Upto,
+    Appended, ArchiveOptions, ArchiveStats, Compacted, CompactionOptions, CompactionStats, Durability, Hidden, Hide,
+    Options, Progress, Segment, Snapshot, Stats, Storage, TierOptions, TierStats, Upto,
 };
 pub use timberlog_types as types;
 

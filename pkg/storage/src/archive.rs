@@ -83,8 +83,8 @@ pub struct ArchiveStats {
     pub line: String,
     /// Every batch up to this number is archived.
     pub archived_seq: u64,
-    /// When the last archived batch was committed, in ns since 1970 UTC; 0 before the first one.
-    pub archived_time: i64,
+    /// When the last archived batch was committed, in ns since 1970 UTC; `None` before the first one.
+    pub timestamp_archived: Option<i64>,
     /// How long a batch has waited that is not archived yet, in seconds; 0 if none waits.
     pub lag_seconds: f64,
     /// Bytes of frames that wait.
@@ -94,7 +94,7 @@ pub struct ArchiveStats {
     /// Objects that were sent.
     pub objects: u64,
     /// Their bytes.
-    pub bytes: u64,
+    pub bytes_sent: u64,
     /// Tries that failed.
     pub failures: u64,
     /// Why the last try failed, if none has succeeded since.

@@ -65,6 +65,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             table::print(&table);
         }
     }
+    if arguments.output == Output::Table {
+        for range in backup::reachable(&*store)? {
+            let database = range.database_id.get(..8).unwrap_or_default();
+            // The first whole second.
+            let from = instant(range.from.saturating_add(999_999_999));
+            say!("database {database}: every second from {from} to {} (restore --at)", instant(range.to));
+            if let Some(gap) = range.gap {
+                say!("  then {gap}");
+            }
+        }
+    }
     let is_whole = listed.iter().all(|listed| listed.record.is_ok());
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(exit::DAMAGED) })
 }

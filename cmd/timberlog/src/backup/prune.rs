@@ -47,6 +47,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             pruned.backups.iter().for_each(|id| say!("{verb}: backup {id}"));
             let (objects, bytes) = (units::count(pruned.objects), units::bytes(pruned.bytes));
             say!("{verb}: {objects} files that no backup needs, {bytes}; {} backups are kept", pruned.kept.len());
+            if pruned.archive_objects > 0 {
+                let (objects, bytes) = (units::count(pruned.archive_objects), units::bytes(pruned.archive_bytes));
+                say!("{verb}: {objects} objects of the archive that all kept backups hold already, {bytes}");
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

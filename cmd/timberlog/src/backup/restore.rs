@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use timberlog_db::Env;
 use timberlog_storage::backup::{self, Selection};
-use timberlog_types::{Day, Error, Tenant};
+use timberlog_types::{Day, Error, Tenant, time};
 
 /// Flags of `backup restore`.
 #[derive(Args)]
@@ -23,6 +23,9 @@ pub struct Arguments {
     /// Where to: an empty directory, or one in which the same restore was interrupted
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
+    /// The state of this second: 2026-11-21T10:15:00Z. From the newest backup by then (or from BACKUP) and the archive
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
     /// Only this tenant
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
@@ -44,6 +47,12 @@ fn day(flag: &str, text: Option<&String>) -> Result<Option<Day>> {
     Ok(text.map(parse).transpose()?)
 }
 
+/// A time of `--at`, in ns since 1970 UTC.
+fn instant(text: &str) -> Result<i64> {
+    Ok(time::parse_rfc3339(text.as_bytes())
+        .map_err(|error| Error::invalid(format!("--at `{text}`: {error}; expected a time as 2026-11-21T10:15:00Z")))?)
+}
+
 /// Restores.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let selection = Selection {
@@ -58,10 +67,16 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let env = Env::real();
     let store = arguments.store.open(&env)?;
-    let record = backup::find(&*store, &arguments.backup)?;
+    let at = arguments.at.as_deref().map(instant).transpose()?;
+    let dir = &arguments.data_dir;
     let shown = Shown::start();
-    let restored =
-        backup::restore(&env, &*store, &record, &arguments.data_dir, &selection, &|event| shown.event(event));
+    let watch = |event: backup::Event<'_>| shown.event(event);
+    let restored = match at {
+        None => backup::find(&*store, &arguments.backup)
+            .and_then(|record| backup::restore(&env, &*store, &record, dir, &selection, &watch)),
+        Some(at) => backup::find_at(&*store, &arguments.backup, at)
+            .and_then(|found| backup::restore_at(&env, &*store, &found, dir, &selection, &watch)),
+    };
     shown.finish();
     let restored = restored?;
     match arguments.output {
@@ -75,6 +90,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
                 units::count(restored.segments),
                 units::bytes(restored.bytes)
             );
+            if restored.wal_batches > 0 {
+                say!("with {} batches of the WAL behind its segments", units::count(restored.wal_batches));
+            }
             let dir = arguments.data_dir.display();
             say!("timberlog verify --data-dir {dir}   checks it");
             say!("timberlog serve --data-dir {dir}   serves it");

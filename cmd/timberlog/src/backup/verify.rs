@@ -1,5 +1,6 @@
 //! `timberlog backup verify`.
 
+use super::instant;
 use super::watch::Shown;
 use crate::output::{Output, say};
 use crate::store::StoreFlags;
@@ -42,6 +43,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             let (whole, files) = (units::count(verified.files_whole), units::count(verified.files));
             let (bytes, records) = (units::bytes(verified.bytes), units::records(verified.records));
             say!("backup {}: {whole} of {files} files are whole, {bytes}, {records}", verified.id);
+            if let Some(until) = verified.archive_until {
+                let (objects, batches) =
+                    (units::count(verified.archive_objects), units::count(verified.archive_batches));
+                say!(
+                    "archive behind it: {batches} batches in {objects} objects; every second up to {}",
+                    instant(until)
+                );
+            }
             verified.damage.iter().for_each(|damage| say!("damaged: {damage}"));
             say!(
                 "{}",

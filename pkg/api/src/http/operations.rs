@@ -97,6 +97,9 @@ fn engine(out: &mut Exposition, stats: &timberlog_db::Stats) {
     gauge("damages", "Damaged parts that the start found.", stats.damage.len() as u64);
     compaction(out, &stats.compaction);
     tier(out, &stats.tier);
+    if let Some(stats) = &stats.archive {
+        archive(out, stats);
+    }
 }
 
 fn tier(out: &mut Exposition, stats: &timberlog_db::TierStats) {
@@ -124,6 +127,29 @@ fn tier(out: &mut Exposition, stats: &timberlog_db::TierStats) {
     ] {
         out.single(&format!("timberlog_tier_{name}"), "gauge", help, value);
     }
+}
+
+fn archive(out: &mut Exposition, stats: &timberlog_db::ArchiveStats) {
+    for (name, kind, help, value) in [
+        ("objects_total", "counter", "Objects sent to the archive of the WAL.", stats.objects),
+        ("sent_bytes_total", "counter", "Bytes of these objects.", stats.bytes_sent),
+        ("failures_total", "counter", "Tries to archive that failed and are tried again.", stats.failures),
+        ("backlog_bytes", "gauge", "Bytes of the WAL that wait for the archive.", stats.backlog_bytes),
+        (
+            "backlog_bytes_max",
+            "gauge",
+            "The most bytes that may wait before records are refused.",
+            stats.backlog_bytes_max,
+        ),
+        ("seq", "gauge", "Every batch up to this number is archived.", stats.archived_seq),
+    ] {
+        out.single(&format!("timberlog_archive_{name}"), kind, help, value);
+    }
+    let help = "How long a batch has waited that is not archived yet; 0 if none waits.";
+    out.single("timberlog_archive_lag_seconds", "gauge", help, stats.lag_seconds);
+    let time = stats.timestamp_archived.unwrap_or(0) as f64 / 1e9;
+    let help = "When the last archived batch was committed, in seconds since 1970; 0 before the first one.";
+    out.single("timberlog_archive_time_seconds", "gauge", help, time);
 }
 
 fn retention(out: &mut Exposition, status: &timberlog_db::RetentionStatus) {

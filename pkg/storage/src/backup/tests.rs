@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod deletes;
 mod golden;
+mod golden_archive;
 mod life;
 mod store;
 
