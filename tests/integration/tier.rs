@@ -157,6 +157,7 @@ fn a_tier_in_a_folder_survives_kills_and_moves_to_another_machine() {
 #[test]
 fn a_tier_in_a_real_s3_server_survives_kills_and_moves_to_another_machine() {
     let Ok(endpoint) = std::env::var("TIMBERLOG_S3_TEST") else { return };
+    make_bucket(&endpoint);
     let prefix = format!(
         "tier-{}-{}",
         std::process::id(),
@@ -165,4 +166,24 @@ fn a_tier_in_a_real_s3_server_survives_kills_and_moves_to_another_machine() {
     let url = format!("s3://timberlog-tests/{prefix}");
     let s3 = ["--s3-endpoint", &endpoint, "--s3-path-style", "--s3-region", "us-east-1"];
     check(&Place { s3: s3.map(str::to_owned).to_vec(), url });
+}
+
+/// The server makes a bucket with the first object in it.
+fn make_bucket(endpoint: &str) {
+    use timberlog_objects::{Addressing, Credentials, KeyPair, S3Options, S3Store};
+    use timberlog_storage::objects::ObjectStore;
+    let pair = KeyPair {
+        access_key_id: "timberlog-test-key".into(),
+        secret_access_key: "timberlog-test-secret".into(),
+        session_token: None,
+    };
+    let options = S3Options {
+        region: Some("us-east-1".into()),
+        endpoint: Some(endpoint.to_owned()),
+        addressing: Addressing::Path,
+        credentials: Credentials::Fixed(pair),
+        ..S3Options::default()
+    };
+    let store = S3Store::new("timberlog-tests", "", &options, &timberlog_db::Env::real()).expect("a store");
+    store.put("made", b"by the first object").expect("a bucket");
 }

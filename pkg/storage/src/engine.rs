@@ -189,33 +189,6 @@ impl Storage {
         self.core.compact_once(Pace::Free, true)
     }
 
-    /// Brings segments that are due into the object store, once, now and as fast as it goes.
-    ///
-    /// # Errors
-    /// `Closed` if another writer has taken the bucket over, `Conflict` if it belongs to somebody else, `Unavailable`
-    /// if the store does not answer. Nothing is lost: segments stay where they are, and the next pass goes on.
-    pub fn tier(&self) -> Result<tier::Tiered> {
-        self.core.tier_once(true)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn core_state(&self) -> Arc<crate::manifest::State> {
-        self.core.manifest.state()
-    }
-
-    /// On a node that follows a bucket: takes over its newest root now; says whether there was a new one.
-    pub fn follow(&self) -> Result<bool> {
-        self.core.follow_once()
-    }
-
-    /// What tiering says of itself.
-    pub fn tier_stats(&self) -> tier::TierStats {
-        {
-            let state = self.core.manifest.state();
-            self.core.tier_stats(&state)
-        }
-    }
-
     /// Keeps compaction from going on, until [`Storage::resume_compaction`] or a restart. A job under
     /// way waits at its next block; a commit under way is completed.
     pub fn pause_compaction(&self) {
@@ -312,7 +285,7 @@ impl Core {
         let mut followed = None;
         let (manifest, report) = match follow {
             Some(tier) => {
-                let (bucket, manifest) = following(&env, dir, &*tier.store)?;
+                let (bucket, manifest) = follower::following(&env, dir, &*tier.store)?;
                 followed = Some(bucket);
                 (manifest, OpenReport::default())
             }
@@ -604,18 +577,6 @@ impl wal::Publish for Publisher {
     }
 
     fn synced(&self, _: Seq) {}
-}
-
-/// The bucket that a node follows; its directory holds caches and no database.
-fn following(env: &Env, dir: &Path, store: &dyn crate::objects::ObjectStore) -> Result<(tier::Followed, Manifest)> {
-    if crate::manifest::load(env, dir)?.is_some() {
-        return Err(Error::new(
-            ErrorKind::Conflict,
-            format!("`{}` holds a database: who follows a bucket needs a directory of its own", dir.display()),
-        ));
-    }
-    let (followed, state) = tier::Followed::open(store)?;
-    Ok((followed, Manifest::following(env, dir, state)))
 }
 
 /// Takes the lock of a data directory, until the returned value goes. One that is being restored is

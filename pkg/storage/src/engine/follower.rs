@@ -1,10 +1,37 @@
 //! The follower: the thread of a node that shows what another one's bucket holds. It looks for a new root well within
 //! the grace that objects have, and writes nothing anywhere.
 
-use super::{Core, lock};
+use super::{Core, Storage, lock};
+use crate::manifest::Manifest;
+use crate::tier;
 use crate::tier::TierPhase;
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
-use timberlog_types::{Error, Result};
+use timberlog_disk::Env;
+use timberlog_types::{Error, ErrorKind, Result};
+
+impl Storage {
+    /// On a node that follows a bucket: takes over its newest root now; says whether there was a new one.
+    pub fn follow(&self) -> Result<bool> {
+        self.core.follow_once()
+    }
+}
+
+/// The bucket that a node follows; its directory holds caches and no database.
+pub(super) fn following(
+    env: &Env,
+    dir: &Path,
+    store: &dyn crate::objects::ObjectStore,
+) -> Result<(tier::Followed, Manifest)> {
+    if crate::manifest::load(env, dir)?.is_some() {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            format!("`{}` holds a database: who follows a bucket needs a directory of its own", dir.display()),
+        ));
+    }
+    let (followed, state) = tier::Followed::open(store)?;
+    Ok((followed, Manifest::following(env, dir, state)))
+}
 
 impl Core {
     /// Whether this node follows a bucket.

@@ -5,7 +5,7 @@
 //! bucket's root, the manifest (`both`), the manifest (`cold`), local files. An outage costs retries, longer each time;
 //! nothing else waits for this thread.
 
-use super::{Core, closed, lock};
+use super::{Core, Storage, closed, lock};
 use crate::manifest::{Edit, Location, SegmentEntry, State};
 use crate::tier::bucket::{Claim, Writer};
 use crate::tier::gc::{self, GcMode};
@@ -150,6 +150,30 @@ impl Tiering {
 /// Whether an error says that this node must not write to the bucket, however often it asks.
 fn is_refusal(error: &Error) -> bool {
     matches!(error.kind, ErrorKind::Conflict | ErrorKind::Invalid | ErrorKind::Corrupt)
+}
+
+impl Storage {
+    /// Brings segments that are due into the object store, once, now and as fast as it goes.
+    ///
+    /// # Errors
+    /// `Closed` if another writer has taken the bucket over, `Conflict` if it belongs to somebody else, `Unavailable`
+    /// if the store does not answer. Nothing is lost: segments stay where they are, and the next pass goes on.
+    pub fn tier(&self) -> Result<Tiered> {
+        self.core.tier_once(true)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn core_state(&self) -> Arc<crate::manifest::State> {
+        self.core.manifest.state()
+    }
+
+    /// What tiering says of itself.
+    pub fn tier_stats(&self) -> TierStats {
+        {
+            let state = self.core.manifest.state();
+            self.core.tier_stats(&state)
+        }
+    }
 }
 
 impl Core {

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod crash;
+mod golden;
 mod life;
 mod purge;
 mod repair;

@@ -5,7 +5,7 @@ use crate::deletes::Selectors;
 use timberlog_filter::Filter;
 use timberlog_types::Error;
 
-fn with_deletes(store: &FaultStore) -> Options {
+pub(super) fn with_deletes(store: &FaultStore) -> Options {
     let selectors = Selectors::new(|text| match text {
         "" => Err(Error::invalid("an empty selector")),
         text => Ok(Filter::contains(text)),
