@@ -52,6 +52,8 @@ pub(super) struct Memory {
     failures: u32,
     /// Rules of retention that segments were looked through for.
     pub(super) applied: Applied,
+    /// Rows were removed, and kept roots name the files that had them.
+    pub(super) has_purged: bool,
 }
 
 impl Memory {
@@ -179,14 +181,17 @@ impl Core {
         if !is_enabled {
             return Ok(None);
         }
-        self.finish_deletes()?;
+        self.finish_deletes(&mut memory)?;
         // What cannot be purged (an object store may be away) does not keep others from being merged.
         let failed = match self.purge_once(pace, &mut memory) {
             Ok(Some(purged)) => {
-                self.finish_deletes()?;
+                self.finish_deletes(&mut memory)?;
                 return Ok(Some(purged));
             }
-            Ok(None) => None,
+            Ok(None) => {
+                self.cut_history(&mut memory)?;
+                None
+            }
             Err(error) => Some(error),
         };
         // Holding it pins the inputs.

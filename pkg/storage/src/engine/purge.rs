@@ -16,7 +16,7 @@ use timberlog_types::{Error, Result, Seq, Tenant};
 impl Core {
     /// Ends the deletes of which nothing is left, and cuts the kept history: the files that had their
     /// records are gone then, unless a snapshot or a backup holds them.
-    pub(super) fn finish_deletes(&self) -> Result<()> {
+    pub(super) fn finish_deletes(&self, memory: &mut Memory) -> Result<()> {
         let _no_cancel = lock(&self.purging);
         let finish: Vec<String> = {
             let view = self.read_view();
@@ -40,6 +40,17 @@ impl Core {
         }
         let deletes = DeletesEdit { finish, now_ns: self.env.clock.now_ns(), ..DeletesEdit::default() };
         self.change(Edit { deletes, cut_history: true, ..Edit::default() })?;
+        memory.has_purged = false;
+        self.manifest.collect().map(drop)
+    }
+
+    /// Cuts the kept history when a purge has removed rows and no delete has ended by it.
+    pub(super) fn cut_history(&self, memory: &mut Memory) -> Result<()> {
+        if !memory.has_purged || self.read_view().state().is_damaged() {
+            return Ok(());
+        }
+        self.change(Edit { cut_history: true, ..Edit::default() })?;
+        memory.has_purged = false;
         self.manifest.collect().map(drop)
     }
 
@@ -88,6 +99,7 @@ impl Core {
                 drop(state);
                 self.manifest.collect()?;
                 memory.note_applied(&purge);
+                memory.has_purged |= compacted.rows_removed > 0;
                 self.count(&compacted, self.env.clock.monotonic_ns().saturating_sub(started));
                 Ok(Some(compacted))
             }

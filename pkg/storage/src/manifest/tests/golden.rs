@@ -2,7 +2,9 @@
 //! It is never regenerated in place: a new format gets a directory of its own.
 
 use super::*;
-use crate::manifest::{Depth, load, verify};
+use crate::deletes::Tombstone;
+use crate::deletes::list::End;
+use crate::manifest::{Depth, index_object_path, load, verify};
 use std::path::PathBuf;
 
 fn golden() -> PathBuf {
@@ -31,4 +33,46 @@ fn the_golden_manifest_of_version_1_is_read_as_it_was_written() {
     let report = verify(&env, &golden(), Depth::Checksum).unwrap();
     assert!(report.damage.is_empty(), "{:?}", report.damage);
     assert_eq!((report.roots, report.nodes, report.segments, report.files_whole), (4, 3, 4, 7));
+}
+
+/// Version 2: deletes that live, are processed and cancelled, a segment that was looked through for
+/// them, and one that is in the object store, too.
+#[test]
+fn the_golden_manifest_of_version_2_is_read_as_it_was_written() {
+    let env = Env::real();
+    let golden = golden().with_file_name("manifest-v2");
+    let loaded = load(&env, &golden).unwrap().unwrap();
+    let state = loaded.state;
+    assert!(loaded.fallback.is_none() && loaded.chain.damage.is_empty());
+    assert_eq!((state.version, state.flushed_seq, state.chain_start), (6, 9, 5));
+    let (a, b) = (tenant("a"), tenant("team-1_(x)"));
+    let mut expected = [(a.clone(), entry(&a, DAY, 1, (1, 1))), (b.clone(), entry(&b, Day(-100), 3, (3, 3)))];
+    expected[0].1.purged_seq = 5;
+    let path = index_object_path(&b, Day(-100), &id(3));
+    let index = FileRef { path, len: 7, crc32c: 7 };
+    (expected[1].1.location, expected[1].1.index_object) = (Location::Both, Some(index));
+    let found: Vec<_> = state.segments().map(|(tenant, _, entry)| (tenant.clone(), (**entry).clone())).collect();
+    assert_eq!(found, expected);
+    assert_eq!(state.clock_ns, 1_767_225_600_000_000_000);
+    let deletes: Vec<_> = state.deletes.entries.iter().map(|entry| (**entry).clone()).collect();
+    let delete = |number: u64, tenant: &Tenant, seq, rows_removed, ended| crate::deletes::list::Entry {
+        tombstone: Tombstone {
+            id: id(number),
+            tenant: tenant.clone(),
+            selector: format!("{{service=\"wéb {number}\"}} |= `x`"),
+            range: TimeRange { start: -5, end: i64::MAX - number as i64 },
+            seq,
+            created_ns: 1_767_225_600_000_000_000,
+        },
+        rows_removed,
+        ended,
+    };
+    let expected = [
+        delete(11, &a, 4, 0, Some((End::Cancelled, 70))),
+        delete(12, &a, 5, 2, Some((End::Processed, 80))),
+        delete(13, &b, 8, 0, None),
+    ];
+    assert_eq!(deletes, expected);
+    let report = verify(&env, &golden, Depth::Checksum).unwrap();
+    assert!(report.damage.is_empty(), "{:?}", report.damage);
 }

@@ -118,3 +118,19 @@ fn a_frame_of_another_kind_is_refused() {
     let error = verify(&sim.disk, Path::new(DIR), Some(0)).unwrap_err();
     assert!(error.kind == ErrorKind::Invalid && error.message.contains("kind 3"), "{error}");
 }
+
+/// The golden folder of a WAL with deletes, written once and read by every later version.
+#[test]
+fn the_golden_wal_with_deletes_is_read_as_it_was_written() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/wal-v1-deletes");
+    let dir = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(&golden).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let options = WalOptions { threading: Threading::Stepped, ..WalOptions::new(dir.path(), ID) };
+    let opened = try_open(&Env::real(), options, 0).unwrap();
+    assert_eq!((opened.report.damages.len(), opened.report.last_seq), (0, 4));
+    let cancel = What::Cancel { id: "1".into() };
+    assert_eq!(whats(&opened.frames), [(1, None), (2, Some(delete("1"))), (3, Some(cancel)), (4, None)]);
+}
