@@ -2,6 +2,7 @@
 
 mod backup;
 mod cli;
+mod cold_reads;
 mod cli_languages;
 mod crash;
 mod damage;

@@ -169,7 +169,7 @@ fn a_tier_in_a_real_s3_server_survives_kills_and_moves_to_another_machine() {
 }
 
 /// The server makes a bucket with the first object in it.
-fn make_bucket(endpoint: &str) {
+pub fn make_bucket(endpoint: &str) {
     use timberlog_objects::{Addressing, Credentials, KeyPair, S3Options, S3Store};
     use timberlog_storage::objects::ObjectStore;
     let pair = KeyPair {
