@@ -2,8 +2,8 @@
 
 mod backup;
 mod cli;
-mod cold_reads;
 mod cli_languages;
+mod cold_reads;
 mod crash;
 mod damage;
 mod process;

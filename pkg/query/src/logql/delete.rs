@@ -146,10 +146,12 @@ fn stored_names(name: &str) -> Vec<String> {
     if gaps == 0 || parts.iter().any(|part| part.is_empty()) {
         return vec![name.to_owned()];
     }
-    let mixed: &[char] = match gaps {
-        0..=ALL_SPELLINGS_MAX => &SEPARATORS,
-        0..=DOTTED_MAX => &['_', '.'],
-        _ => &[],
+    let mixed: &[char] = if gaps <= ALL_SPELLINGS_MAX {
+        &SEPARATORS
+    } else if gaps <= DOTTED_MAX {
+        &['_', '.']
+    } else {
+        &[]
     };
     let mut names = vec![String::new()];
     for (index, part) in parts.iter().enumerate() {
