@@ -153,7 +153,7 @@ fn a_root_whose_deletes_are_damaged_is_none() {
     let file = manifest.state().deletes.file.clone().unwrap();
     drop(manifest);
     env.disk.remove_file(&dir().join(&file.path)).unwrap();
-    let (manifest, report) = Manifest::open(&env, &dir(), ManifestOptions::default()).unwrap();
+    let (manifest, report) = Manifest::open(&env, dir(), ManifestOptions::default()).unwrap();
     let lost = report.fallback.unwrap().lost.reason;
     assert!(lost.contains("deletes") && lost.contains("missing"), "{lost}");
     assert_eq!(manifest.state().version, 2);
