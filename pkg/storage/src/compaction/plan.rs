@@ -11,7 +11,9 @@
 //! 3. **Sealed**: a day that is over and quiet is merged into few.
 
 use super::CompactionOptions;
+use crate::deletes::Tombstone;
 use crate::manifest::{Partition, SegmentEntry, State};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use timberlog_types::{Day, Tenant};
@@ -85,6 +87,10 @@ pub(crate) fn plan(
 ) -> Plan {
     let mut plan = Plan::default();
     let mut best: Option<((Rule, u64), Job)> = None;
+    let mut deletes: HashMap<&Tenant, Vec<&Tombstone>> = HashMap::new();
+    for delete in state.deletes.live() {
+        deletes.entry(&delete.tombstone.tenant).or_default().push(&delete.tombstone);
+    }
     for (tenant, day, partition) in state.all_partitions() {
         if partition.segments.len() < 2 {
             continue;
@@ -95,7 +101,7 @@ pub(crate) fn plan(
         };
         let members: Vec<Member> = partition.segments.iter().map(member).collect();
         let phase = phase(day, partition, now_ns, options);
-        for part in parts(state, tenant, partition) {
+        for part in parts(deletes.get(tenant).map_or(&[][..], Vec::as_slice), partition) {
             let Some((rule, range)) = choose(&members[part.clone()], phase, options) else { continue };
             let inputs = partition.segments.get(part.start + range.start..part.start + range.end);
             let inputs = inputs.unwrap_or_default().to_vec();
@@ -116,12 +122,10 @@ pub(crate) fn plan(
 
 /// The stretches of a partition's segments within which a merge may happen: none crosses a delete
 /// that may still hide rows of what came before it.
-fn parts(state: &State, tenant: &Tenant, partition: &Partition) -> Vec<Range<usize>> {
+fn parts(deletes: &[&Tombstone], partition: &Partition) -> Vec<Range<usize>> {
     let segments = &partition.segments;
-    let mut ends: Vec<usize> = state
-        .deletes
-        .live_of(tenant)
-        .map(|delete| &delete.tombstone)
+    let mut ends: Vec<usize> = deletes
+        .iter()
         .filter(|delete| segments.iter().any(|entry| delete.touches(entry)))
         .map(|delete| segments.partition_point(|entry| entry.seq_max <= delete.seq))
         .collect();

@@ -92,6 +92,12 @@ impl Deletes {
         self.entries.iter().find(|entry| entry.tombstone.id == id)
     }
 
+    /// A delete by its number.
+    pub fn of_seq(&self, seq: Seq) -> Option<&Arc<Entry>> {
+        let place = self.entries.binary_search_by_key(&seq, |entry| entry.tombstone.seq).ok()?;
+        self.entries.get(place)
+    }
+
     /// The deletes that hide records, in the order of their numbers.
     pub fn live(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.entries.iter().filter(|entry| entry.is_live())

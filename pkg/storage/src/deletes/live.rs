@@ -103,8 +103,8 @@ impl Live {
     /// Takes over what a newer state says, whose `flushed_seq` this is.
     pub(crate) fn install(&mut self, deletes: &Deletes, flushed_seq: Seq) {
         let mut changed: Vec<Tenant> = Vec::new();
-        self.deletes.retain(|_, delete| {
-            let entry = deletes.get(&delete.tombstone.id);
+        self.deletes.retain(|seq, delete| {
+            let entry = deletes.of_seq(*seq);
             let stays = match entry {
                 Some(entry) => entry.is_live(),
                 // One that was named and is not any more ended long ago.

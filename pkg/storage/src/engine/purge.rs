@@ -5,7 +5,7 @@ use super::compactor::{Memory, Pace};
 use super::{Core, lock};
 use crate::compaction::Compacted;
 use crate::compaction::purge::{self, Due, DueOf, Purge, Why};
-use crate::deletes::DeletesEdit;
+use crate::deletes::{DeletesEdit, Tombstone};
 use crate::manifest::{Edit, SegmentEntry, State};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,23 +18,23 @@ impl Core {
     /// records are gone then, unless a snapshot or a backup holds them.
     pub(super) fn finish_deletes(&self, memory: &mut Memory) -> Result<()> {
         let _no_cancel = lock(&self.purging);
-        let finish: Vec<String> = {
+        let (state, live) = {
             let view = self.read_view();
-            let state = view.state();
-            if state.is_damaged() {
-                // What cannot be reached may come back.
-                return Ok(());
-            }
-            let is_left = |tenant: &Tenant, delete: &crate::deletes::Tombstone| {
-                let partitions = state.partitions(tenant, delete.range);
-                partitions.flat_map(|(_, partition)| &partition.segments).any(|entry| delete.touches(entry))
-            };
-            let ended = view.deletes().iter().map(|delete| (delete.is_committed, &delete.tombstone));
-            let ended = ended.filter(|(is_committed, delete)| {
-                *is_committed && delete.seq <= state.flushed_seq && !is_left(&delete.tenant, delete)
-            });
-            ended.map(|(_, delete)| delete.id.clone()).collect()
+            let committed = view.deletes().iter().filter(|delete| delete.is_committed);
+            let live: Vec<Tombstone> = committed.map(|delete| delete.tombstone.clone()).collect();
+            (Arc::clone(view.state()), live)
         };
+        if state.is_damaged() {
+            // What cannot be reached may come back.
+            return Ok(());
+        }
+        let is_left = |delete: &Tombstone| {
+            let partitions = state.partitions(&delete.tenant, delete.range);
+            partitions.flat_map(|(_, partition)| &partition.segments).any(|entry| delete.touches(entry))
+        };
+        let ended = live.into_iter().filter(|delete| delete.seq <= state.flushed_seq && !is_left(delete));
+        let finish: Vec<String> = ended.map(|delete| delete.id).collect();
+        drop(state);
         if finish.is_empty() {
             return Ok(());
         }

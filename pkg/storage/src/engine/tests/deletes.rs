@@ -279,3 +279,42 @@ fn a_segment_without_a_match_is_not_written_anew() {
     assert_eq!(storage.deletes(&tenant)[0].state, DeleteState::Processed);
     assert_eq!(shown(&storage, &tenant), ["a", "b"]);
 }
+
+/// With the threads of a server: deletes among appends, flushes and merges, and all of them end.
+#[test]
+fn deletes_among_appends_and_flushes_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = Options { background: true, ..options(&folder) };
+    (options.flush_age, options.flush_bytes) = (Duration::from_millis(20), 4_000);
+    options.compaction.fan_in = 2;
+    let tenant = Tenant::default();
+    let storage = open(&options).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let (storage, tenant) = (&storage, &tenant);
+            scope.spawn(move || {
+                for number in 0..40 {
+                    let secret = format!("secret {thread}");
+                    storage.append(tenant, messages(&[&secret, "kept"]), None).unwrap();
+                    if number % 8 == 7 {
+                        storage.delete(tenant, &secret, ALL).unwrap();
+                        let shown = shown(storage, tenant);
+                        assert!(!shown.contains(&secret), "{shown:?}");
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(shown(&storage, &tenant), vec!["kept"; 120]);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while storage.deletes(&tenant).iter().any(|delete| delete.state == DeleteState::Received) {
+        assert!(std::time::Instant::now() < deadline, "{:?}", storage.deletes(&tenant));
+        std::thread::yield_now();
+    }
+    assert_eq!(storage.stats().segment_records, 120);
+    assert_eq!(storage.stats().compaction.rows_removed, 120);
+    // Those that two deletes name count for both.
+    assert!(storage.deletes(&tenant).iter().map(|delete| delete.rows_removed).sum::<u64>() >= 120);
+    assert!(storage.snapshot(&tenant).hidden.is_empty());
+    assert_eq!(storage.stats().damage, Vec::<String>::new());
+}
