@@ -3,6 +3,7 @@ use crate::manifest::Edit;
 use std::time::Duration;
 use timberlog_types::{BatchBuilder, Day};
 
+mod delete_crashes;
 mod deletes;
 mod failures;
 mod full_disk;
