@@ -44,7 +44,8 @@ impl Core {
             manifest_version: view.state().version,
             flushed_seq: view.state().flushed_seq,
             visible_seq: view.visible_seq(),
-            synced_seq: self.wal.get().map_or(0, Wal::synced_seq),
+            // Without a WAL there is only what is in segments.
+            synced_seq: self.wal.get().map_or(view.state().flushed_seq, Wal::synced_seq),
             cache_bytes: self.opener.cache.bytes(),
             cache_hits: hits,
             cache_misses: misses,

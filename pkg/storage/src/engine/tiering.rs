@@ -118,6 +118,15 @@ impl Tiering {
         self.changed.notify_all();
     }
 
+    /// The bucket is ours: a start need not wait any longer.
+    fn note_claimed(&self) {
+        let mut status = lock(&self.status);
+        if !std::mem::replace(&mut status.has_asked, true) {
+            status.phase = TierPhase::Writing;
+            self.asked.notify_all();
+        }
+    }
+
     /// Waits for a reason to look, at most `wait`; returns whether to stop.
     pub(super) fn wait_for_work(&self, wait: Duration) -> bool {
         let wanted = lock(&self.wanted);
@@ -260,8 +269,11 @@ impl Core {
             None => writer.insert(self.claim(options, &state)?),
         };
         writer.check()?;
+        self.tiering.note_claimed();
+        if *in_step != Some((state.version, writer.state().version)) {
+            self.settle(writer, &mut tiered)?;
+        }
         drop(state);
-        self.settle(writer, &mut tiered)?;
         loop {
             let state = self.manifest.state();
             let mut uploaded = Uploaded::new();
@@ -283,6 +295,8 @@ impl Core {
                         sent = sent.saturating_add(stored.bytes_sent);
                         tiered.segments_uploaded += 1;
                         tiered.bytes_uploaded += stored.bytes_sent;
+                        self.tiering.counters.segments_uploaded.fetch_add(1, Ordering::Relaxed);
+                        self.tiering.counters.bytes_uploaded.fetch_add(stored.bytes_sent, Ordering::Relaxed);
                         if let (Some(cold), Some(object)) = (&self.opener.cold, &stored.entry.index_object) {
                             cold.keep_index(object, &stored.index);
                         }
@@ -319,8 +333,6 @@ impl Core {
             *in_step = Some((self.manifest.state().version, writer.state().version));
             self.manifest.collect()?;
         }
-        self.tiering.counters.segments_uploaded.fetch_add(tiered.segments_uploaded, Ordering::Relaxed);
-        self.tiering.counters.bytes_uploaded.fetch_add(tiered.bytes_uploaded, Ordering::Relaxed);
         let now = self.env.clock.monotonic_ns();
         if now >= *gc_due_ns {
             let found =

@@ -6,6 +6,8 @@ use crate::machine::{Process, Sabotage};
 use crate::model::{End, Fate, Model, Sent};
 use crate::records;
 use crate::report::Report;
+use crate::shelf::Shelf;
+use crate::tiering;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -90,6 +92,8 @@ struct History {
     is_faulty: bool,
     /// The wall clock has jumped, and nobody has confirmed it.
     jumped: bool,
+    /// The object store, if there is one.
+    shelf: Option<Shelf>,
 }
 
 impl History {
@@ -134,6 +138,9 @@ impl History {
             background: false,
             ..Options::new(DATA_DIR)
         };
+        let shelf = rng.percent(50).then(Shelf::default);
+        let tier = shelf.as_ref().map(|shelf| tiering::options(shelf, &mut rng));
+        let options = Options { tier, ..options };
         let sim = Sim::new(rng.next());
         if rng.percent(50) {
             // Some or all days are over then, and what is left of them is merged too.
@@ -154,6 +161,7 @@ impl History {
             durability: Durability::Fsync,
             is_faulty: false,
             jumped: false,
+            shelf,
             rng,
         }
     }
@@ -174,6 +182,9 @@ impl History {
             };
         }
         let process = Process::start(&self.sim, self.sabotage);
+        if let Some(shelf) = &self.shelf {
+            shelf.serve(&process);
+        }
         if mood == Mood::Wild {
             self.draw_fate(&process);
         }
@@ -327,7 +338,9 @@ impl History {
             58..60 => self.cancel(storage)?,
             60..62 => self.turn_the_clock(storage)?,
             62..76 => self.flush(storage, process)?,
-            76..86 => self.compact(storage, process)?,
+            76..82 => self.compact(storage, process)?,
+            82..86 if self.shelf.is_some() => self.tier(storage, process)?,
+            82..86 => self.compact(storage, process)?,
             86..90 => self.sim.clock.advance(Duration::from_millis(self.rng.below(500))),
             90..95 if mood == Mood::Wild => self.inject(process),
             _ => {
@@ -444,6 +457,35 @@ impl History {
         Ok(())
     }
 
+    /// Brings segments into the object store, whose requests may fail.
+    fn tier(&mut self, storage: &Storage, process: &Process) -> Result<(), String> {
+        let Some(shelf) = self.shelf.clone() else { return Ok(()) };
+        let passed = tiering::pass(storage, process, &shelf, &mut self.rng);
+        self.tell(|| format!("tier: {passed:?}, {} objects", shelf.len()));
+        match passed {
+            Ok(true) => {
+                self.report.count("tier passes", 1);
+                // Retention is a matter of who reads.
+                if !self.is_faulty && !process.is_dead() && self.options.retention.is_empty() && self.rng.percent(50) {
+                    let found = tiering::check_follower(storage, &self.options, &self.tenants);
+                    if process.is_dead() {
+                        return Ok(());
+                    }
+                    self.report.count("records in buckets", found?);
+                    let collected = tiering::collect(&self.sim.env(), &shelf);
+                    self.report.count("objects collected", if process.is_dead() { 0 } else { collected? });
+                }
+                Ok(())
+            }
+            Ok(false) => {
+                self.report.count("tier passes that failed", 1);
+                Ok(())
+            }
+            Err(_) if self.is_faulty => Ok(()),
+            Err(error) => Err(format!("tiering failed: {error}")),
+        }
+    }
+
     fn processed(&self, storage: &Storage) -> u64 {
         let of = |tenant| storage.deletes(tenant);
         let all = self.tenants.iter().flat_map(of);
@@ -453,7 +495,8 @@ impl History {
     /// When the last delete has ended, only the files of segments are left.
     fn check_files(&self, storage: &Storage, has_ended: bool) -> Result<(), String> {
         let is_live = |tenant| storage.deletes(tenant).iter().any(|status| status.state == DeleteState::Received);
-        if !has_ended || self.is_faulty || self.tenants.iter().any(is_live) {
+        // What is only in the object store has no file here.
+        if !has_ended || self.is_faulty || self.shelf.is_some() || self.tenants.iter().any(is_live) {
             return Ok(());
         }
         let files = self.sim.disk.files();

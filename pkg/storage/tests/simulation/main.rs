@@ -15,6 +15,8 @@ mod machine;
 mod model;
 mod records;
 mod report;
+mod shelf;
+mod tiering;
 
 use machine::Sabotage;
 use report::Report;

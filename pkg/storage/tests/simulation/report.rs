@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// Everything that should happen in a run of many seeds: a simulation in which one of these never
 /// happens shows nothing about it.
-const EVENTS: [&str; 25] = [
+const EVENTS: [&str; 29] = [
     "seeds",
     "processes",
     "power losses",
@@ -30,6 +30,10 @@ const EVENTS: [&str; 25] = [
     "batches found that were not acknowledged",
     "batches that `async` lost",
     "disk steps",
+    "tier passes",
+    "tier passes that failed",
+    "records in buckets",
+    "objects collected",
 ];
 
 /// Counts by event.
