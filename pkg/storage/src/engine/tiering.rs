@@ -407,13 +407,23 @@ impl Core {
         let state = self.manifest.state();
         self.check_stored(writer, &state, uploaded)?;
         let tombstones: Vec<_> = state.deletes.live().map(|entry| entry.tombstone.clone()).collect();
-        let change = mirror::change(&state, &tombstones, writer.state(), uploaded);
-        if change.is_empty() {
-            return Ok(());
+        for is_again in [false, true] {
+            let change = mirror::change(&state, &tombstones, writer.state(), uploaded);
+            if change.is_empty() {
+                break;
+            }
+            let before = writer.state().version;
+            match writer.commit(change) {
+                // An earlier commit went through unnoticed: what is left to change is another thing now.
+                Err(_) if writer.state().version != before && !is_again => {}
+                committed => {
+                    committed?;
+                    tiered.commits += 1;
+                    self.tiering.counters.commits.fetch_add(1, Ordering::Relaxed);
+                    break;
+                }
+            }
         }
-        writer.commit(change)?;
-        tiered.commits += 1;
-        self.tiering.counters.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 

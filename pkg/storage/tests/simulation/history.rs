@@ -332,15 +332,14 @@ impl History {
 
     fn operation(&mut self, storage: &Storage, process: &Process, mood: Mood) -> Result<(), String> {
         match self.rng.below(100) {
+            0..4 if self.shelf.is_some() => self.tier(storage, process)?,
             0..45 => self.append(storage),
             45..50 => self.append_again(storage),
             50..58 => self.delete(storage)?,
             58..60 => self.cancel(storage)?,
             60..62 => self.turn_the_clock(storage)?,
             62..76 => self.flush(storage, process)?,
-            76..82 => self.compact(storage, process)?,
-            82..86 if self.shelf.is_some() => self.tier(storage, process)?,
-            82..86 => self.compact(storage, process)?,
+            76..86 => self.compact(storage, process)?,
             86..90 => self.sim.clock.advance(Duration::from_millis(self.rng.below(500))),
             90..95 if mood == Mood::Wild => self.inject(process),
             _ => {
