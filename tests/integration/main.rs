@@ -6,6 +6,7 @@ mod cli_languages;
 mod cold_reads;
 mod crash;
 mod damage;
+mod deletes;
 mod process;
 mod server;
 mod tidy;

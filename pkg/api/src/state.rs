@@ -199,7 +199,7 @@ impl State {
     }
 
     /// Waits until a query of a tenant may run.
-    async fn query_turn(&self, tenant: &Tenant) -> ApiResult<Turn> {
+    pub async fn query_turn(&self, tenant: &Tenant) -> ApiResult<Turn> {
         self.queries.take(tenant).await.map_err(|_| {
             ApiError::overloaded(format!(
                 "{} queries wait already (limit `--queries-waiting-max`)",

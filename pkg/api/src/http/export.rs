@@ -8,6 +8,7 @@ use super::ask::Ask;
 use super::compress::{self, Encoder};
 use super::params;
 use super::shape::{Shape, put_record};
+use crate::cancel::CancelOnDrop;
 use crate::error::ApiResult;
 use crate::state::State;
 use crate::tenant::OfTenant;
@@ -16,6 +17,7 @@ use axum::extract::State as Of;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
+use futures_util::StreamExt;
 use std::io::{self, Write};
 use std::sync::Arc;
 use timberlog_db::Database;
@@ -54,6 +56,8 @@ pub async fn export(
     let coding = compress::accepted(&headers);
     let permit = state.export_turn()?;
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
+    // What finds nothing for long does not notice that nobody reads: the answer ends it when it goes.
+    let guard = CancelOnDrop(query.cancel.clone());
     tokio::task::spawn_blocking(move || {
         let _permit = permit;
         if let Err(error) = run(&database, query, limit, coding, &sender) {
@@ -64,7 +68,11 @@ pub async fn export(
             let _ = sender.blocking_send(Err(io::Error::other(error)));
         }
     });
-    let mut response = Response::new(Body::from_stream(ReceiverStream::new(receiver)));
+    let chunks = ReceiverStream::new(receiver).map(move |chunk| {
+        let _ = &guard;
+        chunk
+    });
+    let mut response = Response::new(Body::from_stream(chunks));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     if let Some(coding) = coding {
         compress::mark(response.headers_mut(), coding);

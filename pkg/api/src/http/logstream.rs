@@ -4,6 +4,7 @@ use super::answer::{json, json_of, put};
 use super::ask::{limit_within, limits};
 use super::params::{self, Params};
 use super::shape::{Shape, put_records};
+use crate::cancel::CancelOnDrop;
 use crate::error::ApiResult;
 use crate::state::State;
 use crate::tenant::OfTenant;
@@ -81,6 +82,7 @@ fn newest(tenant: Tenant, state: &State) -> Query {
 
 async fn answer(state: &Arc<State>, query: Query) -> ApiResult<Response> {
     let tenant = query.tenant.clone();
+    let _guard = CancelOnDrop(query.cancel.clone());
     state.query(&tenant, move |database| database.page(&query).map(|page| json(of_page(&page)))).await
 }
 

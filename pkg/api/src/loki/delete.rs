@@ -71,8 +71,8 @@ fn when(asked: &Asked, name: &str, now_ns: i64) -> LokiResult<i64> {
     }
     let seconds = || {
         let seconds: f64 = text.parse().ok().filter(|_| text.len() == UNIX_CHARACTERS)?;
-        // To the millisecond, as Loki keeps it; ten characters are far from the ends of time.
-        Some((seconds * 1e3).round() as i64 * MS_NS)
+        // To the millisecond, as Loki keeps it; what is beyond the ends of time is at them.
+        Some(((seconds * 1e3).round() as i64).saturating_mul(MS_NS))
     };
     time::parse_rfc3339(text.as_bytes())
         .ok()
@@ -187,6 +187,7 @@ mod tests {
         for (text, ns) in [
             ("", now),
             ("1591616227", 1_591_616_227 * SECOND_NS),
+            ("9999999999", i64::MAX),
             ("2020-06-08T11:37:07Z", 1_591_616_227 * SECOND_NS),
             ("2020-06-08T13:37:07.5%2B02:00", 1_591_616_227_500_000_000),
         ] {

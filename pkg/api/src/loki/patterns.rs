@@ -29,10 +29,10 @@ pub async fn patterns(Of(state): Of<Arc<State>>, request: Request) -> LokiResult
     let asked = Asked::of(&state, request).await?;
     let bounds = Bounds::of(&asked, state.env.clock.now_ns())?;
     let step_ns = params::step(&asked, bounds, state.options.query_points_max)?.max(STEP_MIN_NS);
-    let Expr::Log(expr) = parse(asked.get("query"))? else {
-        return Err(LokiError::invalid("only label matchers are supported"));
-    };
     run(&state, &asked.tenant.clone(), move |database, options| {
+        let Expr::Log(expr) = parse(asked.get("query"))? else {
+            return Err(LokiError::invalid("only label matchers are supported"));
+        };
         let found = database.line_patterns(&asked.tenant, &expr, bounds.lines(), step_ns, options)?;
         let mut out = br#"{"status":"success","data":["#.to_vec();
         for (index, pattern) in found.patterns.iter().enumerate() {

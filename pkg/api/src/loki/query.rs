@@ -29,16 +29,15 @@ pub async fn query(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<Re
     let asked = Asked::of(&state, request).await?;
     let time_ns = params::timestamp(asked.get("time"), state.env.clock.now_ns()).map_err(LokiError::invalid)?;
     params::limit(&asked)?;
-    match parse(asked.get("query"))? {
+    let steps = Steps { start_ns: time_ns, end_ns: time_ns, step_ns: 0 };
+    // Parsing compiles the query's regular expressions, which takes its time.
+    run(&state, &asked.tenant.clone(), move |database, options| match parse(asked.get("query"))? {
         Expr::Log(_) => Err(LokiError::invalid(
             "log queries are not supported as an instant query type, please change your query to a range query type",
         )),
-        Expr::Metric(expr) => {
-            let steps = Steps { start_ns: time_ns, end_ns: time_ns, step_ns: 0 };
-            run(&state, &asked.tenant.clone(), move |database, options| metric(database, options, &asked, &expr, steps))
-                .await
-        }
-    }
+        Expr::Metric(expr) => metric(database, options, &asked, &expr, steps),
+    })
+    .await
 }
 
 /// A query over a range.
@@ -46,19 +45,19 @@ pub async fn query_range(Of(state): Of<Arc<State>>, request: Request) -> LokiRes
     state.database()?;
     let asked = Asked::of(&state, request).await?;
     let range = RangeAsked::of(&asked, state.env.clock.now_ns(), state.options.query_points_max)?;
-    match parse(asked.get("query"))? {
+    let entries_max = state.options.loki_entries_max;
+    run(&state, &asked.tenant.clone(), move |database, options| match parse(asked.get("query"))? {
         Expr::Log(expr) => {
-            params::entries_within(range.limit as usize, state.options.loki_entries_max)?;
-            run(&state, &asked.tenant.clone(), move |database, options| log(database, options, &asked, expr, range))
-                .await
+            params::entries_within(range.limit as usize, entries_max)?;
+            log(database, options, &asked, expr, range)
         }
         Expr::Metric(expr) => {
             let (bounds, step_ns) = (range.bounds, range.step_ns);
             let steps = Steps { start_ns: bounds.start, end_ns: bounds.end, step_ns };
-            run(&state, &asked.tenant.clone(), move |database, options| metric(database, options, &asked, &expr, steps))
-                .await
+            metric(database, options, &asked, &expr, steps)
         }
-    }
+    })
+    .await
 }
 
 fn log(

@@ -11,6 +11,7 @@ use super::params::{self, Bounds};
 use super::result::put_streams;
 use crate::cancel::CancelOnDrop;
 use crate::state::State;
+use crate::turns::Turn;
 use axum::RequestExt;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Request, State as Of};
@@ -24,7 +25,7 @@ use timberlog_db::language::parse_log;
 use timberlog_db::query::logql::{self, Entry, LogQuery, Options};
 use timberlog_db::query::{Cancel, Order};
 use timberlog_db::{Database, Env, LogTailEvent};
-use timberlog_types::Error;
+use timberlog_types::{Error, ErrorKind};
 use tokio::sync::mpsc;
 
 /// The longest `delay_for`, in s.
@@ -93,7 +94,18 @@ async fn serve(state: Arc<State>, database: Database, followed: Followed, mut so
     let patience = state.options.write_timeout;
     let mut pings = tokio::time::interval(patience / PINGS_PER_PATIENCE);
     let mut heard = Instant::now();
-    let reading = tokio::task::spawn_blocking(move || follow(&database, &followed, options, &env, &messages));
+    let of = Arc::clone(&state);
+    let reading = tokio::spawn(async move {
+        // What was there is asked for as any query is.
+        let turn = tokio::select! {
+            turn = of.query_turn(&followed.asked.tenant) => turn,
+            () = messages.closed() => return Ok(()),
+        };
+        let turn = turn.map_err(|error| Error::new(ErrorKind::Unavailable, error.into_parts().1))?;
+        let follow = move || follow(&database, &followed, options, &env, &messages, turn);
+        let ended = tokio::task::spawn_blocking(follow).await;
+        ended.unwrap_or_else(|_| Err(Error::internal("the tail ended by a defect; see the log")))
+    });
     let mut draining = state.draining();
     let reason = loop {
         tokio::select! {
@@ -185,6 +197,7 @@ fn follow(
     options: Options,
     env: &Env,
     messages: &mpsc::Sender<String>,
+    turn: Turn,
 ) -> Result<(), Error> {
     let categories = followed.asked.categories;
     let tail = database.log_tail(&followed.asked.tenant, &followed.expr, options.derived)?;
@@ -200,7 +213,7 @@ fn follow(
         options,
     };
     let mut found = logql::entries(&snapshot, &past)?;
-    drop(snapshot);
+    drop((snapshot, turn));
     found.entries.reverse();
     if !send(messages, &found.entries, categories) {
         return Ok(());

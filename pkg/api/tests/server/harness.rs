@@ -30,8 +30,14 @@ pub fn start() -> Running {
 
 /// A server with settings of its own.
 pub fn start_with(change: impl FnOnce(&mut ServerOptions)) -> Running {
+    start_options(|options| options, change)
+}
+
+/// A server and a database with settings of their own.
+pub fn start_options(storage: impl FnOnce(Options) -> Options, change: impl FnOnce(&mut ServerOptions)) -> Running {
     let mut running = start_unopened(change);
-    let database = Database::open(Options::new(running._dir.path()), Env::real(), &running.progress).unwrap();
+    let options = storage(Options::new(running._dir.path()));
+    let database = Database::open(options, Env::real(), &running.progress).unwrap();
     running.opening.opened(Ok(database.clone()));
     running.database = Some(database);
     running
