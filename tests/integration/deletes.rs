@@ -98,6 +98,7 @@ fn what_is_deleted_is_no_longer_in_the_files() {
         };
         data.files(".log").iter().any(holds)
     };
+    assert!(has_secret(), "the test looks for nothing");
     let server = Server::start(&data, &[]);
     let addr = server.http.clone();
     delete(&["--addr", &addr], &[&format!(r#"{{service="web"}} |= "{secret}""#)]);

@@ -4,10 +4,9 @@
 //! leaves: `max_interval` is checked and of no effect. It can be cancelled as long as no record was
 //! removed from a file because of it; nothing brings one back, so `force` has no effect either.
 
-use super::answer::json;
 use super::asked::Asked;
 use super::error::{LokiError, LokiResult};
-use crate::http::answer::put;
+use crate::http::answer::{json, put};
 use crate::state::State;
 use axum::extract::{Request, State as Of};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -27,6 +26,10 @@ const MS_NS: i64 = 1_000_000;
 
 /// Deletes what a query names.
 pub async fn add(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<Response> {
+    added(state, request).await.map_err(LokiError::into_line)
+}
+
+async fn added(state: Arc<State>, request: Request) -> LokiResult<Response> {
     state.database()?;
     let asked = Asked::of(&state, request).await?;
     let (tenant, now_ns) = (asked.tenant.clone(), state.env.clock.now_ns());
@@ -96,6 +99,10 @@ fn check_interval(text: &str, range_ns: i64) -> LokiResult<()> {
 
 /// The deletes of a tenant, oldest first.
 pub async fn list(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<Response> {
+    listed(state, request).await.map_err(LokiError::into_line)
+}
+
+async fn listed(state: Arc<State>, request: Request) -> LokiResult<Response> {
     state.database()?;
     let asked = Asked::of(&state, request).await?;
     let now_ns = state.env.clock.now_ns();
@@ -115,7 +122,7 @@ pub async fn list(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<Res
         }
         put_delete(&mut out, delete);
     }
-    out.push(b']');
+    out.extend_from_slice(b"]\n");
     Ok(json(out))
 }
 
@@ -152,10 +159,14 @@ impl std::fmt::Display for Seconds {
 
 /// Cancels a delete.
 pub async fn cancel(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<Response> {
+    cancelled(state, request).await.map_err(LokiError::into_line)
+}
+
+async fn cancelled(state: Arc<State>, request: Request) -> LokiResult<Response> {
     state.database()?;
     let asked = Asked::of(&state, request).await?;
     let (id, tenant) = (asked.get("request_id").to_owned(), asked.tenant.clone());
-    let cancelled = state.blocking(move |database| {
+    let done = state.blocking(move |database| {
         let is_processed = |delete: &DeleteStatus| delete.tombstone.id == id && delete.state == DeleteState::Processed;
         if database.deletes(&tenant).iter().any(is_processed) {
             return Err(LokiError::invalid(
@@ -171,7 +182,7 @@ pub async fn cancel(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<R
             _ => error.into(),
         })
     });
-    cancelled.await??;
+    done.await??;
     state.metrics.delete_cancelled();
     Ok(StatusCode::NO_CONTENT.into_response())
 }
