@@ -46,11 +46,11 @@ impl Core {
         self.env.disk.free_bytes(&self.options.data_dir).unwrap_or(u64::MAX)
     }
 
-    /// Removes local files that are in the object store as well, and caches of it: about so many bytes,
-    /// the oldest first.
+    /// Removes what is kept of the object store, about so many bytes; what was used longest ago goes first.
     fn drop_copies(&self, bytes: u64) {
-        // Nothing is tiered yet.
-        let _ = bytes;
+        if let Some(cold) = &self.opener.cold {
+            cold.shed(bytes);
+        }
     }
 
     /// Removes at once what the configured retention lets go; so many bytes are needed.

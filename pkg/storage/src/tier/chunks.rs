@@ -88,6 +88,15 @@ impl Chunks {
         }
     }
 
+    /// Removes so many bytes from the disk, as far as there are any; those used longest ago. Says how many.
+    pub(super) fn shed(&self, bytes: u64) -> u64 {
+        let Some((folder, extents)) = &self.disk else { return 0 };
+        let gone = lock(extents).shed(bytes);
+        let shed = gone.iter().map(|gone| gone.2).sum();
+        remove(folder, gone);
+        shed
+    }
+
     /// Forgets whatever shares a byte with a range: something in it is wrong.
     pub(super) fn forget(&self, object: &str, range: &Range<u64>) {
         lock(&self.memory).forget(object, range);

@@ -74,7 +74,14 @@ impl<V: Clone> Extents<V> {
         let extent = Extent { len, used: self.clock, value };
         self.objects.entry(Arc::clone(object)).or_default().insert(start, extent);
         self.bytes += len;
-        while self.bytes > self.bytes_max {
+        gone.append(&mut self.shed(self.bytes.saturating_sub(self.bytes_max)));
+        gone
+    }
+
+    /// Removes at least so many bytes of ranges, as far as there are any: those that were used longest ago.
+    pub(super) fn shed(&mut self, bytes: u64) -> Vec<Gone<V>> {
+        let (mut gone, left) = (Vec::new(), self.bytes.saturating_sub(bytes));
+        while self.bytes > left {
             let Some((_, (object, start))) = self.uses.first_key_value() else { break };
             let (object, start) = (Arc::clone(object), *start);
             match self.remove(&object, start) {
@@ -125,6 +132,8 @@ mod tests {
         assert_eq!(extents.bytes(), 70);
         assert_eq!(extents.insert(&a, 0, 101, 4).len(), 1, "too long for all of it");
         assert_eq!(extents.bytes(), 70);
+        assert_eq!(extents.shed(1).len(), 1);
+        assert_eq!((extents.bytes(), extents.shed(u64::MAX).len(), extents.bytes()), (30, 1, 0));
     }
 
     #[test]

@@ -135,6 +135,15 @@ impl Reader {
         (lock(&self.inner.indexes).bytes(), disk, memory)
     }
 
+    /// Removes so many bytes of the caches from the disk, as far as there are any: data before indexes.
+    pub(crate) fn shed(&self, bytes: u64) {
+        let left = bytes.saturating_sub(self.inner.chunks.shed(bytes));
+        if let Some(folder) = self.inner.index_folder.as_ref().filter(|_| left > 0) {
+            let gone = lock(&self.inner.indexes).shed(left);
+            gone.iter().for_each(|(name, ..)| folder.remove(name));
+        }
+    }
+
     /// A signed URL of an object, if the store has such a thing.
     pub(crate) fn presign(&self, key: &str, expires_in: Duration) -> Result<Option<String>> {
         self.inner.store.presign_get(key, expires_in)
