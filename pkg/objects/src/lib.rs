@@ -39,12 +39,3 @@ pub fn open(url: &str, options: &S3Options, env: &Env) -> Result<Arc<dyn ObjectS
     store.probe()?;
     Ok(store)
 }
-
-/// Opens a store without a request: one that does not answer now may do so later. For those that put
-/// nothing conditionally.
-pub fn open_unprobed(url: &str, options: &S3Options, env: &Env) -> Result<Arc<dyn ObjectStore>> {
-    match Location::parse(url)? {
-        Location::Folder { dir } => Ok(Arc::new(LocalStore::new(env.clone(), dir))),
-        Location::S3 { bucket, prefix } => Ok(Arc::new(S3Store::new(&bucket, &prefix, options, env)?)),
-    }
-}

@@ -13,7 +13,7 @@ use timberlog_types::Error;
 pub struct Archive {
     /// Archive the WAL in this backup store, for restores to any second: file:///folder or s3://bucket/prefix. Make a
     /// backup in it, too: the archive goes on from there
-    #[arg(long, value_name = "URL", env = "TIMBERLOG_ARCHIVE_WAL")]
+    #[arg(long, value_name = "URL", env = "TIMBERLOG_ARCHIVE_WAL", conflicts_with = "read_only")]
     archive_wal: Option<String>,
     /// How long a record waits at most before it is sent: what the loss of the machine costs
     #[arg(long, value_name = "TIME", env = "TIMBERLOG_ARCHIVE_INTERVAL", default_value = "10s")]
@@ -31,7 +31,7 @@ impl Archive {
             let message = "--archive-interval must be 100ms at least, --archive-backlog-max above 0";
             return Err(Error::invalid(message).into());
         }
-        let store = timberlog_objects::open_unprobed(url, &s3.options()?, env)?;
+        let store = timberlog_objects::connect(url, &s3.options()?, env)?;
         let (interval, backlog_bytes_max) = (*self.archive_interval, self.archive_backlog_max.as_u64());
         Ok(Some(ArchiveOptions { store, interval, backlog_bytes_max }))
     }

@@ -4,6 +4,7 @@
 //! S3 is `s3s` in this process; with `TIMBERLOG_S3_TEST=http://host:port` (see `.ci/s3-server`) the
 //! suite runs against that server too.
 
+mod backups;
 mod conformance;
 mod faults;
 mod folder;

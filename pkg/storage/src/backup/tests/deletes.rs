@@ -90,3 +90,43 @@ fn deletes_of_the_wals_end_are_restored() {
     let deletes: Vec<_> = restored.deletes(a).into_iter().map(|delete| delete.tombstone.id).collect();
     assert_eq!(deletes, [kept.id]);
 }
+
+#[test]
+fn deletes_that_were_archived_hide_from_their_second_on() {
+    let sim = Sim::new(23);
+    let (env, store) = (sim.env(), MemoryStore::default());
+    let selectors = Selectors::new(|text| Ok(Filter::contains(text)));
+    let options = Options { selectors, ..super::at::archived_options("/db", &store) };
+    let storage = Storage::open(options, env.clone(), Arc::new(Nobody), &Progress::default()).unwrap();
+    let a = &tenants()[0];
+    append(&storage, a, batch(DAY, 0, 20), 1);
+    back_up(&env, &store, &storage).unwrap();
+    let mut history = Vec::new();
+    let mut note = |storage: &Storage| {
+        history.push((env.clock.now_ns(), shown(storage)));
+        super::at::seconds(&sim, 1);
+        storage.archive().unwrap();
+    };
+    append(&storage, a, batch(DAY, 20, 20), 2);
+    note(&storage);
+    let kept = storage.delete(a, "record 1", TimeRange::ALL).unwrap();
+    note(&storage);
+    append(&storage, a, batch(DAY, 10, 3), 3);
+    note(&storage);
+    let cancelled = storage.delete(a, "record", TimeRange::ALL).unwrap();
+    note(&storage);
+    storage.cancel_delete(a, &cancelled.id).unwrap();
+    note(&storage);
+    assert_eq!(history.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [40, 29, 32, 0, 32]);
+    for (number, (at, count)) in history.iter().enumerate() {
+        let dir = format!("/to-{number}");
+        super::at::restore_at_to(&env, &store, *at, &dir).unwrap();
+        let restored = open(&env, &dir);
+        assert_eq!(shown(&restored), *count, "{number}");
+        assert_eq!(restored.stats().damage, Vec::<String>::new());
+        let lives = restored.deletes(a).iter().any(|delete| delete.tombstone.id == kept.id);
+        assert_eq!(lives, number > 0, "{number}");
+        append(&restored, a, batch(DAY, 10, 2), 4);
+        assert_eq!(shown(&restored), count + 2, "{number}: new numbers are above the delete's");
+    }
+}

@@ -92,3 +92,61 @@ fn what_memory_does_not_hold_is_no_start_and_the_error_says_what_to_do() {
     let snapshot = storage.snapshot(&Tenant::default());
     assert_eq!(buffered(&snapshot) as u64 + stored(&snapshot), 6_000);
 }
+
+#[test]
+fn near_the_floor_a_backup_that_holds_back_files_ends_before_records_are_refused() {
+    let sim = Sim::new(9);
+    let floor = 1 << 20;
+    let options = Options { background: true, flush_bytes: 1 << 30, disk_free_bytes_min: floor, ..stepped() };
+    let mut compaction = options.compaction.clone();
+    compaction.enabled = false;
+    let options = Options { compaction, manifest_history: 1, buffer_bytes_max: 1 << 30, ..options };
+    let storage = simulated(&sim, &options).unwrap();
+    let tenant = Tenant::default();
+    storage.append(&tenant, batch(&[7; 1_000]), None).unwrap();
+    let pinned = storage.pin_backup(Duration::from_secs(3600)).unwrap();
+    // What the pin holds is in no root any more.
+    for _ in 0..3 {
+        storage.append(&tenant, batch(&[7; 1_000]), None).unwrap();
+        storage.flush().unwrap();
+    }
+    let used = || sim.disk.files().iter().map(|(_, len)| len).sum::<u64>();
+    let look = |free: u64| {
+        sim.disk.set_capacity(Some(used() + free));
+        storage.core.look_at_disk();
+    };
+    look(3 * floor);
+    assert!(storage.renew_pin(&pinned.id, Duration::from_secs(3600)).is_ok());
+    storage.append(&tenant, batch(&[7]), None).unwrap();
+    // Near it: the backup is cancelled, and says so; records are still taken.
+    look(floor + floor / 2);
+    let error = storage.renew_pin(&pinned.id, Duration::from_secs(3600)).unwrap_err();
+    assert!(error.message.contains("nearly full"), "{error}");
+    storage.append(&tenant, batch(&[7]), None).unwrap();
+    look(floor - 1);
+    let error = storage.append(&tenant, batch(&[7]), None).unwrap_err();
+    assert!(error.kind == ErrorKind::Unavailable && error.message.contains("no new records are taken"), "{error}");
+    look(3 * floor);
+    storage.append(&tenant, batch(&[7]), None).unwrap();
+}
+
+#[test]
+fn near_the_floor_what_retention_lets_go_goes_before_backups_do() {
+    let sim = Sim::new(10);
+    let floor = 1 << 20;
+    let age = Duration::from_secs(3600);
+    let rule = crate::RetentionRule { tenant: None, selector: None, age };
+    let options = Options { disk_free_bytes_min: floor, retention: vec![rule], manifest_history: 1, ..stepped() };
+    let storage = simulated(&sim, &options).unwrap();
+    let tenant = Tenant::default();
+    // 1970: expired long ago.
+    storage.append(&tenant, batch(&[7; 1_000]), None).unwrap();
+    storage.flush().unwrap();
+    let logs = || sim.disk.files().iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "log")).count();
+    assert_eq!(logs(), 1);
+    let used: u64 = sim.disk.files().iter().map(|(_, len)| len).sum();
+    sim.disk.set_capacity(Some(used + floor + floor / 2));
+    storage.core.look_at_disk();
+    assert_eq!(logs(), 0);
+    storage.append(&tenant, batch(&[7]), None).unwrap();
+}
