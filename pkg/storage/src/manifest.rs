@@ -39,6 +39,7 @@ pub use verify::{Damage, Depth, VerifyReport, verify};
 
 use files::MoveError;
 pub(crate) use files::is_lost;
+use load::Without;
 use reclaim::Reclaim;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, Weak};
@@ -165,10 +166,22 @@ impl Manifest {
     /// database if the directory has none. Removes what a crash left behind, unless something is
     /// damaged. Call it before anything else writes into the directory.
     pub fn open(env: &Env, data_dir: &Path, options: ManifestOptions) -> Result<(Self, OpenReport)> {
+        Self::open_with(env, data_dir, options, Without::Nothing)
+    }
+
+    /// The same for a repair, where no root can be used because the deletes of all are damaged: gives
+    /// them up. Records that they hid, and that no purge has removed, are back.
+    pub fn open_without_deletes(env: &Env, data_dir: &Path, options: ManifestOptions) -> Result<(Self, OpenReport)> {
+        let opened = Self::open_with(env, data_dir, options, Without::Deletes)?;
+        opened.0.commit(Edit::default())?;
+        Ok(opened)
+    }
+
+    fn open_with(env: &Env, data_dir: &Path, options: ManifestOptions, without: Without) -> Result<(Self, OpenReport)> {
         let options = ManifestOptions { history: options.history.max(1) };
         let mut report = OpenReport::default();
         let mut is_settled = true;
-        let loaded = match load::load(env, data_dir)? {
+        let loaded = match load::load_with(env, data_dir, without)? {
             Some(loaded) => {
                 is_settled = settle(env, data_dir, &loaded)?;
                 loaded

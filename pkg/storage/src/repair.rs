@@ -2,6 +2,7 @@
 //! everything that is given up is in the report.
 
 use crate::build::{IndexedFields, SegmentBuild};
+use crate::deletes::Selectors;
 use crate::engine::{Storage, Subscriber};
 use crate::manifest::{self, Edit, Manifest, ManifestOptions, SegmentEntry};
 use crate::options::Options;
@@ -14,8 +15,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use timberlog_disk::{Env, Open};
+use timberlog_filter::Filter;
 use timberlog_segment::{RowRef, SegmentReader};
-use timberlog_types::{Day, Error, Result, Tenant};
+use timberlog_types::{Day, Error, ErrorKind, Result, Tenant};
 
 /// What a repair did.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -43,8 +45,7 @@ impl Storage {
         let mut repaired = Repaired::default();
         {
             let _lock = crate::engine::lock_directory(env, &options.data_dir)?;
-            let (manifest, _) =
-                Manifest::open(env, &options.data_dir, ManifestOptions { history: options.manifest_history })?;
+            let manifest = open_manifest(options, env, &mut repaired)?;
             let found = manifest.repair()?;
             repaired.actions.extend(found.recovered.iter().map(|what| format!("read again: {what}")));
             repaired.actions.extend(found.months_lost.iter().map(|what| format!("given up: {what}")));
@@ -59,12 +60,31 @@ impl Storage {
         }
         let mut options = options.clone();
         options.compaction.enabled = false;
+        // Nothing is answered, purged or expired here: what selectors mean does not matter.
+        options.selectors = Selectors::new(|_| Ok(Filter::None));
+        (options.retention, options.retention_bytes) = (Vec::new(), None);
         let storage = Self::open(options.clone(), env.clone(), Arc::new(Nobody), &Progress::default())?;
         repaired.actions.extend(storage.stats().damage.into_iter().map(|what| format!("given up: {what}")));
         storage.close()?;
         drop(storage);
         forget_damaged_wal(&options, env, &mut repaired)?;
         Ok(repaired)
+    }
+}
+
+/// Opens the manifest; where no root can be used because of its deletes, these are given up.
+fn open_manifest(options: &Options, env: &Env, repaired: &mut Repaired) -> Result<Manifest> {
+    let history = ManifestOptions { history: options.manifest_history };
+    match Manifest::open(env, &options.data_dir, history) {
+        Ok((manifest, _)) => Ok(manifest),
+        Err(error) if error.kind == ErrorKind::Corrupt => {
+            let (manifest, _) = Manifest::open_without_deletes(env, &options.data_dir, history)?;
+            repaired.actions.push(format!(
+                "given up: all deletes, records that were not removed from the files yet may be back: {error}"
+            ));
+            Ok(manifest)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -43,10 +43,22 @@ pub struct Chain {
 /// Reads the manifest of a data directory; `None` if there is no database in it yet. Changes
 /// nothing.
 pub fn load(env: &Env, data_dir: &Path) -> Result<Option<Loaded>> {
+    load_with(env, data_dir, Without::Nothing)
+}
+
+/// What a root may be read without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Without {
+    Nothing,
+    /// Its deletes, if they cannot be read: a repair gives them up when there is no other root.
+    Deletes,
+}
+
+pub(super) fn load_with(env: &Env, data_dir: &Path, without: Without) -> Result<Option<Loaded>> {
     let mut lost = match files::read_pointer(env, data_dir) {
         Ok(pointer) => match read_root(env, data_dir, &pointer.root) {
             Ok(root) if root.version == pointer.version && root.flushed_seq == pointer.flushed_seq => {
-                match read_deletes(env, data_dir, &root) {
+                match read_deletes(env, data_dir, &root, without) {
                     Ok(deletes) => return read_tree(env, data_dir, root, deletes, pointer.root, None).map(Some),
                     Err(ReadError::Damaged(reason)) => Lost::root(&pointer, reason),
                     Err(ReadError::Stop(error)) => return Err(error),
@@ -64,7 +76,7 @@ pub fn load(env: &Env, data_dir: &Path) -> Result<Option<Loaded>> {
             // Written for a commit that never happened.
             continue;
         }
-        match read_named_root(env, data_dir, &name) {
+        match read_named_root(env, data_dir, &name, without) {
             Ok((file, root, deletes)) => {
                 if root.version == 1 && lost.pointer && is_empty(env, data_dir)? {
                     // A crash while the database was created.
@@ -133,21 +145,32 @@ pub(super) fn read_root(env: &Env, data_dir: &Path, file: &FileRef) -> Result<Ro
 
 /// Reads the deletes of a root. Without them records that were deleted would be back: a root whose
 /// deletes cannot be read cannot be used.
-pub(super) fn read_deletes(env: &Env, data_dir: &Path, root: &RootFile) -> Result<Deletes, ReadError> {
+fn read_deletes(env: &Env, data_dir: &Path, root: &RootFile, without: Without) -> Result<Deletes, ReadError> {
     let Some(file) = &root.deletes else { return Ok(Deletes::default()) };
     let named = |error: ReadError| match error {
         ReadError::Damaged(reason) => ReadError::Damaged(format!("names the deletes `{}`: {reason}", file.path)),
         stop => stop,
     };
-    let bytes = files::read(env, data_dir, file).map_err(named)?;
-    DeletesFile::decode(&bytes, file.clone()).map_err(|error| named(ReadError::format(&file.path, error)))
+    let bytes = files::read(env, data_dir, file);
+    let decode = |bytes: Vec<u8>| {
+        DeletesFile::decode(&bytes, file.clone()).map_err(|error| ReadError::format(&file.path, error))
+    };
+    match bytes.and_then(decode) {
+        Err(ReadError::Damaged(_)) if without == Without::Deletes => Ok(Deletes::default()),
+        read => read.map_err(named),
+    }
 }
 
-fn read_named_root(env: &Env, data_dir: &Path, name: &RootName) -> Result<(FileRef, RootFile, Deletes), ReadError> {
+fn read_named_root(
+    env: &Env,
+    data_dir: &Path,
+    name: &RootName,
+    without: Without,
+) -> Result<(FileRef, RootFile, Deletes), ReadError> {
     let (file, bytes) = files::read_named(env, data_dir, name)?;
     let root = RootFile::decode(&bytes).map_err(|error| ReadError::format(&name.path, error))?;
     check_root(&root).map_err(ReadError::Damaged)?;
-    let deletes = read_deletes(env, data_dir, &root)?;
+    let deletes = read_deletes(env, data_dir, &root, without)?;
     Ok((file, root, deletes))
 }
 

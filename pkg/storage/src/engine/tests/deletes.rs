@@ -318,3 +318,26 @@ fn deletes_among_appends_and_flushes_end() {
     assert!(storage.snapshot(&tenant).hidden.is_empty());
     assert_eq!(storage.stats().damage, Vec::<String>::new());
 }
+
+/// A repair knows no selectors; deletes are there afterwards, those in the WAL too.
+#[test]
+fn a_repair_keeps_deletes() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(&folder);
+    let tenant = Tenant::default();
+    let storage = open(&options).unwrap();
+    storage.append(&tenant, messages(&["a secret", "b"]), None).unwrap();
+    storage.flush().unwrap();
+    storage.delete(&tenant, "secret", ALL).unwrap();
+    storage.append(&tenant, messages(&["c secret", "d hidden"]), None).unwrap();
+    storage.delete(&tenant, "hidden", ALL).unwrap();
+    let copy = folder.path().join("copy");
+    copy_folder(&options.data_dir, &copy);
+    let options = Options { data_dir: copy, ..options.clone() };
+    let unknowing = Options { selectors: Selectors::default(), ..options.clone() };
+    Storage::repair(&unknowing, &Env::real()).unwrap();
+    let storage = open(&options).unwrap();
+    assert_eq!(shown(&storage, &tenant), ["b", "c secret"]);
+    while storage.compact().unwrap().is_some() {}
+    assert_eq!((shown(&storage, &tenant).len(), storage.stats().segment_records), (2, 2));
+}

@@ -158,3 +158,23 @@ fn a_root_whose_deletes_are_damaged_is_none() {
     assert!(lost.contains("deletes") && lost.contains("missing"), "{lost}");
     assert_eq!(manifest.state().version, 2);
 }
+
+/// Where every root names the damaged file the start is refused, and a repair can give it up.
+#[test]
+fn deletes_that_no_root_can_do_without_are_given_up_by_a_repair_alone() {
+    let (sim, manifest) = prepared();
+    let env = sim.env();
+    for _ in 0..12 {
+        manifest.commit(Edit::default()).unwrap();
+    }
+    let file = manifest.state().deletes.file.clone().unwrap();
+    drop(manifest);
+    env.disk.remove_file(&dir().join(&file.path)).unwrap();
+    let error = Manifest::open(&env, dir(), ManifestOptions::default()).err().unwrap();
+    assert!(error.kind == timberlog_types::ErrorKind::Corrupt && error.message.contains("deletes"), "{error}");
+    let (manifest, _) = Manifest::open_without_deletes(&env, dir(), ManifestOptions::default()).unwrap();
+    assert!(manifest.state().deletes.entries.is_empty());
+    drop(manifest);
+    let manifest = open_whole(&env);
+    assert_eq!(manifest.state().segments().count(), 2);
+}
