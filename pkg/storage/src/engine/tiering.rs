@@ -317,10 +317,12 @@ impl Core {
             if uploaded.is_empty() && *in_step == Some(versions) {
                 break;
             }
+            let cold_before = tiered.segments_cold;
             self.commit_bucket(writer, &uploaded, &mut tiered)?;
             self.settle(writer, &mut tiered)?;
             *in_step = Some((self.manifest.state().version, writer.state().version));
-            if uploaded.is_empty() {
+            // What was uploaded and then merged is not worth another round at once.
+            if uploaded.is_empty() || tiered.segments_cold == cold_before {
                 break;
             }
         }
