@@ -77,7 +77,7 @@ fn a_newer_format_is_refused() {
     let text = std::fs::read_to_string(&pointer).expect("a pointer");
     let (_, body) = text.trim_end().split_once("\"pointer\":").expect("a pointer");
     let body = body.strip_suffix('}').expect("an object");
-    let newer = body.replacen("\"format\":1", "\"format\":99", 1);
+    let newer = body.replacen("\"format\":2", "\"format\":99", 1);
     assert_ne!(body, newer, "{text}");
     let crc = crc32c::crc32c(newer.as_bytes());
     std::fs::write(&pointer, format!("{{\"crc32c\":{crc},\"pointer\":{newer}}}\n")).expect("written");
