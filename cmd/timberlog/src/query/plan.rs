@@ -44,6 +44,11 @@ fn tree(plan: &Value, title: Option<String>) -> Vec<String> {
     let (blocks, rows) = (plan["blocks"].as_u64().unwrap_or(0), plan["rows"].as_u64().unwrap_or(0));
     let reads = format!("reads at most {} with {}", counted(blocks, "block", "blocks"), units::records(rows));
     below.push(Node(reads, Vec::new()));
+    if let Some(gets) = plan["object_gets"].as_u64().filter(|&gets| gets > 0) {
+        let bytes = units::bytes(plan["object_bytes"].as_u64().unwrap_or(0));
+        let requests = counted(gets, "request", "requests");
+        below.push(Node(format!("asks the object store at most {requests} for {bytes}"), Vec::new()));
+    }
     let mut lines = vec![title.unwrap_or_else(|| filter(&plan["filter"]))];
     draw(&below, "", &mut lines);
     lines
