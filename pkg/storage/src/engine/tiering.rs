@@ -406,6 +406,8 @@ impl Core {
 
     /// Commits a root of the bucket, if it is not as it should be.
     fn commit_bucket(&self, writer: &mut Writer, uploaded: &Uploaded, tiered: &mut Tiered) -> Result<()> {
+        // A delete whose commit failed hides records here already: the bucket must not show them.
+        self.commit_deletes()?;
         let state = self.manifest.state();
         self.check_stored(writer, &state, uploaded)?;
         let tombstones: Vec<_> = state.deletes.live().map(|entry| entry.tombstone.clone()).collect();
