@@ -269,6 +269,7 @@ impl Core {
             None => writer.insert(self.claim(options, &state)?),
         };
         writer.check()?;
+        self.tiering.note_place((writer.state().epoch, writer.state().version));
         self.tiering.note_claimed();
         if *in_step != Some((state.version, writer.state().version)) {
             self.settle(writer, &mut tiered)?;
