@@ -43,7 +43,7 @@ fn main() {
 
 /// Segments of a sixteenth of the corpus, merged into one.
 fn compaction(corpus: &corpus::Corpus, data: &Path, z: f64) {
-    let flush_bytes = (corpus.bytes / 22).to_string();
+    let flush_bytes = (corpus.bytes / 28).to_string();
     let server = Process::start(data, &["--compaction", "off", "--flush-bytes", &flush_bytes]);
     let before = server.cpu_seconds();
     process::loadgen(&server, &corpus.path);
@@ -52,7 +52,7 @@ fn compaction(corpus: &corpus::Corpus, data: &Path, z: f64) {
     let server = Process::start(data, &flags);
     let client = client(&server.http);
     let mut engine = serde_json::Value::Null;
-    for _ in 0..600 {
+    for _ in 0..300 {
         engine = client.get("/stats").expect("statistics")["engine"].take();
         if engine["compaction"]["jobs"].as_u64() > Some(0) && engine["compaction"]["segments_waiting"] == 0 {
             break;
