@@ -37,7 +37,7 @@ struct Writer {
 
 impl Writer {
     fn open(env: &Env, dir: &Path) -> Result<Self> {
-        let compaction = CompactionOptions { enabled: false, ..CompactionOptions::default() };
+        let compaction = CompactionOptions { enabled: false, fan_in: 8, ..CompactionOptions::default() };
         let options = Options { background: false, compaction, ..Options::new(dir) };
         let storage = Storage::open(options, env.clone(), Arc::new(Nobody), &Progress::default())?;
         let now_ns = time::parse(b"2026-01-01T00:00:00Z").map_err(|error| Error::invalid(error.to_string()))?;
