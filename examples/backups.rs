@@ -13,7 +13,7 @@ use timberlog_db::{CompactionOptions, Env, Options, Progress, Storage};
 use timberlog_ingest::demo::Traffic;
 use timberlog_ingest::{DecodeOptions, Decoder, Limits, NoStreamLimit};
 use timberlog_objects::LocalStore;
-use timberlog_storage::backup::{self, BackupRecord, Depth, Event, Selection, StorageSource};
+use timberlog_storage::backup::{self, BackupRecord, ColdFiles, Depth, Event, Selection, StorageSource};
 use timberlog_storage::objects::ObjectStore;
 use timberlog_storage::{BufferedBatch, Subscriber};
 
@@ -68,7 +68,7 @@ impl Writer {
     }
 
     fn back_up(&self, env: &Env, store: &dyn ObjectStore) -> Result<BackupRecord> {
-        let source = StorageSource::pin(&self.storage, Duration::from_secs(3600))?;
+        let source = StorageSource::pin(&self.storage, Duration::from_secs(3600), ColdFiles::Refer)?;
         Ok(backup::create(env, store, &source, &silent)?.record)
     }
 }

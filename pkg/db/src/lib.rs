@@ -7,7 +7,7 @@ pub use timberlog_disk::Env;
 pub use timberlog_filter as filter;
 pub use timberlog_logql as language;
 pub use timberlog_query as query;
-pub use timberlog_storage::backup::Pinned;
+pub use timberlog_storage::backup::{ColdFiles, Pinned};
 pub use timberlog_storage::deletes::{DeleteState, DeleteStatus, Tombstone};
 pub use timberlog_storage::manifest::SegmentEntry;
 pub use timberlog_storage::producers::{ProducerBatch, REFUSED_BYTES_MAX};
@@ -277,8 +277,8 @@ impl Database {
 
     /// Flushes, and pins everything that was acknowledged before, for a backup; held for `ttl`, across
     /// restarts. See [`timberlog_storage::backup`].
-    pub fn pin_backup(&self, ttl: Duration) -> Result<Pinned> {
-        self.storage.pin_backup(ttl)
+    pub fn pin_backup(&self, ttl: Duration, cold: ColdFiles) -> Result<Pinned> {
+        self.storage.pin_backup(ttl, cold)
     }
 
     /// Holds a pin for `ttl` from now on; returns until when, in ns since 1970 UTC.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use timberlog_disk::Env;
 use timberlog_disk::sim::Sim;
 use timberlog_objects::LocalStore;
-use timberlog_storage::backup::{self, BackupRecord, Depth, Event, PLAN_KEPT, RestSource, Selection, StorageSource};
+use timberlog_storage::backup::{
+    self, BackupRecord, ColdFiles, Depth, Event, PLAN_KEPT, RestSource, Selection, StorageSource,
+};
 use timberlog_storage::objects::ObjectStore;
 use timberlog_storage::{BufferedBatch, Options, Progress, Storage, Subscriber};
 use timberlog_types::{BatchBuilder, Day, Result, Tenant};
@@ -44,7 +46,7 @@ fn store(env: &Env) -> Arc<dyn ObjectStore> {
 }
 
 fn back_up(env: &Env, storage: &Storage) -> Result<BackupRecord> {
-    let source = StorageSource::pin(storage, Duration::from_secs(3600))?;
+    let source = StorageSource::pin(storage, Duration::from_secs(3600), ColdFiles::Refer)?;
     Ok(backup::create(env, &*store(env), &source, &silent)?.record)
 }
 

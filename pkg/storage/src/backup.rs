@@ -38,7 +38,7 @@ pub use create::{Created, create};
 pub use prune::{PLAN_KEPT, Pruned, prune};
 pub use record::{BackupRecord, FORMAT, Formats, RECORD_BYTES_MAX, WalTail, key_of};
 pub use restore::{MARKER_FILE, Restored, Selection, restore, restore_at};
-pub use source::{Pinned, RestSource, Source, StorageSource, is_served};
+pub use source::{ColdFiles, Pinned, Referenced, RestSource, Source, StorageSource, is_served};
 pub use verify::{Depth, Verified, verify};
 
 /// What a long operation tells while it runs. Called from several threads.

@@ -11,7 +11,7 @@ use cold::Cold;
 pub use cold::{Gathered, Piece, SignedUrls, Wants, estimate, fetch, fetch_indexes};
 use std::path::PathBuf;
 use std::sync::Arc;
-use timberlog_disk::{Env, Open};
+use timberlog_disk::{Env, File, Open};
 use timberlog_index::SegmentIndex;
 use timberlog_segment::{Column, ColumnKey, SegmentReader};
 use timberlog_types::{Day, Error, ErrorKind, Result};
@@ -198,6 +198,12 @@ pub(crate) fn open_log(opener: &Opener, entry: &Arc<SegmentEntry>) -> Result<Seg
         .ok_or_else(|| Error::corrupt(format!("the path `{}` leaves the data directory", entry.log.path)))?;
     let file = opener.env.disk.open(&path, Open::Read);
     Ok(SegmentReader::open(file.map_err(|error| Error::io(format!("open `{}`", entry.log.path), &error))?)?)
+}
+
+/// Opens a file of a segment that is in the object store only: its `.log`, or its `.redb`.
+pub(crate) fn open_stored(opener: &Opener, entry: &Arc<SegmentEntry>, path: &str) -> Result<Arc<dyn File>> {
+    let (log, redb) = Cold::new(opener.cold.as_ref(), entry).files()?;
+    Ok(if entry.log.path == path { log } else { redb })
 }
 
 impl std::fmt::Debug for Segment {

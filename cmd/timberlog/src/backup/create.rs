@@ -30,6 +30,10 @@ pub struct Arguments {
     /// A data directory that no server has open, instead of a server; it is not changed
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Copy segments that are in the object store alone, too; without it the backup refers to them, and they must
+    /// still be there when it is restored
+    #[arg(long, conflicts_with = "data_dir")]
+    include_cold: bool,
     /// The form of the output
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -47,7 +51,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             &rest
         }
         None => {
-            remote = RemoteSource::pin(&arguments.addr)?;
+            remote = RemoteSource::pin(&arguments.addr, arguments.include_cold)?;
             &remote
         }
     };
@@ -67,6 +71,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
                 units::bytes(record.bytes()),
                 units::bytes(record.copied_bytes)
             );
+            if let Some(referenced) = &record.referenced {
+                say!(
+                    "refers to {} segments ({}) in {}, which it does not hold (`--include-cold` copies them)",
+                    units::count(referenced.segments),
+                    units::bytes(referenced.bytes),
+                    if referenced.store.is_empty() { "the object store" } else { &referenced.store }
+                );
+            }
             if let Some(wal) = &record.wal {
                 say!("with batches {} to {} of the WAL, which are in no segment yet", wal.first_seq, wal.last_seq);
             }
@@ -87,6 +99,7 @@ pub fn summary(record: &BackupRecord) -> serde_json::Value {
         "seq": record.seq,
         "flushed_seq": record.flushed_seq,
         "records": record.records,
+        "referenced": record.referenced,
         "files": record.files.len(),
         "bytes": record.bytes(),
         "copied_files": record.copied_files,

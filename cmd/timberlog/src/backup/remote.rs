@@ -28,9 +28,9 @@ pub struct RemoteSource {
 
 impl RemoteSource {
     /// Pins what a server holds.
-    pub fn pin(addr: &str) -> Result<Self> {
+    pub fn pin(addr: &str, include_cold: bool) -> Result<Self> {
         let client = Client::new(addr, Tenant::default(), PIN_TIMEOUT)?;
-        let answer = client.post("/api/v1/admin/backup/pin", &json!({}))?;
+        let answer = client.post("/api/v1/admin/backup/pin", &json!({ "include_cold": include_cold }))?;
         let pinned = serde_json::from_value(answer)
             .map_err(|error| Error::internal(format!("the server's answer is no pin: {error}")))?;
         Ok(Self { client: Client::new(addr, Tenant::default(), TIMEOUT)?, pinned })

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use timberlog_db::Database;
+use timberlog_db::{ColdFiles, Database};
 use timberlog_types::Error;
 
 /// How long a pin is held when nothing is said.
@@ -27,6 +27,8 @@ const PART_BYTES_MAX: u64 = 16 << 20;
 #[serde(deny_unknown_fields)]
 struct PinAsk {
     ttl_seconds: Option<u64>,
+    #[serde(default)]
+    include_cold: bool,
 }
 
 /// Names a pin.
@@ -62,7 +64,8 @@ async fn blocking<T: Send + 'static>(
 /// Flushes, pins what is there, and names its files.
 pub async fn pin(Of(state): Of<Arc<State>>, headers: HeaderMap, body: Body) -> ApiResult<Response> {
     let ask: PinAsk = params::json(&state, &headers, body).await?;
-    let pinned = blocking(&state, move |database| database.pin_backup(ttl(ask.ttl_seconds))).await?;
+    let cold = if ask.include_cold { ColdFiles::Copy } else { ColdFiles::Refer };
+    let pinned = blocking(&state, move |database| database.pin_backup(ttl(ask.ttl_seconds), cold)).await?;
     Ok(json_of(&pinned))
 }
 

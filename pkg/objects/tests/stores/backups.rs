@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use timberlog_disk::{Env, File};
 use timberlog_objects::{LocalStore, S3Store};
-use timberlog_storage::backup::{self, Depth, Event, Pinned, Selection, Source, StorageSource};
+use timberlog_storage::backup::{self, ColdFiles, Depth, Event, Pinned, Selection, Source, StorageSource};
 use timberlog_storage::manifest::FileRef;
 use timberlog_storage::objects::ObjectStore;
 use timberlog_storage::{ArchiveOptions, BufferedBatch, Options, Progress, Storage, Subscriber};
@@ -148,8 +148,10 @@ fn check(store: &Arc<dyn ObjectStore>) {
     storage.append(&tenant, batch(0, 600, 40 << 10), None).unwrap();
     storage.flush().unwrap();
 
-    let interrupted =
-        Interrupted(StorageSource::pin(&storage, Duration::from_secs(600)).unwrap(), AtomicBool::new(false));
+    let interrupted = Interrupted(
+        StorageSource::pin(&storage, Duration::from_secs(600), ColdFiles::Refer).unwrap(),
+        AtomicBool::new(false),
+    );
     assert!(backup::create(&env, &**store, &interrupted, &silent).is_err());
     assert!(interrupted.1.load(Ordering::Relaxed), "no file is long enough");
     let long = interrupted.pinned().files.iter().find(|file| file.len > 8 << 20).unwrap().clone();
@@ -158,7 +160,7 @@ fn check(store: &Arc<dyn ObjectStore>) {
     assert_eq!(store.head(&backup::key_of(&long.path).unwrap()).unwrap(), None);
 
     let make = || {
-        let source = StorageSource::pin(&storage, Duration::from_secs(600)).unwrap();
+        let source = StorageSource::pin(&storage, Duration::from_secs(600), ColdFiles::Refer).unwrap();
         backup::create(&env, &**store, &source, &silent).unwrap().record
     };
     let first = make();

@@ -88,6 +88,7 @@ pub fn create(env: &Env, store: &dyn ObjectStore, source: &dyn Source, watch: &W
         files: pinned.files.clone(),
         wal,
         records: pinned.records,
+        referenced: pinned.referenced.clone(),
         copied_files: copying.copied_files.into_inner() + wal_files,
         copied_bytes: copying.copied.into_inner() + wal_bytes,
     };

@@ -3,6 +3,7 @@
 //! Each is a JSON object `{"crc32c":C,"record":R}` and a newline; `C` is the CRC32C of the bytes of
 //! `R` as they stand. Unknown keys are ignored; whatever must not be ignored is a new `format`.
 
+use super::source::Referenced;
 use crate::manifest::FileRef;
 use crate::objects::GET_BYTES_MAX;
 use crate::producers::PRODUCERS_VERSION;
@@ -119,6 +120,9 @@ pub struct BackupRecord {
     pub wal: Option<WalTail>,
     /// Records in its segments.
     pub records: u64,
+    /// Segments that it needs and does not hold: they are in the object store of the database's tier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referenced: Option<Referenced>,
     /// Files that this backup brought into the store.
     pub copied_files: u64,
     /// Their bytes.

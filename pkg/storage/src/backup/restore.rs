@@ -14,10 +14,10 @@ use crate::archive::{Local, Parent};
 use crate::engine::lock_any_directory;
 use crate::manifest::restored::Restoring;
 use crate::manifest::verify::check_file;
-use crate::manifest::{self, FileRef, POINTER_FILE};
+use crate::manifest::{self, FileRef, POINTER_FILE, SegmentEntry};
 use crate::objects::ObjectStore;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use timberlog_disk::{Env, Open, atomic};
@@ -172,7 +172,9 @@ fn restore_with(
         let bytes = serde_json::to_vec(&marker).map_err(|error| Error::internal(error.to_string()))?;
         atomic::write(&*env.disk, &dir.join(MARKER_FILE), &bytes).map_err(io("write the marker into"))?;
     }
-    let mut restoring = Restoring::new(&state, &|tenant, day| selection.has(tenant, day))?;
+    let held: HashSet<&str> = record.files.iter().map(|file| file.path.as_str()).collect();
+    let is_held = |entry: &SegmentEntry| held.contains(entry.log.path.as_str());
+    let mut restoring = Restoring::new(&state, &|tenant, day| selection.has(tenant, day), &is_held)?;
     let files = files(&restoring);
     let mut restored = Restored { id: record.id.clone(), ..Restored::default() };
     let pointer = dir.join(POINTER_FILE);

@@ -2,7 +2,7 @@
 //! rest.
 
 use crate::Storage;
-use crate::manifest::{self, FileRef, State};
+use crate::manifest::{self, FileRef, SegmentEntry, State};
 use crate::wal;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -40,9 +40,34 @@ pub struct Pinned {
     pub files: Vec<FileRef>,
     /// Records in segments.
     pub records: u64,
+    /// Segments that are in an object store alone and are not copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referenced: Option<Referenced>,
     /// The end of the WAL that is in no segment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wal: Option<PinnedTail>,
+}
+
+/// What becomes of segments that are in an object store alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ColdFiles {
+    /// The backup names them: who restores it needs that store, with these objects still in it.
+    #[default]
+    Refer,
+    /// The backup holds them, and restores them to the disk.
+    Copy,
+}
+
+/// Segments that a backup needs and does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Referenced {
+    /// The store, for people; empty if the database was at rest and it is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub store: String,
+    /// How many they are.
+    pub segments: u64,
+    /// Bytes of their objects.
+    pub bytes: u64,
 }
 
 /// The end of the WAL of a pinned database.
@@ -60,9 +85,15 @@ pub struct PinnedTail {
 
 impl Pinned {
     /// What a state needs, at this instant.
-    pub(crate) fn of(id: &str, state: &State, now_ns: i64, tail: Option<&wal::Sealed>) -> Self {
+    pub(crate) fn of(id: &str, state: &State, now_ns: i64, tail: Option<&wal::Sealed>, cold: ColdFiles) -> Self {
         let nodes = state.tenants.values().flat_map(|months| months.values()).map(|node| &node.file);
-        let segments = state.segments().flat_map(|(_, _, entry)| entry.local_files());
+        let is_held = |entry: &SegmentEntry| entry.location.is_local() || cold == ColdFiles::Copy;
+        let segments = state.segments().filter(|(_, _, entry)| is_held(entry)).flat_map(|(_, _, entry)| entry.files());
+        let mut referenced = Referenced { store: String::new(), segments: 0, bytes: 0 };
+        for (_, _, entry) in state.segments().filter(|(_, _, entry)| !is_held(entry)) {
+            referenced.segments += 1;
+            referenced.bytes += entry.objects().map(|object| object.len).sum::<u64>();
+        }
         let files =
             [&state.root].into_iter().chain(nodes).chain(&state.producers).chain(&state.deletes.file).chain(segments);
         Self {
@@ -78,6 +109,7 @@ impl Pinned {
             root: state.root.clone(),
             files: files.cloned().collect(),
             records: state.segments().map(|(_, _, entry)| entry.rows).sum(),
+            referenced: (referenced.segments > 0).then_some(referenced),
             wal: tail.map(|tail| PinnedTail {
                 len: tail.bytes.len() as u64,
                 crc32c: crc32c::crc32c(&tail.bytes),
@@ -144,8 +176,8 @@ pub struct StorageSource<'a> {
 
 impl<'a> StorageSource<'a> {
     /// Flushes and pins; the pin is held for `ttl` unless it is renewed.
-    pub fn pin(storage: &'a Storage, ttl: Duration) -> Result<Self> {
-        Ok(Self { pinned: storage.pin_backup(ttl)?, storage, ttl })
+    pub fn pin(storage: &'a Storage, ttl: Duration, cold: ColdFiles) -> Result<Self> {
+        Ok(Self { pinned: storage.pin_backup(ttl, cold)?, storage, ttl })
     }
 }
 
@@ -207,7 +239,7 @@ impl RestSource {
         let now = env.clock.now_ns();
         let id = super::record::new_id(now, &*env.random);
         let line = crate::archive::line_of(env, data_dir)?;
-        let pinned = Pinned { until: Some(now), line, ..Pinned::of(&id, &state, now, tail.as_ref()) };
+        let pinned = Pinned { until: Some(now), line, ..Pinned::of(&id, &state, now, tail.as_ref(), ColdFiles::Refer) };
         let tail = tail.map(|tail| tail.bytes).unwrap_or_default();
         Ok(Self { env: env.clone(), data_dir: data_dir.to_path_buf(), pinned, tail, _lock: lock })
     }

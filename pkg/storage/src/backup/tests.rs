@@ -106,7 +106,7 @@ fn records(storage: &Storage) -> BTreeMap<String, Vec<String>> {
 fn silent(_: Event<'_>) {}
 
 fn back_up(env: &Env, store: &MemoryStore, storage: &Storage) -> Result<BackupRecord> {
-    let source = StorageSource::pin(storage, TTL)?;
+    let source = StorageSource::pin(storage, TTL, ColdFiles::Refer)?;
     create(env, store, &source, &silent).map(|created| created.record)
 }
 

@@ -4,8 +4,8 @@
 //! read only flushes wait.
 
 use super::{Core, Storage, closed, lock};
-use crate::backup::{self, Pinned};
-use crate::manifest::State;
+use crate::backup::{self, ColdFiles, Pinned};
+use crate::manifest::{SegmentEntry, State};
 use crate::wal;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,8 +34,8 @@ impl Storage {
     ///
     /// # Errors
     /// `Corrupt` if the manifest is damaged, `Overloaded` if too many backups run.
-    pub fn pin_backup(&self, ttl: Duration) -> Result<Pinned> {
-        self.core.pin_backup(ttl)
+    pub fn pin_backup(&self, ttl: Duration, cold: ColdFiles) -> Result<Pinned> {
+        self.core.pin_backup(ttl, cold)
     }
 
     /// Holds a pin for `ttl` from now on; returns until when.
@@ -54,13 +54,19 @@ impl Storage {
         self.core.manifest.unpin(id);
     }
 
-    /// Opens a file that a pinned state names.
+    /// Opens a file that a pinned state names, in the object store if it is only there.
     ///
     /// # Errors
-    /// `Unavailable` if the pin is not held any more, `Invalid` if the path is none of a database.
+    /// `Unavailable` if the pin is not held any more, or a segment of the object store was replaced; `Invalid` if the
+    /// path is none of a database.
     pub fn open_pinned(&self, id: &str, path: &str) -> Result<Arc<dyn File>> {
         self.core.manifest.check_pin(id)?;
-        backup::open(&self.core.env, &self.core.options.data_dir, path)
+        match backup::open(&self.core.env, &self.core.options.data_dir, path) {
+            Err(error) if error.kind == ErrorKind::NotFound && path.starts_with("segments/") => {
+                self.core.open_stored(path)
+            }
+            opened => opened,
+        }
     }
 
     /// The end of the WAL that a pin holds.
@@ -99,6 +105,18 @@ impl Storage {
 }
 
 impl Core {
+    /// Opens a file of a segment that is in the object store only.
+    fn open_stored(&self, path: &str) -> Result<Arc<dyn File>> {
+        let state = Arc::clone(self.read_view().state());
+        let is_named = |entry: &SegmentEntry| entry.files().any(|file| file.path == path);
+        let cold = state.segments().filter(|(_, _, entry)| !entry.location.is_local());
+        let Some((_, _, entry)) = cold.into_iter().find(|(_, _, entry)| is_named(entry)) else {
+            let message = format!("`{path}` was replaced in the object store while it was backed up: begin again");
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        };
+        crate::segment::open_stored(&self.opener, entry, path)
+    }
+
     fn pin_until(&self, ttl: Duration) -> i64 {
         let ttl = i64::try_from(ttl.min(PIN_TTL_MAX).as_nanos()).unwrap_or(i64::MAX);
         self.env.clock.now_ns().saturating_add(ttl)
@@ -109,7 +127,7 @@ impl Core {
         lock(&self.pinned_tail).take_if(|tail| self.manifest.check_pin(&tail.pin).is_err());
     }
 
-    fn pin_backup(self: &Arc<Self>, ttl: Duration) -> Result<Pinned> {
+    fn pin_backup(self: &Arc<Self>, ttl: Duration, cold: ColdFiles) -> Result<Pinned> {
         if self.closed.load(Ordering::SeqCst) {
             return Err(closed());
         }
@@ -131,7 +149,10 @@ impl Core {
             }
         };
         let (until, line) = (Some(self.env.clock.now_ns()), self.archive_line()?);
-        let pinned = Pinned { until, line, ..Pinned::of(&id, &state, now, tail.as_ref()) };
+        let mut pinned = Pinned { until, line, ..Pinned::of(&id, &state, now, tail.as_ref(), cold) };
+        if let (Some(referenced), Some(tier)) = (&mut pinned.referenced, &self.options.tier) {
+            referenced.store = tier.store.describe();
+        }
         let durable = durable && tail.is_none();
         if let Some(tail) = tail {
             *lock(&self.pinned_tail) = Some(PinnedTail { pin: id, bytes: Arc::new(tail.bytes) });

@@ -4,7 +4,7 @@
 use super::commit::{self, Next};
 use super::files::MoveError;
 use super::format::{DeletesFile, FormatError, MonthFile, RootFile};
-use super::model::{FileRef, MonthNode, SegmentEntry, State};
+use super::model::{FileRef, Location, MonthNode, SegmentEntry, State};
 use super::{files, invariants, load};
 use crate::deletes::{Deletes, DeletesEdit};
 use std::collections::BTreeMap;
@@ -67,9 +67,25 @@ pub(crate) struct Restoring {
 }
 
 impl Restoring {
-    /// The partitions of `state` that `is_wanted` lets through.
-    pub(crate) fn new(state: &State, is_wanted: &dyn Fn(&Tenant, Day) -> bool) -> Result<Self> {
+    /// The partitions of `state` that `is_wanted` lets through. Segments of the object store whose files the backup
+    /// `is_held` says to hold become local.
+    pub(crate) fn new(
+        state: &State,
+        is_wanted: &dyn Fn(&Tenant, Day) -> bool,
+        is_held: &dyn Fn(&SegmentEntry) -> bool,
+    ) -> Result<Self> {
         let mut next = Next::after(state, 0)?;
+        let is_moved = |entry: &SegmentEntry| !entry.location.is_local() && is_held(entry);
+        for (tenant, day, partition) in state.all_partitions() {
+            if !partition.segments.iter().any(|entry| is_moved(entry)) {
+                continue;
+            }
+            let local = |entry: &Arc<SegmentEntry>| match is_moved(entry) {
+                true => Arc::new(SegmentEntry { location: Location::Local, index_object: None, ..(**entry).clone() }),
+                false => Arc::clone(entry),
+            };
+            next.set_partition(tenant, day, partition.segments.iter().map(local).collect());
+        }
         let all: Vec<(Tenant, Day)> = state.all_partitions().map(|(tenant, day, _)| (tenant.clone(), day)).collect();
         for (tenant, day) in all.into_iter().filter(|(tenant, day)| !is_wanted(tenant, *day)) {
             next.set_partition(&tenant, day, Vec::new());

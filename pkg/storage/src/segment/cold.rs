@@ -6,11 +6,12 @@
 use super::{Opened, Segment};
 use crate::manifest::{FileRef, SegmentEntry};
 use crate::tier::coalesce::{Want, coalesce};
-use crate::tier::{Demand, Reader, Remote, cold_log};
+use crate::tier::{Demand, Meter, Reader, Remote, cold_log};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
+use timberlog_disk::File;
 use timberlog_index::SegmentIndex;
 use timberlog_segment::{BlockMeta, Column, ColumnKey, SegmentReader};
 use timberlog_types::{Error, ErrorKind, Result};
@@ -78,6 +79,13 @@ impl Cold {
             (true, None) => Some(Err(Error::corrupt("the footer has no page checksums of the index"))),
         };
         Ok(Opened { reader, index: redb, memory_bytes: index.memory_bytes })
+    }
+
+    /// Its `.log` and its `.redb`, to be read whole.
+    pub(super) fn files(&self) -> Result<(Arc<dyn File>, Arc<dyn File>)> {
+        let store = self.reader()?;
+        let index = store.index(self.index()?, &Demand::patient(&Meter::default()))?;
+        Ok((cold_log::open(store, &self.remote, &index), index.redb()))
     }
 
     /// Forgets the cached index, unless that was done before.

@@ -1,6 +1,7 @@
 //! Tests of tiering: a simulated machine and a store in memory.
 
 mod adopt;
+mod backup;
 mod crash;
 mod golden;
 mod life;

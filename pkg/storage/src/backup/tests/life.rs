@@ -221,7 +221,7 @@ fn a_pin_keeps_its_files_across_a_restart_until_it_ends() {
     )
     .unwrap();
     fill(&storage);
-    let pinned = storage.pin_backup(TTL).unwrap();
+    let pinned = storage.pin_backup(TTL, ColdFiles::Refer).unwrap();
     assert!(pinned.durable);
     // Its root, its nodes and its producers would go.
     let commits = |storage: &Storage, from: u64| {

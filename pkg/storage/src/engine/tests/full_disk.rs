@@ -104,7 +104,7 @@ fn near_the_floor_a_backup_that_holds_back_files_ends_before_records_are_refused
     let storage = simulated(&sim, &options).unwrap();
     let tenant = Tenant::default();
     storage.append(&tenant, batch(&[7; 1_000]), None).unwrap();
-    let pinned = storage.pin_backup(Duration::from_secs(3600)).unwrap();
+    let pinned = storage.pin_backup(Duration::from_secs(3600), crate::backup::ColdFiles::Refer).unwrap();
     // What the pin holds is in no root any more.
     for _ in 0..3 {
         storage.append(&tenant, batch(&[7; 1_000]), None).unwrap();
