@@ -4,11 +4,11 @@
 //! a node's path follows from its version and CRC32C. Version 1 had one object for each node,
 //! `{"tenant": T, "month": M, "file": F}`.
 
+use super::MANIFEST_DIR;
 use super::files::{Kind, node_path};
 use super::format::MonthRef;
 use super::model::FileRef;
 use serde::de::Error as _;
-use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Month, version of the root that the node was written for, CRC32C, length in bytes.
@@ -34,17 +34,19 @@ struct Read {
 }
 
 pub(crate) fn serialize<S: Serializer>(months: &[MonthRef], serializer: S) -> Result<S::Ok, S::Error> {
-    if let Some(month) = months.iter().find(|month| version(&month.file).is_none()) {
-        return Err(S::Error::custom(format_args!("node `{}` has another name than its kind", month.file.path)));
+    let tenants: Result<Vec<Written<'_>>, S::Error> =
+        months.chunk_by(|a, b| a.tenant == b.tenant).map(written).collect();
+    serializer.collect_seq(tenants?)
+}
+
+/// The nodes of one tenant.
+fn written<E: serde::ser::Error>(months: &[MonthRef]) -> Result<Written<'_>, E> {
+    let mut nodes = Vec::with_capacity(months.len());
+    for MonthRef { month, file, .. } in months {
+        let wrong = || E::custom(format_args!("node `{}` has another name than its kind", file.path));
+        nodes.push((month.as_str(), version(file).ok_or_else(wrong)?, file.crc32c, file.len));
     }
-    let tenants = months.chunk_by(|a, b| a.tenant == b.tenant).map(|months| Written {
-        tenant: months.first().map_or("", |month| &month.tenant),
-        nodes: months
-            .iter()
-            .map(|MonthRef { month, file, .. }| (month.as_str(), version(file).unwrap_or(0), file.crc32c, file.len))
-            .collect(),
-    });
-    serializer.collect_seq(tenants)
+    Ok(Written { tenant: months.first().map_or("", |month| &month.tenant), nodes })
 }
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<MonthRef>, D::Error> {
@@ -62,11 +64,18 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     Ok(months)
 }
 
-/// The version in the name of a node; `None` if the name is not the one that its kind has.
+/// The version in the name of a node; `None` if the name is not the one that its kind has. Roots name thousands of
+/// nodes, so nothing is allocated.
 fn version(file: &FileRef) -> Option<u64> {
-    let name = file.path.rsplit_once("/month-")?.1;
-    let version = name.split_once('-')?.0.parse().ok()?;
-    (node_path(Kind::Month, version, file.crc32c) == file.path).then_some(version)
+    let name = file.path.strip_prefix(MANIFEST_DIR)?.strip_prefix("/month-")?.strip_suffix(".json")?;
+    let (version, crc32c) = name.split_once('-')?;
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let is_kind = version.len() == 20
+        && version.bytes().all(|byte| byte.is_ascii_digit())
+        && crc32c.len() == 8
+        && crc32c.bytes().all(is_hex)
+        && u32::from_str_radix(crc32c, 16) == Ok(file.crc32c);
+    version.parse().ok().filter(|_| is_kind)
 }
 
 #[cfg(test)]
