@@ -43,7 +43,7 @@ fn main() {
 
 /// Segments of a sixteenth of the corpus, merged into one.
 fn compaction(corpus: &corpus::Corpus, data: &Path, z: f64) {
-    let flush_bytes = corpus.bytes / 40;
+    let flush_bytes = corpus.bytes / 26;
     let (flush_bytes, buffer_bytes) = (flush_bytes.to_string(), (flush_bytes * 2).to_string());
     let flags = ["--compaction", "off", "--flush-bytes", &flush_bytes, "--buffer-bytes-max", &buffer_bytes];
     let server = Process::start(data, &flags);
