@@ -75,11 +75,17 @@ impl Server {
 
     /// Starts a server; if it ends instead of getting ready, what it said.
     pub fn try_start(data: &Data, flags: &[&str]) -> Result<Self, String> {
+        Self::try_start_in(data, flags, &[])
+    }
+
+    /// The same with more in its environment.
+    pub fn try_start_in(data: &Data, flags: &[&str], environment: &[(&str, String)]) -> Result<Self, String> {
         let path = data.path();
         let path = path.to_str().expect("a UTF-8 path");
         let mut child =
             timberlog(&["serve", "--data-dir", path, "--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"])
                 .args(flags)
+                .envs(environment.iter().cloned())
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::piped())

@@ -1,0 +1,138 @@
+//! One command, killed before each of its calls that change files (or some of them): the library that kills, places
+//! to run in, and the walk. Knows nothing of what the commands do.
+
+use crate::server::{Data, timberlog};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// How many steps of a command are walked without `TIMBERLOG_KILL_STEPS=all`.
+const SAMPLES: u64 = 7;
+
+/// A command's environment: it counts its steps, and ends before one of them.
+pub struct Kill {
+    library: &'static Path,
+    counter: PathBuf,
+    /// 0: never.
+    at: u64,
+}
+
+impl Kill {
+    fn new(library: &'static Path, place: &Data, at: u64) -> Self {
+        let counter = beside(place, "count");
+        std::fs::write(&counter, [0; 8]).expect("written");
+        Self { library, counter, at }
+    }
+
+    /// What the process must find in its environment.
+    pub fn environment(&self) -> [(&'static str, String); 3] {
+        let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+        [("LD_PRELOAD", text(self.library)), ("KILL_COUNT", text(&self.counter)), ("KILL_AT", self.at.to_string())]
+    }
+
+    /// Steps so far, also of a process that is gone.
+    pub fn steps(&self) -> u64 {
+        let bytes = std::fs::read(&self.counter).expect("the counter");
+        u64::from_ne_bytes(bytes.try_into().expect("8 bytes"))
+    }
+
+    /// Whether its time has come.
+    pub fn has_killed(&self) -> bool {
+        self.at > 0 && self.steps() >= self.at
+    }
+
+    /// Runs a command to its end; whether it ended well. It may end otherwise only by the kill.
+    pub fn run(&self, arguments: &[&str]) -> bool {
+        let output = timberlog(arguments).envs(self.environment()).output().expect("the binary runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() || self.has_killed(), "{arguments:?}: {} {said}", output.status);
+        output.status.success()
+    }
+}
+
+/// A path beside the data directory that goes with it.
+pub fn beside(place: &Data, name: &str) -> PathBuf {
+    place.path().with_file_name(name)
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder").flatten() {
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).expect("copied");
+        }
+    }
+}
+
+fn copy_of(base: &Data) -> Data {
+    let place = Data::new();
+    copy(base.path().parent().expect("a folder"), place.path().parent().expect("a folder"));
+    place
+}
+
+/// The library to preload, compiled once; nothing where that cannot work.
+fn library() -> Option<&'static Path> {
+    static LIBRARY: OnceLock<Option<(tempfile::TempDir, PathBuf)>> = OnceLock::new();
+    let made = LIBRARY.get_or_init(|| {
+        if !cfg!(target_os = "linux") {
+            eprintln!("skipped: steps are counted with LD_PRELOAD, which is Linux's");
+            return None;
+        }
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/kill_at.c");
+        let folder = tempfile::tempdir().expect("a folder");
+        let library = folder.path().join("kill_at.so");
+        let output = Command::new("cc")
+            // A fortified `open` is no function that could be replaced.
+            .args(["-shared", "-fPIC", "-O0", "-U_FORTIFY_SOURCE", "-o"])
+            .args([&library, &source])
+            .arg("-ldl")
+            .output();
+        match output {
+            Err(error) => {
+                eprintln!("skipped: there is no C compiler `cc`: {error}");
+                None
+            }
+            Ok(output) => {
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+                Some((folder, library))
+            }
+        }
+    });
+    made.as_ref().map(|(_, library)| library.as_path())
+}
+
+/// `steps` is what one whole run took; threads make another one take a few more or less.
+fn chosen(steps: u64) -> Vec<u64> {
+    match std::env::var("TIMBERLOG_KILL_STEPS").as_deref() {
+        Ok("all") => (1..=steps).collect(),
+        Ok(only) => vec![only.parse().expect("TIMBERLOG_KILL_STEPS: `all` or a step")],
+        // The middles of equal parts: not the same places in each scenario.
+        Err(_) => (0..SAMPLES).map(|part| steps * (2 * part + 1) / (2 * SAMPLES) + 1).collect(),
+    }
+}
+
+/// Runs a command on a copy of `base`, once whole, and then killed before its steps; `check` gets the place behind it
+/// and what `run` says.
+pub fn walk<T>(name: &str, base: &Data, run: impl Fn(&Data, &Kill) -> T, check: impl Fn(&Data, T)) {
+    let Some(library) = library() else { return };
+    let once = |at: u64| {
+        let place = copy_of(base);
+        let kill = Kill::new(library, &place, at);
+        let told = run(&place, &kill);
+        let steps = kill.steps();
+        check(&place, told);
+        steps
+    };
+    eprintln!("{name}: a whole run");
+    let steps = once(0);
+    assert!(steps > 5, "{name}: only {steps} steps: the library does not see what the binary does");
+    let chosen = chosen(steps);
+    for &at in &chosen {
+        eprintln!("{name}: killed at step {at} of {steps} (TIMBERLOG_KILL_STEPS={at} does only this one)");
+        once(at);
+    }
+    eprintln!("{name}: {} of {steps} steps walked", chosen.len());
+}
