@@ -130,12 +130,22 @@ fn serve<T>(
     Some(told)
 }
 
-/// Waits until no file of a removed segment is left.
-fn wait_for_files(place: &Data, server: &Server) {
+/// Where all segments are.
+enum Segments {
+    Local,
+    Cold,
+}
+
+/// Waits until no file is left of a segment that was removed or is in the store.
+fn wait_for_files(place: &Data, server: &Server, what: Segments) {
     let deadline = Instant::now() + Duration::from_secs(15);
     loop {
         let (engine, logs, indexes) = (engine(server), place.files(".log"), place.files(".redb"));
-        if engine["segments"] == logs.len() && engine["segments"] == indexes.len() {
+        let expected = match what {
+            Segments::Local => engine["segments"].clone(),
+            Segments::Cold => json!(0),
+        };
+        if expected == logs.len() && expected == indexes.len() {
             return;
         }
         assert!(Instant::now() < deadline, "files that nothing names: {logs:#?} {indexes:#?} {engine}");
@@ -209,6 +219,7 @@ fn a_pass_of_the_tier() {
         let server = Server::start(place, &tiering(&store(place)));
         assert_eq!(ids(&server), once(|_| true), "after the kill");
         wait(&server, "tiered", is_tiered);
+        wait_for_files(place, &server, Segments::Cold);
         assert_eq!(ids(&server), once(|_| true), "when all is stored");
         server.kill();
         verify(place);
@@ -242,7 +253,7 @@ fn a_delete_and_its_purge() {
             assert_eq!(ids(&server), once(is_kept), "after the delete");
         }
         wait(&server, "purged", is_done);
-        wait_for_files(place, &server);
+        wait_for_files(place, &server, Segments::Local);
         server.kill();
         verify(place);
         let server = Server::start(place, &flags);
@@ -265,7 +276,7 @@ fn retention() {
         let server = Server::start(place, &flags);
         assert_eq!(ids(&server), young(), "after the kill");
         wait(&server, "removed", is_done);
-        wait_for_files(place, &server);
+        wait_for_files(place, &server, Segments::Local);
         assert_eq!(ids(&server), young(), "in the end");
         server.kill();
         verify(place);

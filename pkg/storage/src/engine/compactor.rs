@@ -32,6 +32,9 @@ pub(super) struct Compactor {
     wanted: Mutex<Wanted>,
     changed: Condvar,
     paused: AtomicBool,
+    /// Whether the kept history was cut behind the last removal of retention: not known of an earlier process, nor when
+    /// a commit failed.
+    pub(super) is_history_cut: AtomicBool,
     counters: Counters,
 }
 

@@ -4,6 +4,7 @@ use super::{Core, Storage};
 use crate::manifest::Edit;
 use crate::retention::{self, RetentionStatus};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use timberlog_types::{Result, Tenant};
 
 /// How often the clock is written down though nothing else is committed.
@@ -55,6 +56,8 @@ impl Core {
             return Ok(());
         }
         let clock_ns = self.clock_ns();
+        // Until this comes to its end.
+        let was_cut = self.compactor.is_history_cut.swap(false, Ordering::SeqCst);
         let mut is_removed = false;
         let state = || Arc::clone(self.read_view().state());
         let expired = retention::expired(&state(), &|tenant| self.rules.cutoff(tenant, clock_ns));
@@ -67,7 +70,9 @@ impl Core {
             is_removed = true;
         }
         let is_stale = clock_ns.saturating_sub(state().clock_ns) >= CLOCK_WRITTEN_EVERY_NS;
-        if is_removed {
+        // A process that was killed between a removal and the cut has left that to this one.
+        let is_left = !was_cut && !state().is_damaged() && self.manifest.keeps_old_segments()?;
+        if is_removed || is_left {
             // So that their files are gone, unless a snapshot or a backup holds them.
             self.change(Edit { cut_history: true, ..Edit::default() })?;
             self.manifest.collect()?;
@@ -75,6 +80,7 @@ impl Core {
             // A start after a quiet time must not look like a clock that jumped.
             self.change(Edit::default())?;
         }
+        self.compactor.is_history_cut.store(true, Ordering::SeqCst);
         Ok(())
     }
 

@@ -64,6 +64,9 @@ struct Memory {
     left_alone: HashSet<String>,
     /// Versions of manifest and bucket that were found in step.
     in_step: Option<(u64, u64)>,
+    /// Whether the kept history was cut behind the last segment that left the disk: not known of an earlier process,
+    /// nor behind a pass that failed.
+    is_cut: bool,
 }
 
 #[derive(Default)]
@@ -263,7 +266,9 @@ impl Core {
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         let mut tiered = Tiered::default();
-        let Memory { writer, gc_due_ns, left_alone, in_step } = memory;
+        let Memory { writer, gc_due_ns, left_alone, in_step, is_cut } = memory;
+        // Until this pass has come to its end.
+        let was_cut = std::mem::replace(is_cut, false);
         let writer = match writer {
             Some(writer) => writer,
             None => writer.insert(self.claim(options, &state)?),
@@ -327,7 +332,8 @@ impl Core {
                 break;
             }
         }
-        if tiered.segments_cold > 0 {
+        let is_left = !was_cut && !self.manifest.state().is_damaged() && self.manifest.keeps_old_segments()?;
+        if tiered.segments_cold > 0 || is_left {
             // Local copies go when no root names them: not one that is kept only to fall back to.
             let cut = Edit { cut_history: true, ..Edit::default() };
             if let Some(state) = self.manifest.commit_with(|_| Some(cut))? {
@@ -336,6 +342,7 @@ impl Core {
             *in_step = Some((self.manifest.state().version, writer.state().version));
             self.manifest.collect()?;
         }
+        *is_cut = true;
         let now = self.env.clock.monotonic_ns();
         if now >= *gc_due_ns {
             let found =

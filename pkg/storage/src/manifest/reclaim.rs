@@ -89,6 +89,14 @@ impl Reclaim {
 }
 
 impl Manifest {
+    /// Whether older roots alone name segments: those were merged, removed, or left the disk.
+    ///
+    /// # Errors
+    /// `Closed` if nothing can be committed any more.
+    pub(crate) fn keeps_old_segments(&self) -> Result<bool> {
+        Ok(self.writer()?.reclaim.retired.keys().any(|path| path.starts_with(SEGMENTS_DIR)))
+    }
+
     /// Removes what can go. A file that cannot be removed stays noted; the next call tries again.
     pub(super) fn collect_locked(&self, writer: &mut Writer) -> usize {
         let state = self.state();
