@@ -11,14 +11,8 @@ use timberlog_types::Tenant;
 /// The flags that say where to look.
 #[derive(Args)]
 pub struct Target {
-    /// The server
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "TIMBERLOG_ADDR",
-        default_value = "http://127.0.0.1:3100",
-        conflicts_with = "data_dir"
-    )]
+    /// The server; not asked with `--data-dir`
+    #[arg(long, value_name = "URL", env = "TIMBERLOG_ADDR", default_value = "http://127.0.0.1:3100")]
     addr: String,
     /// A data directory that no server has open, instead of a server
     #[arg(long, value_name = "DIR")]

@@ -18,14 +18,8 @@ use timberlog_storage::backup::{self, BackupRecord, RestSource, Source};
 pub struct Arguments {
     #[command(flatten)]
     store: StoreFlags,
-    /// The server
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "TIMBERLOG_ADDR",
-        default_value = "http://127.0.0.1:3100",
-        conflicts_with = "data_dir"
-    )]
+    /// The server; not asked with `--data-dir`
+    #[arg(long, value_name = "URL", env = "TIMBERLOG_ADDR", default_value = "http://127.0.0.1:3100")]
     addr: String,
     /// A data directory that no server has open, instead of a server; it is not changed
     #[arg(long, value_name = "DIR")]
