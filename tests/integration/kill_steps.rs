@@ -45,7 +45,8 @@ fn send(server: &Server, batch: u64) {
 }
 
 fn engine(server: &Server) -> Value {
-    server.client().get("/stats").expect("statistics")["engine"].clone()
+    let stats = server.client().get("/stats");
+    stats.unwrap_or_else(|error| panic!("no statistics: {error}; it said: {}", server.said()))["engine"].clone()
 }
 
 /// Polls statistics until they say so.
@@ -138,7 +139,7 @@ enum Segments {
 
 /// Waits until no file is left of a segment that was removed or is in the store.
 fn wait_for_files(place: &Data, server: &Server, what: Segments) {
-    let deadline = Instant::now() + Duration::from_secs(15);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let (engine, logs, indexes) = (engine(server), place.files(".log"), place.files(".redb"));
         let expected = match what {

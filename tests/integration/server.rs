@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 use timberlog_client::Client;
 use timberlog_types::Tenant;
@@ -15,6 +15,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// A running server.
 pub struct Server {
     child: Child,
+    /// What it says once it is ready.
+    lines: Mutex<mpsc::Receiver<String>>,
     pub http: String,
     pub grpc: String,
 }
@@ -105,7 +107,7 @@ impl Server {
             match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
                     if let Some((http, grpc)) = addresses(&line) {
-                        return Ok(Self { child, http, grpc });
+                        return Ok(Self { child, lines: Mutex::new(lines), http, grpc });
                     }
                     said.push(line);
                 }
@@ -124,6 +126,12 @@ impl Server {
 
     pub fn client(&self) -> Client {
         Client::new(&self.http, Tenant::default(), PATIENCE).expect("an address")
+    }
+
+    /// What it has said since it was ready, or since the last call.
+    pub fn said(&self) -> String {
+        let lines = self.lines.lock().expect("no thread panicked");
+        lines.try_iter().collect::<Vec<_>>().join("\n")
     }
 
     pub fn pid(&self) -> u32 {
