@@ -160,6 +160,8 @@ impl Core {
         let (mut wait, mut retry) = (Duration::ZERO, *RETRY.start());
         while !self.compactor.wait_for_work(wait) {
             wait = LOOK_EVERY;
+            // What readers held when it was removed goes now. Where nothing can be committed any more, it stays.
+            let _ = self.manifest.collect();
             while !self.compactor.paused.load(Ordering::SeqCst) {
                 match self.compact_once(Pace::Limited, self.options.compaction.enabled) {
                     Ok(Some(_)) => retry = *RETRY.start(),

@@ -340,9 +340,10 @@ impl Core {
                 self.install(state)?;
             }
             *in_step = Some((self.manifest.state().version, writer.state().version));
-            self.manifest.collect()?;
         }
         *is_cut = true;
+        // Also what a reader held when the last pass ended.
+        self.manifest.collect()?;
         let now = self.env.clock.monotonic_ns();
         if now >= *gc_due_ns {
             let found =
