@@ -18,6 +18,7 @@ mod follower;
 mod purge;
 mod retention;
 mod tiering;
+mod wake;
 
 use crate::cache::Cache;
 use crate::compaction::Compacted;
@@ -246,8 +247,8 @@ impl Storage {
             None => Ok(()),
         };
         self.core.signal.stop();
-        self.core.compactor.stop();
-        self.core.tiering.stop();
+        self.core.compactor.wake.stop();
+        self.core.tiering.wake.stop();
         if let Some(archiver) = &self.core.archiver {
             archiver.stop();
         }

@@ -1,7 +1,8 @@
 //! The compactor: the thread that runs compaction jobs, one at a time, at low priority, within its
 //! bytes a second, and the commit of what they make.
 
-use super::{Core, closed, lock};
+use super::wake::Wake;
+use super::{Core, lock};
 use crate::compaction::execute;
 use crate::compaction::inputs::Failed;
 use crate::compaction::plan::{self, Job, Plan};
@@ -11,7 +12,7 @@ use crate::manifest::{SegmentEntry, State};
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use timberlog_types::{Day, Error, ErrorKind, Result, Tenant};
 
@@ -29,19 +30,12 @@ const PACE_WAIT_MIN: Duration = Duration::from_millis(20);
 pub(super) struct Compactor {
     /// Held by the one job that runs.
     running: Mutex<Memory>,
-    wanted: Mutex<Wanted>,
-    changed: Condvar,
+    pub(super) wake: Wake,
     paused: AtomicBool,
     /// Whether the kept history was cut behind the last removal of retention: not known of an earlier process, nor when
     /// a commit failed.
     pub(super) is_history_cut: AtomicBool,
     counters: Counters,
-}
-
-#[derive(Default)]
-struct Wanted {
-    look: bool,
-    stop: bool,
 }
 
 /// What is remembered between jobs.
@@ -110,14 +104,12 @@ pub(super) enum Pace {
 impl Compactor {
     /// Something was committed: there may be something to merge.
     pub(super) fn look(&self) {
-        lock(&self.wanted).look = true;
-        self.changed.notify_all();
+        self.wake.look();
     }
 
-    /// Ends the thread, and the job under way at its next block.
-    pub(super) fn stop(&self) {
-        lock(&self.wanted).stop = true;
-        self.changed.notify_all();
+    /// Held while no job runs, so that the inputs of none are taken away; `None` while one does.
+    pub(super) fn between_jobs(&self) -> Option<MutexGuard<'_, Memory>> {
+        self.running.try_lock().ok()
     }
 
     pub(super) fn pause(&self) {
@@ -128,29 +120,6 @@ impl Compactor {
         self.paused.store(false, Ordering::SeqCst);
         self.look();
     }
-
-    /// Waits until there is a reason to look, at most `wait`; returns whether to stop.
-    fn wait_for_work(&self, wait: Duration) -> bool {
-        let wanted = lock(&self.wanted);
-        let waiting = |wanted: &mut Wanted| !wanted.stop && !wanted.look;
-        let (mut wanted, _) =
-            self.changed.wait_timeout_while(wanted, wait, waiting).unwrap_or_else(PoisonError::into_inner);
-        wanted.look = false;
-        wanted.stop
-    }
-
-    /// Waits in the middle of a job, at most `wait`.
-    fn rest(&self, wait: Duration) {
-        let wanted = lock(&self.wanted);
-        let waited = self.changed.wait_timeout_while(wanted, wait, |wanted| !wanted.stop);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// # Errors
-    /// `Closed` when the job must end.
-    fn check_going(&self) -> Result<()> {
-        if lock(&self.wanted).stop { Err(closed()) } else { Ok(()) }
-    }
 }
 
 impl Core {
@@ -158,7 +127,7 @@ impl Core {
     pub(super) fn run_compactor(self: &Arc<Self>) {
         timberlog_disk::real::lower_thread_priority();
         let (mut wait, mut retry) = (Duration::ZERO, *RETRY.start());
-        while !self.compactor.wait_for_work(wait) {
+        while !self.compactor.wake.wait_for_work(wait) {
             wait = LOOK_EVERY;
             // What readers held when it was removed goes now. Where nothing can be committed any more, it stays.
             let _ = self.manifest.collect();
@@ -181,7 +150,7 @@ impl Core {
     /// Runs the job that is due, if there is one.
     pub(super) fn compact_once(self: &Arc<Self>, pace: Pace, is_enabled: bool) -> Result<Option<Compacted>> {
         let mut memory = lock(&self.compactor.running);
-        self.compactor.check_going()?;
+        self.compactor.wake.check_going()?;
         self.expire()?;
         if !is_enabled {
             return Ok(None);
@@ -287,13 +256,13 @@ impl Core {
     /// # Errors
     /// `Closed` when the job must end.
     pub(super) fn pace(&self, pace: Pace, bytes: u64, due: &AtomicU64) -> Result<()> {
-        self.compactor.check_going()?;
+        self.compactor.wake.check_going()?;
         if pace == Pace::Free {
             return Ok(());
         }
         while self.compactor.paused.load(Ordering::SeqCst) {
-            self.compactor.rest(*RETRY.start());
-            self.compactor.check_going()?;
+            self.compactor.wake.rest(*RETRY.start());
+            self.compactor.wake.check_going()?;
         }
         let rate = self.options.compaction.bytes_per_second;
         if let Some(ns) = bytes.saturating_mul(1_000_000_000).checked_div(rate) {
@@ -302,10 +271,10 @@ impl Core {
             due.store(due_ns.saturating_add(ns), Ordering::Relaxed);
             let wait = Duration::from_nanos(due_ns - now);
             if wait >= PACE_WAIT_MIN {
-                self.compactor.rest(wait);
+                self.compactor.wake.rest(wait);
             }
         }
-        self.compactor.check_going()
+        self.compactor.wake.check_going()
     }
 
     pub(super) fn count(&self, compacted: &Compacted, took_ns: u64) {

@@ -3,7 +3,7 @@
 //!
 //! | free bytes | what happens |
 //! |---|---|
-//! | below twice the floor | local copies of tiered segments and caches go; then what retention lets go; then backups that hold back files are cancelled |
+//! | below twice the floor | caches of the object store go; then what retention lets go; then backups that hold back files are cancelled |
 //! | below the floor | new records are refused |
 
 use super::Core;
@@ -24,7 +24,7 @@ impl Core {
             free = self.free_bytes();
         }
         if free < near {
-            self.drop_expired(near - free);
+            self.drop_expired();
             free = self.free_bytes();
         }
         if free < near {
@@ -53,10 +53,12 @@ impl Core {
         }
     }
 
-    /// Removes at once what the configured retention lets go; so many bytes are needed.
-    fn drop_expired(&self, bytes: u64) {
-        if let Err(error) = self.expire() {
-            tracing::warn!(%error, bytes, "what has expired cannot be removed, though the disk is nearly full");
+    /// Removes at once what the configured retention lets go, unless a job of the compactor runs: that does it when it
+    /// is done.
+    fn drop_expired(&self) {
+        if let Some(_no_job) = self.compactor.between_jobs() {
+            // The compactor tries it, too, and says what is wrong.
+            let _ = self.expire();
         }
     }
 

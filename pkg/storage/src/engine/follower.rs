@@ -53,7 +53,7 @@ impl Core {
         let Some(options) = self.options.tier.clone() else { return };
         // A reader must know of a root before what the one before it named is collected.
         let every = options.look_every.min(options.gc_grace / 2);
-        while !self.tiering.wait_for_work(every) {
+        while !self.tiering.wake.wait_for_work(every) {
             // What went wrong is told, and tried again.
             let _ = self.follow_once();
         }

@@ -5,7 +5,8 @@
 //! bucket's root, the manifest (`both`), the manifest (`cold`), local files. An outage costs retries, longer each time;
 //! nothing else waits for this thread.
 
-use super::{Core, Storage, closed, lock};
+use super::wake::Wake;
+use super::{Core, Storage, lock};
 use crate::manifest::{Edit, Location, SegmentEntry, State};
 use crate::tier::bucket::{Claim, Writer};
 use crate::tier::gc::{self, GcMode};
@@ -16,7 +17,7 @@ use crate::tier::writer_file;
 use crate::tier::{Followed, TierOptions};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use timberlog_types::{Day, Error, ErrorKind, Result, Tenant};
@@ -38,20 +39,12 @@ const GC_EVERY_MIN: Duration = Duration::from_secs(60);
 pub(super) struct Tiering {
     /// Held by the one pass that runs.
     running: Mutex<Memory>,
-    wanted: Mutex<Wanted>,
-    changed: Condvar,
+    pub(super) wake: Wake,
     status: Mutex<Status>,
     asked: Condvar,
     counters: Counters,
-    stopping: AtomicBool,
     /// The bucket that is followed.
     pub(super) followed: Mutex<Option<Followed>>,
-}
-
-#[derive(Default)]
-struct Wanted {
-    look: bool,
-    stop: bool,
 }
 
 /// What is remembered between passes.
@@ -115,12 +108,6 @@ impl Tiering {
         status.last_error = error;
     }
 
-    pub(super) fn stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
-        lock(&self.wanted).stop = true;
-        self.changed.notify_all();
-    }
-
     /// The bucket is ours: a start need not wait any longer.
     fn note_claimed(&self) {
         let mut status = lock(&self.status);
@@ -128,26 +115,6 @@ impl Tiering {
             status.phase = TierPhase::Writing;
             self.asked.notify_all();
         }
-    }
-
-    /// Waits for a reason to look, at most `wait`; returns whether to stop.
-    pub(super) fn wait_for_work(&self, wait: Duration) -> bool {
-        let wanted = lock(&self.wanted);
-        let waiting = |wanted: &mut Wanted| !wanted.stop && !wanted.look;
-        let (mut wanted, _) =
-            self.changed.wait_timeout_while(wanted, wait, waiting).unwrap_or_else(PoisonError::into_inner);
-        wanted.look = false;
-        wanted.stop
-    }
-
-    fn rest(&self, wait: Duration) {
-        let wanted = lock(&self.wanted);
-        let waited = self.changed.wait_timeout_while(wanted, wait, |wanted| !wanted.stop);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn check_going(&self) -> Result<()> {
-        if self.stopping.load(Ordering::SeqCst) { Err(closed()) } else { Ok(()) }
     }
 
     /// Waits a while for the first claim: a bucket that belongs to somebody else is no place to start.
@@ -181,10 +148,7 @@ impl Storage {
 
     /// What tiering says of itself.
     pub fn tier_stats(&self) -> TierStats {
-        {
-            let state = self.core.manifest.state();
-            self.core.tier_stats(&state)
-        }
+        self.core.tier_stats(&self.core.manifest.state())
     }
 }
 
@@ -194,7 +158,7 @@ impl Core {
         let Some(options) = self.options.tier.clone() else { return };
         timberlog_disk::real::lower_thread_priority();
         let (mut wait, mut retry) = (Duration::ZERO, *RETRY.start());
-        while !self.tiering.wait_for_work(wait) {
+        while !self.tiering.wake.wait_for_work(wait) {
             wait = match self.tier_once(false) {
                 Ok(_) => {
                     retry = *RETRY.start();
@@ -233,7 +197,7 @@ impl Core {
                 status.phase = TierPhase::Writing;
                 status.last_error = None;
             }
-            Err(error) if error.kind == ErrorKind::Closed && self.tiering.check_going().is_err() => {}
+            Err(error) if error.kind == ErrorKind::Closed && self.tiering.wake.check_going().is_err() => {}
             Err(error) => {
                 let is_stale = memory.writer.as_ref().is_some_and(|writer| writer.stale().is_some());
                 let phase = match (is_stale, memory.writer.is_some()) {
@@ -258,7 +222,7 @@ impl Core {
     }
 
     fn pass(&self, options: &TierOptions, memory: &mut Memory, free: bool) -> Result<Tiered> {
-        self.tiering.check_going()?;
+        self.tiering.wake.check_going()?;
         self.manifest.check_alive()?;
         let state = self.manifest.state();
         if state.is_damaged() {
@@ -295,7 +259,7 @@ impl Core {
                 if sent >= BATCH_BYTES || took >= BATCH_TIME.min(options.gc_grace / 4) {
                     break;
                 }
-                self.tiering.check_going()?;
+                self.tiering.wake.check_going()?;
                 match self.upload(options, (tenant, *day), entry, free) {
                     Ok(stored) => {
                         sent = sent.saturating_add(stored.bytes_sent);
@@ -409,7 +373,7 @@ impl Core {
         let due_ns = self.tiering.counters.due_ns.load(Ordering::Relaxed).max(now);
         self.tiering.counters.due_ns.store(due_ns.saturating_add(ns), Ordering::Relaxed);
         if due_ns > now {
-            self.tiering.rest(Duration::from_nanos(due_ns - now));
+            self.tiering.wake.rest(Duration::from_nanos(due_ns - now));
         }
     }
 
