@@ -3,6 +3,8 @@
 //! Counters of the engine are the engine's; this registry has the server's own: requests by route
 //! and status, their time, and records by protocol. Every label has a bounded set of values.
 
+mod engine;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
