@@ -18,6 +18,7 @@
 //! | 2 streams | varint runs; integers: the stream id of each run; integers: the rows of each run |
 //! | 3 levels | varint entries; integers: the spelling id of each entry; codes |
 //! | 4 messages | see the message column |
+//! | 5 timestamps, split | differences |
 //! | 16 field, constant | rows; u8 kind; varint length, text |
 //! | 17 field, dictionary | rows; varint entries; kinds and texts of the entries; codes |
 //! | 18 field, direct | rows; kinds and texts of the values |
@@ -47,6 +48,7 @@ pub(crate) enum Encoding {
     Streams = 2,
     Levels = 3,
     Messages = 4,
+    TimestampsSplit = 5,
     FieldConstant = 16,
     FieldDictionary = 17,
     FieldDirect = 18,
@@ -59,6 +61,7 @@ impl Encoding {
             2 => Self::Streams,
             3 => Self::Levels,
             4 => Self::Messages,
+            5 => Self::TimestampsSplit,
             16 => Self::FieldConstant,
             17 => Self::FieldDictionary,
             18 => Self::FieldDirect,

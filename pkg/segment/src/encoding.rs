@@ -1,4 +1,4 @@
-//! The encodings that columns and the directory are made of: lists of integers, texts, codes, rows.
+//! The encodings that columns and the directory are made of: lists of integers, differences, texts, codes, rows.
 //!
 //! Each encoder appends to a buffer, each decoder takes from an [`Input`]; how many items there
 //! are is known to the caller and not stored again. Decoders trust nothing: a malformed input is
@@ -10,6 +10,7 @@ pub(crate) mod codes;
 pub(crate) mod input;
 pub(crate) mod ints;
 pub(crate) mod rows;
+pub(crate) mod split;
 pub(crate) mod texts;
 
 pub(crate) use blob::Compressor;

@@ -23,7 +23,8 @@ use crate::error::SegmentError;
 const MINI: usize = 128;
 const DELTAS: u8 = 16;
 const CONSTANT: u8 = 32;
-const POWER_MAX: u8 = 9;
+/// The greatest power of ten that values are divided by.
+pub(crate) const POWER_MAX: u8 = 9;
 
 /// Whether neighbours are alike.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,7 +85,7 @@ fn encode_plain(values: &[i64], items: &mut Vec<i64>, out: &mut Vec<u8>) {
 }
 
 /// Divides the items by the greatest power of ten that divides them all, and returns it.
-fn divide(items: &mut [i64]) -> u8 {
+pub(crate) fn divide(items: &mut [i64]) -> u8 {
     let mut power = POWER_MAX;
     for &item in items.iter() {
         while power > 0 && item % 10_i64.pow(u32::from(power)) != 0 {

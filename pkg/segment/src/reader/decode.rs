@@ -3,7 +3,7 @@
 use crate::chunk::{Encoding, KINDS, KINDS_MIXED};
 use crate::column::{Codes, Column, Kinds, LevelColumn, StreamRuns, Texts, ValueColumn, Values};
 use crate::directory::{ColumnKey, Directory};
-use crate::encoding::{Input, codes, ints, rows, texts};
+use crate::encoding::{Input, codes, ints, rows, split, texts};
 use crate::error::SegmentError;
 use crate::message::MessageColumn;
 use timberlog_types::ValueKind;
@@ -24,6 +24,7 @@ pub(crate) fn column(
     let mut input = Input::new(chunk.get(skip..).unwrap_or_default());
     let column = match (key, encoding) {
         (ColumnKey::Timestamp, Encoding::Timestamps) => Column::Timestamps(ints::decode(&mut input, rows)?),
+        (ColumnKey::Timestamp, Encoding::TimestampsSplit) => Column::Timestamps(split::decode(&mut input, rows)?),
         (ColumnKey::Stream, Encoding::Streams) => Column::Streams(streams(&mut input, rows, directory.streams.len())?),
         (ColumnKey::Level, Encoding::Levels) => Column::Levels(levels(&mut input, rows, directory.levels.len())?),
         (ColumnKey::Field(_), Encoding::FieldConstant | Encoding::FieldDictionary | Encoding::FieldDirect) => {

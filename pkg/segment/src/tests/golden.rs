@@ -1,6 +1,6 @@
-//! A segment of format 1 as it was first written: it is read forever and never written anew.
+//! Segments of format 1 as they were first written: they are read forever and never written anew.
 //!
-//! To make the file of a new format, give it a folder of its own and run this test once with
+//! To make the file of a new format or encoding, give it a folder of its own and run this test once with
 //! `TIMBERLOG_GOLDEN=write`; a file that exists is never touched.
 
 use super::*;
@@ -62,19 +62,44 @@ fn golden_batches() -> Vec<Arc<Batch>> {
     golden_records().chunks(250).map(batch).collect()
 }
 
-#[test]
-fn the_first_format_is_read() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/segment-v1/01TEST.log");
-    let batches = golden_batches();
-    let rows = sorted_rows(&batches);
+/// Records every so often, with some jitter, pauses, and steps back. Never change them: the file holds them.
+fn golden_rhythm() -> Vec<Record> {
+    let mut seed = 2_u64;
+    let mut random = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let mut at = 1_790_000_000_000_000_000;
+    (0..1500_i64)
+        .map(|n| {
+            at += 86_400_000 * (1 + random(20) as i64);
+            let pause = if n % 400 == 399 { 5_000_000_000_000 } else { 0 };
+            let record = Record::new(at + pause + random(1_000) as i64, "cron", "tick");
+            record.field("n", ValueKind::Number, n)
+        })
+        .collect()
+}
+
+/// The file of a folder, which holds these records; all its checksums are right.
+fn golden_file(folder: &str, batches: &[Arc<Batch>], rows: &[RowRef]) -> (Vec<u8>, SegmentReader) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(folder).join("01TEST.log");
     if std::env::var_os("TIMBERLOG_GOLDEN").is_some_and(|value| value == "write") && !path.exists() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, write(&batches, &rows, BLOCK_ROWS).0).unwrap();
+        std::fs::write(&path, write(batches, rows, BLOCK_ROWS).0).unwrap();
     }
-    let reader = open(&std::fs::read(&path).unwrap());
+    let bytes = std::fs::read(&path).unwrap();
+    let reader = open(&bytes);
     let mut damages = Vec::new();
     reader.verify(&mut |damage| damages.push(damage));
     assert!(damages.is_empty(), "{damages:?}");
+    (bytes, reader)
+}
+
+#[test]
+fn the_first_format_is_read() {
+    let batches = golden_batches();
+    let rows = sorted_rows(&batches);
+    let (_, reader) = golden_file("segment-v1", &batches, &rows);
     let directory = reader.directory();
     assert_eq!((directory.segment_id.as_str(), directory.tenant.as_str()), ("01TEST", "team-1"));
     assert_eq!(*reader.redb_pages().unwrap(), RedbPages { page_size: 4096, len: 10_000, crcs: vec![1, 2, 3] });
@@ -89,6 +114,21 @@ fn the_first_format_is_read() {
         assert_eq!(meta.range.start, expected.iter().map(|r| r.timestamp).min().unwrap());
         assert_eq!(meta.range.end, expected.iter().map(|r| r.timestamp).max().unwrap());
         check_counts(&reader, meta.number, expected);
+    }
+}
+
+#[test]
+fn timestamps_in_two_parts_are_read() {
+    let expected = golden_rhythm();
+    // As they came: then some step back.
+    let batches: Vec<Arc<Batch>> = expected.chunks(250).map(batch).collect();
+    let row = |n: u32| RowRef { batch: n / 250, row: n % 250 };
+    let rows: Vec<RowRef> = (0..1500).map(row).collect();
+    let (bytes, reader) = golden_file("segment-v1-split", &batches, &rows);
+    for (meta, expected) in reader.directory().blocks.iter().zip(expected.chunks(BLOCK_ROWS)) {
+        let timestamps = meta.offset as usize + crate::layout::BLOCK_HEADER;
+        assert_eq!(bytes[timestamps], crate::chunk::Encoding::TimestampsSplit as u8);
+        assert_eq!(records(&reader.read_block_as_batch(meta.number).unwrap()), expected);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::chunk::{self, Encoding};
 use crate::directory::{BlockMeta, ColumnKey, ColumnMeta, Directory};
 use crate::encoding::input::put_varint;
 use crate::encoding::ints::{self, Shape};
-use crate::encoding::{BLOCK_ROWS_MAX, codes};
+use crate::encoding::{BLOCK_ROWS_MAX, codes, split};
 use crate::error::SegmentError;
 use crate::layout::{self, BLOCK_HEADER};
 use crate::message::MessageEncoder;
@@ -156,8 +156,15 @@ impl BlockEncoder {
             end: self.values.iter().copied().max().unwrap_or_default(),
         };
         block.chunk(ColumnKey::Timestamp, |out| {
-            ints::encode(&self.values, Shape::Sorted, &mut self.tools.ints, out);
-            Encoding::Timestamps
+            let Tools { compressor, ints, codes, split, .. } = &mut self.tools;
+            let start = out.len();
+            ints::encode(&self.values, Shape::Sorted, ints, out);
+            let plain = out.len();
+            if !split::encode(&self.values, plain - start, split::Tools { compressor, ints, codes }, split, out) {
+                return Encoding::Timestamps;
+            }
+            out.drain(start..plain);
+            Encoding::TimestampsSplit
         })?;
         Ok(range)
     }

@@ -4,7 +4,7 @@ use super::distinct::Distinct;
 use crate::chunk::Encoding;
 use crate::encoding::bits::width_of;
 use crate::encoding::input::{put_text, put_varint};
-use crate::encoding::{Compressor, codes, ints, rows, texts};
+use crate::encoding::{Compressor, codes, ints, rows, split, texts};
 use timberlog_types::{Value, ValueKind};
 
 /// A column with more distinct strings than its rows by this factor, and than
@@ -17,6 +17,7 @@ pub(crate) struct Tools {
     pub(crate) compressor: Compressor,
     pub(crate) ints: ints::Scratch,
     pub(crate) codes: codes::Scratch,
+    pub(crate) split: split::Scratch,
     texts: texts::Scratch,
     rows: rows::Scratch,
     distinct: Distinct,
@@ -29,6 +30,7 @@ impl Tools {
             compressor: Compressor::new(zstd_level),
             ints: ints::Scratch::default(),
             codes: codes::Scratch::default(),
+            split: split::Scratch::default(),
             texts: texts::Scratch::default(),
             rows: rows::Scratch::default(),
             distinct: Distinct::default(),
