@@ -6,12 +6,20 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The file system of this machine.
 pub struct RealDisk;
 
 struct RealFile(fs::File);
+
+static FSYNCS: AtomicU64 = AtomicU64::new(0);
+
+/// Calls of fsync and fdatasync of this process, of files and folders, failed ones too.
+pub fn fsyncs() -> u64 {
+    FSYNCS.load(Ordering::Relaxed)
+}
 
 impl Disk for RealDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
@@ -93,6 +101,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        FSYNCS.fetch_add(1, Ordering::Relaxed);
         fs::File::open(dir)?.sync_all()
     }
 
@@ -141,6 +150,7 @@ impl File for RealFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        FSYNCS.fetch_add(1, Ordering::Relaxed);
         self.0.sync_data()
     }
 }

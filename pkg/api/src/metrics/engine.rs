@@ -19,6 +19,7 @@ impl Exposition {
                 ("flushes_failed_total", "Flushes that failed and are tried again.", stats.flushes_failed),
                 ("cache_hits_total", "Parts found in the chunk cache.", stats.cache_hits),
                 ("cache_misses_total", "Parts not found in the chunk cache.", stats.cache_misses),
+                ("fsyncs_total", "Calls of fsync and fdatasync, of files and folders.", timberlog_db::fsyncs()),
             ],
         );
         let flush_s = stats.flush_ns as f64 / 1e9;
