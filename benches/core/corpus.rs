@@ -1,74 +1,87 @@
-//! The records: made up, or of a file of JSON lines.
+//! The records: made up from a seed, or of a file of JSON lines. They are made while they are sent, and never held all at once.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use timberlog_ingest::demo::Traffic;
+use timberlog_types::time::{DAY_NS, SECOND_NS, parse};
 
+/// Where records come from.
+#[derive(Clone, Debug)]
 pub struct Corpus {
-    pub path: PathBuf,
-    pub records: usize,
-    pub bytes: usize,
-    /// The time of the newest record in ns.
-    pub newest: i64,
-    /// The trace id of a record in the middle.
-    pub trace: String,
-    /// The service of a record in the middle.
-    pub service: String,
-    text: Vec<u8>,
+    source: Source,
+    /// How many there are.
+    pub records: u64,
 }
+
+#[derive(Clone, Debug)]
+enum Source {
+    /// One day of made-up traffic.
+    Seed(u64),
+    File(PathBuf),
+}
+
+/// Bodies of JSON lines.
+pub type Bodies = Box<dyn Iterator<Item = Vec<u8>> + Send>;
 
 impl Corpus {
-    /// The file that `TIMBERLOG_BENCH_CORPUS` names, or `TIMBERLOG_BENCH_RECORDS` (1,000,000)
-    /// made-up records of one day.
-    pub fn load(folder: &Path) -> Self {
-        let (path, text) = match std::env::var_os("TIMBERLOG_BENCH_CORPUS") {
-            Some(path) => {
-                let path = PathBuf::from(path);
-                let text = std::fs::read(&path).expect("TIMBERLOG_BENCH_CORPUS names a readable file");
-                (path, text)
-            }
-            None => {
-                let records = std::env::var("TIMBERLOG_BENCH_RECORDS").ok().and_then(|text| text.parse().ok());
-                let mut text = Vec::new();
-                let start = timberlog_types::time::parse(b"2026-01-01T00:00:00Z").expect("a time");
-                let records = records.unwrap_or(1_000_000);
-                let step = timberlog_types::time::DAY_NS / records.max(1) as i64;
-                timberlog_ingest::demo::Traffic::new(1).records(records, start, step, &mut text);
-                let path = folder.join("corpus.jsonl");
-                std::fs::write(&path, &text).expect("room for the corpus");
-                (path, text)
-            }
-        };
-        let lines = || text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-        let records = lines().count();
-        let parse = |line: &[u8]| serde_json::from_slice::<serde_json::Value>(line).expect("JSON lines");
-        let middle = lines().nth(records / 2).map(parse).expect("records");
-        let time = |line: &[u8]| {
-            timberlog_types::time::parse(parse(line)["timestamp"].as_str().expect("a timestamp").as_bytes())
-                .expect("a time")
-        };
-        let newest = lines().skip(records.saturating_sub(10_000)).map(time).max().expect("records");
-        let text_of = |key: &str| middle[key].as_str().expect("a text").to_owned();
-        Self { records, bytes: text.len(), newest, trace: text_of("trace_id"), service: text_of("service"), path, text }
+    /// So many records of a seed.
+    pub fn made_up(seed: u64, records: u64) -> Self {
+        Self { source: Source::Seed(seed), records }
     }
 
-    /// Z: the CPU time of zstd level 1 over the corpus, the best of three.
-    pub fn zstd_seconds(&self) -> f64 {
-        (0..3).map(|_| self.zstd_once()).min().unwrap_or_default().as_secs_f64()
+    /// The lines of a file.
+    pub fn file(path: &Path) -> Self {
+        let records = lines(path).count() as u64;
+        assert!(records > 0, "`{}` has no lines", path.display());
+        Self { source: Source::File(path.to_owned()), records }
     }
 
-    fn zstd_once(&self) -> Duration {
-        let before = thread_cpu();
-        let mut encoder = zstd::stream::write::Encoder::new(std::io::sink(), 1).expect("a zstd context");
-        for chunk in self.text.chunks(128 << 10) {
-            encoder.write_all(chunk).expect("a sink takes all");
+    /// All records in bodies of so many, in order; every call gives the same bytes. Made-up records of a corpus of another
+    /// size are the same but for their times, which spread over the day.
+    pub fn bodies(&self, batch: usize) -> Bodies {
+        let mut left = self.records;
+        match &self.source {
+            Source::Seed(seed) => {
+                let mut traffic = Traffic::new(*seed);
+                // Records are up to 2 s late: the first ones, too, are of this day.
+                let mut time = parse(b"2026-01-01T00:00:02Z").expect("a time");
+                let step = (DAY_NS - 2 * SECOND_NS) / self.records.max(1) as i64;
+                Box::new(std::iter::from_fn(move || {
+                    let count = left.min(batch as u64);
+                    left -= count;
+                    let mut body = Vec::with_capacity(count as usize * 320);
+                    traffic.records(count as usize, time, step, &mut body);
+                    time += count as i64 * step;
+                    (count > 0).then_some(body)
+                }))
+            }
+            Source::File(path) => {
+                let mut lines = lines(path);
+                Box::new(std::iter::from_fn(move || {
+                    let count = left.min(batch as u64);
+                    left -= count;
+                    let mut body = Vec::new();
+                    for line in lines.by_ref().take(count as usize) {
+                        body.extend_from_slice(&line);
+                        body.push(b'\n');
+                    }
+                    (!body.is_empty()).then_some(body)
+                }))
+            }
         }
-        encoder.finish().expect("a sink takes all");
-        thread_cpu() - before
+    }
+
+    /// What the records are, for people.
+    pub fn describe(&self) -> String {
+        match &self.source {
+            Source::Seed(seed) => format!("made up, seed {seed}"),
+            Source::File(path) => path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+        }
     }
 }
 
-fn thread_cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+fn lines(path: &Path) -> impl Iterator<Item = Vec<u8>> + Send + use<> {
+    let file = std::fs::File::open(path).unwrap_or_else(|error| panic!("open `{}`: {error}", path.display()));
+    let lines = BufReader::with_capacity(1 << 20, file).split(b'\n');
+    lines.map(|line| line.expect("a readable file")).filter(|line| !line.is_empty())
 }

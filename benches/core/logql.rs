@@ -1,55 +1,57 @@
 //! LogQL beside the native query of the same meaning, in turn, so that both see the same machine.
 
-use crate::corpus::Corpus;
+use crate::Bench;
 use crate::process::Process;
-use crate::{client, row};
+use crate::queries::found;
+use crate::report::median;
 use serde_json::{Value, json};
 use std::time::Instant;
 
 const DAY_NS: i64 = 86_400_000_000_000;
 const STEP_NS: i64 = 600_000_000_000;
 
-pub fn all(server: &Process, corpus: &Corpus) {
+pub fn all(bench: &mut Bench<'_>) {
+    let data = bench.stored();
+    for _ in bench.rounds() {
+        round(bench, &Process::start(&data, &["--compaction", "off"]));
+    }
+}
+
+fn round(bench: &mut Bench<'_>, server: &Process) {
+    let newest = bench.scale.facts.newest;
     let count = |filter: Value| json!({"filter": filter, "aggregate": {}});
     let instant = |query: &str| {
         let query = format!("sum(count_over_time({{service=~\".+\"}} {query} [2d]))");
-        format!("/loki/api/v1/query?query={}&time={}", escape(&query), corpus.newest)
+        format!("/loki/api/v1/query?query={}&time={newest}", escape(&query))
     };
-    let start = (corpus.newest - DAY_NS) / STEP_NS * STEP_NS;
+    let start = (newest - DAY_NS) / STEP_NS * STEP_NS;
     let by_level = r#"sum by (level) (count_over_time({service=~".+"}[10m]))"#;
-    let histogram = format!(
-        "/loki/api/v1/query_range?query={}&start={start}&end={}&step=600",
-        escape(by_level),
-        corpus.newest + STEP_NS
-    );
+    let histogram =
+        format!("/loki/api/v1/query_range?query={}&start={start}&end={}&step=600", escape(by_level), newest + STEP_NS);
     for (what, native, logql) in [
         (
-            "`sum by (level) (count_over_time({…}[10m]))` over the day / native histogram",
+            "`sum by (level) (count_over_time({…}[10m]))` over the day",
             json!({"aggregate": {"by": ["level"], "step": "10m"}}),
             histogram,
         ),
+        ("count of `|= \"error\"`", count(json!({"field": "message", "contains": "error"})), instant("|= \"error\"")),
         (
-            "count of `|= \"error\"` / native substring",
-            count(json!({"field": "message", "contains": "error"})),
-            instant("|= \"error\""),
-        ),
-        (
-            "count of `|= \"authentication failure\"` / native substring",
+            "count of `|= \"authentication failure\"`",
             count(json!({"field": "message", "contains": "authentication failure"})),
             instant("|= \"authentication failure\""),
         ),
         (
-            r"count of `|~ [0-9]{3} ?ms\|timed? ?out` / native regex",
+            r"count of `|~ [0-9]{3} ?ms\|timed? ?out`",
             count(json!({"field": "message", "regex": "[0-9]{3} ?ms|timed? ?out"})),
             instant("|~ \"[0-9]{3} ?ms|timed? ?out\""),
         ),
     ] {
-        compare(server, what, &native, &logql);
+        compare(bench, server, what, &native, &logql);
     }
 }
 
-fn compare(server: &Process, what: &str, native: &Value, logql: &str) {
-    let client = client(&server.http);
+fn compare(bench: &mut Bench<'_>, server: &Process, what: &str, native: &Value, logql: &str) {
+    let client = server.client();
     let mut times: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
     let mut answers = [Value::Null, Value::Null];
     for round in 0..12 {
@@ -65,24 +67,11 @@ fn compare(server: &Process, what: &str, native: &Value, logql: &str) {
             }
         }
     }
-    let [native, logql] = times.map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    });
-    let ratio = logql / native;
-    row(
-        what,
-        format!(
-            "{logql:.2} ms / {native:.2} ms = {ratio:.2}; {} of {} found",
-            of_logql(&answers[1]),
-            of_native(&answers[0])
-        ),
-        None,
-    );
-}
-
-fn of_native(answer: &Value) -> u64 {
-    answer["data"].as_array().map_or(0, |groups| groups.iter().filter_map(|group| group["count"].as_u64()).sum())
+    let [native, logql] = times.map(|times| median(&times));
+    let part = "LogQL beside the native query of the same meaning";
+    bench.scale.cost(part, what, "ms", logql);
+    bench.scale.cost(part, &format!("{what}: beside the native query"), "×", logql / native);
+    bench.scale.check(what, of_logql(&answers[1]), found(&answers[0]));
 }
 
 /// The sum of all numbers: of a vector's value, or of a matrix's values.

@@ -1,77 +1,111 @@
-//! The server as a process, its CPU time and memory from `/proc`, and the load on it.
+//! The server as a process, and what the kernel and the server itself say of its use of the machine.
 
-use serde_json::Value;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use timberlog_client::Client;
+use timberlog_types::Tenant;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_timberlog");
 
+/// The binary with arguments.
+pub fn timberlog<S: AsRef<OsStr>>(arguments: &[S]) -> Command {
+    let mut command = Command::new(BINARY);
+    command.args(arguments).envs(crate::tier::keys());
+    command
+}
+
+/// A server of this benchmark; ended by SIGKILL when it is dropped.
 pub struct Process {
     child: Child,
+    /// `http://host:port`
     pub http: String,
+    /// `host:port`
+    pub grpc: String,
+}
+
+/// What a process has used since it began.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// User and system.
+    pub cpu_seconds: f64,
+    /// Bytes that came from and went to a disk, as the kernel counts them.
+    pub read_bytes: u64,
+    pub written_bytes: u64,
+    /// The peak of resident memory.
+    pub memory_bytes: u64,
 }
 
 impl Process {
+    /// Starts a server, and waits until it is ready.
     pub fn start(data: &Path, flags: &[&str]) -> Self {
-        let mut child = Command::new(BINARY)
-            .args([
-                "serve",
-                "--http-addr",
-                "127.0.0.1:0",
-                "--grpc-addr",
-                "127.0.0.1:0",
-                "--max-future",
-                "10000d",
-                "--log",
-                "warn",
-            ])
-            .arg("--data-dir")
+        let common = ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--max-future", "10000d"];
+        let mut child = timberlog(&["serve", "--log", "warn", "--data-dir"])
             .arg(data)
+            .args(common)
             .args(flags)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
         let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
-        let http = loop {
+        let (http, grpc) = loop {
             let line = lines.next().expect("the server gets ready").expect("UTF-8");
-            if let Some((_, rest)) = line.split_once("is ready: HTTP on ") {
-                break rest.split(',').next().unwrap_or_default().to_owned();
+            let addresses = line.split_once("is ready: HTTP on ").and_then(|(_, rest)| rest.split_once(", gRPC on "));
+            match addresses {
+                Some((http, grpc)) => break (http.to_owned(), grpc.trim().to_owned()),
+                None => eprintln!("{line}"),
             }
         };
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
-        Self { child, http }
+        Self { child, http, grpc }
     }
 
-    /// User and system CPU time so far.
-    pub fn cpu_seconds(&self) -> f64 {
-        cpu_seconds(self.child.id()).expect("a running process")
+    /// A client: a connection of its own.
+    pub fn client(&self) -> Client {
+        Client::new(&self.http, Tenant::default(), Duration::from_secs(600)).expect("an address")
     }
 
-    /// Peak of resident memory so far.
-    pub fn resident_peak_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    /// What the engine says of itself.
+    pub fn engine(&self) -> serde_json::Value {
+        self.client().get("/stats").expect("statistics")["engine"].take()
     }
 
-    /// `kill -9`.
+    /// What it has used so far.
+    pub fn usage(&self) -> Usage {
+        usage(self.child.id())
+    }
+
+    /// CPU time of its threads in seconds, to the nanosecond; threads that have ended are missing.
+    pub fn threads_seconds(&self) -> f64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("Linux");
+        let of = |path: std::path::PathBuf| -> Option<f64> {
+            std::fs::read_to_string(path.join("schedstat")).ok()?.split(' ').next()?.parse().ok()
+        };
+        tasks.flatten().filter_map(|task| of(task.path())).sum::<f64>() / 1e9
+    }
+
+    /// Calls of fsync so far, as the server counts them.
+    pub fn fsyncs(&self) -> u64 {
+        let metrics = ureq::get(format!("{}/metrics", self.http)).call().expect("metrics").into_body();
+        let metrics = metrics.into_with_config().read_to_string().expect("text");
+        let value = metrics.lines().find_map(|line| line.strip_prefix("timberlog_fsyncs_total "));
+        value.and_then(|value| value.parse().ok()).expect("a server that counts its fsyncs")
+    }
+
+    /// SIGKILL.
     pub fn kill(mut self) {
         self.child.kill().expect("a running process");
         self.child.wait().expect("a process that ends");
     }
 
-    /// SIGTERM; returns the CPU time until the end, as last seen a few milliseconds before.
-    pub fn stop(mut self) -> f64 {
+    /// SIGTERM: the buffer is sealed. What it had used in the end.
+    pub fn stop(self) -> Usage {
         let id = self.child.id();
-        Command::new("kill").args(["-TERM", &id.to_string()]).status().expect("kill runs");
-        let mut last = 0.0;
-        while self.child.try_wait().expect("a child").is_none() {
-            last = cpu_seconds(id).unwrap_or(last).max(last);
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        last
+        let pid = rustix::process::Pid::from_raw(id as i32).expect("a process");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a running process");
+        ended(id)
     }
 }
 
@@ -82,38 +116,54 @@ impl Drop for Process {
     }
 }
 
-/// Source: proc(5), fields 14 and 15 of `/proc/[pid]/stat`, in ticks of 10 ms.
-fn cpu_seconds(id: u32) -> Option<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_ascii_whitespace().skip(11);
-    let user: f64 = fields.next()?.parse().ok()?;
-    let system: f64 = fields.next()?.parse().ok()?;
-    Some((user + system) / 100.0)
+/// Runs a command to its end: what it used, and how long it took in seconds. It must succeed.
+pub fn run(command: &mut Command) -> (Usage, f64) {
+    let started = std::time::Instant::now();
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the command starts");
+    let mut stderr = child.stderr.take().expect("a pipe");
+    let said = std::thread::spawn(move || {
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut stderr, &mut said).map(|_| said)
+    });
+    let usage = ended(child.id());
+    let seconds = started.elapsed().as_secs_f64();
+    let said = said.join().expect("a thread that reads");
+    assert!(child.wait().expect("a child").success(), "{command:?}: {said:?}");
+    (usage, seconds)
 }
 
-/// Sends a file over 4 connections, 1,000 records a request.
-pub fn loadgen(server: &Process, corpus: &Path) -> Value {
-    let output = Command::new(BINARY)
-        .args(["loadgen", "--connections", "4", "--batch", "1000", "--addr", &server.http, "--file"])
-        .arg(corpus)
-        .stderr(Stdio::inherit())
-        .output()
-        .expect("the binary runs");
-    assert!(output.status.success(), "loadgen failed");
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
-/// Bytes of all files but the WAL.
-pub fn bytes_of(data: &Path) -> u64 {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(data).expect("a folder").flatten() {
-        let path = entry.path();
-        if path.is_dir() && path.file_name().is_some_and(|name| name != "wal") {
-            bytes += bytes_of(&path);
-        } else if path.is_file() {
-            bytes += entry.metadata().expect("a file").len();
-        }
+/// Waits for the end of a child, and reads what it used before it is forgotten.
+fn ended(id: u32) -> Usage {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    let pid = Pid::from_raw(id as i32).expect("a process");
+    let mut last = usage(id);
+    // The peak of memory goes with the last thread: watch it until then.
+    while matches!(
+        waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG),
+        Ok(None)
+    ) {
+        let now = usage(id);
+        last.memory_bytes = last.memory_bytes.max(now.memory_bytes);
+        std::thread::sleep(Duration::from_millis(2));
     }
-    bytes
+    Usage { memory_bytes: last.memory_bytes, ..usage(id) }
+}
+
+/// Source: proc(5), fields 14 and 15 of `stat` in ticks of 10 ms, `io`, and `VmHWM` of `status`.
+fn usage(id: u32) -> Usage {
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value.and_then(|value| value.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0)
+    };
+    let stat = read("stat");
+    let ticks = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_ascii_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    let io = read("io");
+    Usage {
+        cpu_seconds: ticks as f64 / 100.0,
+        read_bytes: field(&io, "read_bytes"),
+        written_bytes: field(&io, "write_bytes"),
+        memory_bytes: field(&read("status"), "VmHWM") * 1024,
+    }
 }

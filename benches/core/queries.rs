@@ -1,71 +1,150 @@
-//! The queries of the table, over HTTP.
+//! The query set over HTTP: cold, by a fresh process on files that are not in the page cache, and warm.
 
-use crate::corpus::Corpus;
+use crate::facts::{Facts, LITERALS, REGEX};
+use crate::files::evict;
 use crate::process::Process;
-use crate::{client, row};
+use crate::report::median;
+use crate::{Bench, ingest};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Instant;
 
 const HOUR_NS: i64 = 3_600_000_000_000;
+/// Warm requests whose median is a round.
+const WARM: usize = 15;
+/// Requests before they count.
+const WARMING: usize = 3;
+/// Without merges beside the queries.
+const FLAGS: [&str; 2] = ["--compaction", "off"];
 
-pub fn all(server: &Process, corpus: &Corpus) {
-    trace(server, corpus, "one trace id, no index of its own");
-    let hour = json!({"start": (corpus.newest - HOUR_NS).to_string(), "end": corpus.newest.to_string()});
-    let errors = json!({"and": [{"field": "level", "eq": "error"}, {"field": "service", "eq": corpus.service}]});
-    let mut last_errors = json!({"filter": errors, "limit": 100});
-    merge(&mut last_errors, &hour);
+/// A question, and how many records or how large a sum of counts the answer must have.
+pub struct Query {
+    pub name: String,
+    pub body: Value,
+    pub expected: Option<u64>,
+}
+
+/// The query set of a corpus.
+pub fn set(facts: &Facts) -> Vec<Query> {
+    let errors = json!({"and": [{"field": "level", "eq": "error"}, {"field": "service", "eq": facts.service}]});
+    let hour = json!({"filter": errors, "limit": 100, "start": (facts.newest - HOUR_NS).to_string(), "end": facts.newest.to_string()});
     let count = |filter: Value| json!({"filter": filter, "aggregate": {}});
-    let contains = |text: &str| json!({"field": "message", "contains": text});
-    for (what, body) in [
-        ("last 100 errors of a service within an hour", last_errors),
-        ("last 100 records of anything", json!({"limit": 100})),
-        ("count by level", json!({"aggregate": {"by": ["level"]}})),
-        ("count by host", json!({"aggregate": {"by": ["host"]}})),
-        ("histogram by 10 minutes and level", json!({"aggregate": {"by": ["level"], "step": "10m"}})),
-        ("count of `authentication failure`", count(contains("authentication failure"))),
-        ("count of substring `error`", count(contains("error"))),
-        ("count of a rare substring (`38101a0b`)", count(contains("38101a0b"))),
-        (
-            r"count by `[0-9]{3} ?ms\|timed? ?out`",
-            count(json!({"field": "message", "regex": "[0-9]{3} ?ms|timed? ?out"})),
+    let contains = |text: &str| count(json!({"field": "message", "contains": text}));
+    let query = |name: &str, body: Value, expected| Query { name: name.to_owned(), body, expected };
+    vec![
+        query("one trace id", trace(facts), Some(facts.traces.min(1000))),
+        query("last 100 errors of a service within an hour", hour, None),
+        query("last 100 records of anything", json!({"limit": 100}), Some(facts.records.min(100))),
+        query("count by level", json!({"aggregate": {"by": ["level"]}}), Some(facts.records)),
+        query("count by host", json!({"aggregate": {"by": ["host"]}}), Some(facts.records)),
+        query(
+            "histogram by 10 minutes and level",
+            json!({"aggregate": {"by": ["level"], "step": "10m"}}),
+            Some(facts.records),
         ),
-    ] {
-        time(server, what, &body);
+        query(&format!("count of `{}`", LITERALS[0]), contains(LITERALS[0]), Some(facts.literals[0])),
+        query(&format!("count of substring `{}`", LITERALS[1]), contains(LITERALS[1]), Some(facts.literals[1])),
+        query("count of a rare substring (8 hex digits)", contains(&facts.rare), Some(facts.rares)),
+        query(
+            &format!("count by `{}`", REGEX.replace('|', r"\|")),
+            count(json!({"field": "message", "regex": REGEX})),
+            Some(facts.regexes),
+        ),
+    ]
+}
+
+fn trace(facts: &Facts) -> Value {
+    json!({"filter": {"field": "trace_id", "eq": facts.trace}, "limit": 1000})
+}
+
+/// Cold, warm, and warm without the chunk cache.
+pub fn all(bench: &mut Bench<'_>) {
+    let data = bench.stored();
+    let queries = set(&bench.scale.facts);
+    for _ in bench.rounds() {
+        for query in &queries {
+            cold(bench, &data, query);
+        }
+    }
+    for _ in bench.rounds() {
+        let server = Process::start(&data, &FLAGS);
+        for query in &queries {
+            warm(bench, &server, "Queries, warm", query);
+        }
+        let peak = server.usage().memory_bytes as f64 / 1e6;
+        bench.scale.cost("Queries, warm", "peak memory", "MB", peak);
+    }
+    for _ in bench.rounds() {
+        let server = Process::start(&data, &[&FLAGS[..], &["--cache-bytes", "0"]].concat());
+        for query in &queries {
+            warm(bench, &server, "Queries, warm, without a chunk cache", query);
+        }
     }
 }
 
-pub fn trace(server: &Process, corpus: &Corpus, what: &str) {
-    time(server, what, &json!({"filter": {"field": "trace_id", "eq": corpus.trace}, "limit": 1000}));
-}
-
-fn merge(into: &mut Value, from: &Value) {
-    if let (Value::Object(into), Value::Object(from)) = (into, from) {
-        into.extend(from.clone());
+/// One trace with an index of its own.
+pub fn indexed(bench: &mut Bench<'_>) {
+    let data = bench.empty("indexed");
+    let flags = ["--index", "trace_id"];
+    let part = "One trace id with an index of its own";
+    let sealed = ingest::store(bench, &data, &flags);
+    bench.scale.cost(part, "server until all is sealed", "s CPU", sealed.cpu_seconds);
+    let size = crate::files::sealed_bytes(&data) as f64 / bench.corpus.records as f64;
+    bench.scale.cost(part, "size of a record", "B", size);
+    let facts = &bench.scale.facts;
+    let query = Query { name: "warm".to_owned(), body: trace(facts), expected: Some(facts.traces.min(1000)) };
+    for _ in bench.rounds() {
+        let server = Process::start(&data, &[&FLAGS[..], &flags].concat());
+        warm(bench, &server, part, &query);
     }
+    let _ = std::fs::remove_dir_all(data);
 }
 
-/// The first time, and the median of 7 more.
-fn time(server: &Process, what: &str, body: &Value) {
-    let client = client(&server.http);
-    let once = || {
-        let started = Instant::now();
-        let answer = client.post("/api/v1/query", body).expect("an answer");
-        (started.elapsed().as_secs_f64() * 1e3, answer)
-    };
-    let (first, _) = once();
-    let mut times: Vec<f64> = Vec::new();
-    let mut found = 0;
-    for _ in 0..7 {
-        let (time, answer) = once();
+/// The first question to a fresh process, and what it read from the disk for it.
+fn cold(bench: &mut Bench<'_>, data: &Path, query: &Query) {
+    let part = "Queries, cold";
+    evict(data);
+    let server = Process::start(data, &FLAGS);
+    let before = server.usage();
+    let (time, found, _) = ask(&server, &query.body);
+    let read = server.usage().read_bytes - before.read_bytes;
+    bench.scale.cost(part, &query.name, "ms", time);
+    bench.scale.cost(part, &format!("{}: read from disk", query.name), "MB", read as f64 / 1e6);
+    check(bench, query, found);
+}
+
+fn warm(bench: &mut Bench<'_>, server: &Process, part: &str, query: &Query) {
+    for _ in 0..WARMING {
+        ask(server, &query.body);
+    }
+    let before = server.threads_seconds();
+    let mut times = Vec::new();
+    for _ in 0..WARM {
+        let (time, found, _) = ask(server, &query.body);
         times.push(time);
-        found = size(&answer);
+        check(bench, query, found);
     }
-    times.sort_by(f64::total_cmp);
-    row(what, format!("{:.2} ms (first {first:.1} ms, {found} found)", times[3]), None);
+    let cpu = (server.threads_seconds() - before) / WARM as f64;
+    bench.scale.cost(part, &query.name, "ms", median(&times));
+    bench.scale.cost(part, &format!("{}: CPU", query.name), "ms", cpu * 1e3);
 }
 
-/// What was found: the sum of counts, or the number of records.
-fn size(answer: &Value) -> u64 {
+fn check(bench: &mut Bench<'_>, query: &Query, found: u64) {
+    if let Some(expected) = query.expected {
+        bench.scale.check(&query.name, found, expected);
+    }
+}
+
+/// Asks on a connection of its own; the time in ms, what was found, and the answer.
+pub fn ask(server: &Process, body: &Value) -> (f64, u64, Value) {
+    let client = server.client();
+    let started = Instant::now();
+    let answer = client.post("/api/v1/query", body).expect("an answer");
+    (started.elapsed().as_secs_f64() * 1e3, found(&answer), answer)
+}
+
+/// The sum of counts, or the number of records.
+pub fn found(answer: &Value) -> u64 {
     let data = answer["data"].as_array().map(Vec::as_slice).unwrap_or_default();
     let counted: Option<u64> = data.iter().map(|group| group["count"].as_u64()).sum();
     counted.filter(|_| !data.is_empty()).unwrap_or(data.len() as u64)
