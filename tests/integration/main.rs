@@ -7,6 +7,7 @@ mod cold_reads;
 mod crash;
 mod damage;
 mod deletes;
+mod golden_data;
 mod kill_steps;
 mod process;
 mod server;

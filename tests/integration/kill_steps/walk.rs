@@ -1,7 +1,7 @@
 //! One command, killed before each of its calls that change files (or some of them): the library that kills, places
 //! to run in, and the walk. Knows nothing of what the commands do.
 
-use crate::server::{Data, timberlog};
+use crate::server::{Data, copy, timberlog};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -53,18 +53,6 @@ impl Kill {
 /// A path beside the data directory that goes with it.
 pub fn beside(place: &Data, name: &str) -> PathBuf {
     place.path().with_file_name(name)
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a folder");
-    for entry in std::fs::read_dir(from).expect("a folder").flatten() {
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), to).expect("copied");
-        }
-    }
 }
 
 fn copy_of(base: &Data) -> Data {
