@@ -156,6 +156,10 @@ fn a_client_reads_a_tier_in_a_folder_through_the_server() {
     let plan = server.client().post("/api/v1/search/plan", &json!({})).expect("a plan");
     assert_eq!(plan["segments"], json!([]), "a folder has no signed URLs");
     compare(&server, 17);
+    let tier = server.client().get("/stats").expect("statistics")["engine"]["tier"].clone();
+    for cache in ["cache_index_bytes", "cache_data_bytes", "cache_memory_bytes"] {
+        assert!(tier[cache].as_u64() > Some(0), "{cache}: {tier}");
+    }
 }
 
 #[test]

@@ -5,11 +5,13 @@
 
 pub(crate) mod fetch;
 mod hide;
+mod lazy;
 pub(crate) mod lookup;
 
 use crate::budget::Budget;
 use crate::error::QueryError;
 use crate::logql::Residual;
+use crate::request::Order;
 use crate::source::OpenSegment;
 use crate::statistics::Statistics;
 use rayon::prelude::*;
@@ -41,6 +43,8 @@ pub(crate) struct Plan {
     statistics: Statistics,
     /// What token filters have said of cold segments.
     sifted: Mutex<fetch::Sifted>,
+    /// Segments that are opened when the order of the query comes to them.
+    unopened: lazy::Unopened,
 }
 
 /// A block or batch.
@@ -66,6 +70,18 @@ pub(crate) enum Place {
 impl Plan {
     /// Plans a query.
     pub fn new(snapshot: &Snapshot, filter: &Filter, range: TimeRange, budget: Budget) -> Result<Self, QueryError> {
+        Self::with_order(snapshot, filter, range, budget, None)
+    }
+
+    /// Plans a query; with an order, segments whose indexes are to be asked of an object store are left for later, see
+    /// [`Plan::open_next`].
+    fn with_order(
+        snapshot: &Snapshot,
+        filter: &Filter,
+        range: TimeRange,
+        budget: Budget,
+        order: Option<Order>,
+    ) -> Result<Self, QueryError> {
         let filter = Compiled::interruptible(filter, budget.interrupt())?;
         let mut plan = Self {
             filter,
@@ -77,21 +93,25 @@ impl Plan {
             residual: None,
             statistics: Statistics::default(),
             sifted: Mutex::default(),
+            unopened: lazy::Unopened::default(),
         };
         snapshot.unreachable.iter().for_each(|what| plan.budget.miss(what.clone()));
         plan.statistics.segments = snapshot.segments.len() as u64;
         plan.statistics.partitions = snapshot.segments.partitions() as u64;
         let near = snapshot.segments.in_days_of(range);
-        let left: Vec<_> = near.filter(|segment| plan.judge_entry(&segment.entry).is_none()).collect();
+        let mut left: Vec<_> = near.filter(|segment| plan.judge_entry(&segment.entry).is_none()).collect();
         plan.statistics.segments_pruned = (snapshot.segments.len() - left.len()) as u64;
         plan.statistics.partitions_read = days(left.iter().copied());
+        if let Some(order) = order {
+            plan.unopened = lazy::Unopened::of(&mut left, order);
+        }
         plan.open(&left)?;
         for index in 0..plan.segments.len() {
             plan.add_blocks(index);
         }
         // Sequence ranges of one partition are disjoint, and only there can timestamps be equal.
         let mut units = std::mem::take(&mut plan.units);
-        units.sort_by_key(|unit| (plan.seq(unit), plan.block(unit).map_or(0, |(_, block)| block.number)));
+        units.sort_by_key(|unit| plan.arrival(unit));
         plan.units = units;
         plan.add_batches(snapshot);
         Ok(plan)
@@ -185,6 +205,11 @@ impl Plan {
                 }),
             });
         }
+    }
+
+    /// Where the records of a block stand in the order of arrival.
+    fn arrival(&self, unit: &Unit) -> (Seq, u32) {
+        (self.seq(unit), self.block(unit).map_or(0, |(_, block)| block.number))
     }
 
     /// The lowest sequence number of a unit's segment or batch.

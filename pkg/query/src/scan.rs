@@ -11,12 +11,12 @@ use crate::record::{self, Record};
 use crate::request::{Order, Query};
 use crate::split::{Rank, Ranked};
 use crate::statistics::Statistics;
-pub(crate) use key::{Key, range_left};
+pub(crate) use key::{Key, range_left, times};
 pub(crate) use select::Selection;
 use std::collections::VecDeque;
 use std::time::Instant;
 use timberlog_storage::Snapshot;
-use timberlog_types::Result;
+use timberlog_types::{Result, TimeRange};
 
 /// A page of records.
 #[derive(Clone, Debug)]
@@ -44,8 +44,8 @@ pub fn page(snapshot: &Snapshot, query: &Query) -> Result<Page> {
 /// # Errors
 /// As of [`page`].
 pub fn page_ranked(snapshot: &Snapshot, query: &Query) -> Result<Ranked> {
-    let (plan, mut selection) = start(snapshot, query)?;
-    let mut keys = selection.next_keys(&plan, query.limit.saturating_add(1))?;
+    let (mut plan, mut selection) = start(snapshot, query)?;
+    let mut keys = selection.next_keys(&mut plan, query.limit.saturating_add(1))?;
     let beyond = if keys.len() > query.limit { keys.pop() } else { None };
     let next = match (beyond, keys.last()) {
         (Some(beyond), Some(&last)) => Some(cursor(&plan, query, &keys, last, beyond)?),
@@ -68,7 +68,15 @@ fn start(snapshot: &Snapshot, query: &Query) -> Result<(Plan, Selection), QueryE
         return Err(QueryError::Cursor("of another order; use it in the order of its page"));
     }
     let range = key::range_left(query.range, cursor);
-    let plan = Plan::new(snapshot, &query.filter, range, Budget::new(query.limits).cancelled_by(&query.cancel))?;
+    let budget = Budget::new(query.limits).cancelled_by(&query.cancel);
+    let mut plan = Plan::in_order(snapshot, &query.filter, range, budget, query.order)?;
+    if let Some(cursor) = cursor {
+        // What stands beside it is counted.
+        let (_, last) = times(cursor.order, TimeRange { start: cursor.timestamp, end: cursor.timestamp });
+        while plan.first_unopened().is_some_and(|first| first <= last) {
+            plan.open_next(last)?;
+        }
+    }
     let after = match cursor {
         None => None,
         Some(cursor) if cursor.n == 0 => key::after(cursor, &[]),

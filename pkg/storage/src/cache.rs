@@ -98,6 +98,11 @@ impl Cache {
         }
     }
 
+    /// Whether the opened files of a segment are there.
+    pub(crate) fn has_files(&self, segment: u64) -> bool {
+        self.inner.contains_key(&(segment, Part::Files))
+    }
+
     /// Forgets opened files, if they are these: they are opened anew when they are asked for.
     pub(crate) fn forget_files(&self, segment: u64, files: &Arc<Opened>) {
         let is_same = |entry: &Entry| matches!(entry, Entry::Files(cached) if Arc::ptr_eq(cached, files));

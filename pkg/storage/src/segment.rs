@@ -117,6 +117,11 @@ impl Segment {
         self.cold.as_ref().is_some_and(Cold::forget_index)
     }
 
+    /// Whether it can be opened without asking an object store.
+    pub fn is_at_hand(&self) -> bool {
+        self.cold.as_ref().is_none_or(|cold| cold.is_index_at_hand() || self.cache.has_files(self.number))
+    }
+
     /// A column of a block, through the cache.
     pub fn column(&self, files: &Opened, block: u32, key: ColumnKey) -> Result<Arc<Column>> {
         self.column_for(files, block, key, &Demand::patient(&Meter::default()))

@@ -138,6 +138,7 @@ pub fn query_response(page: Page, is_last: bool) -> v1::QueryResponse {
             elapsed_ns: statistics.elapsed_ns,
             object_gets: statistics.object_gets,
             object_bytes: statistics.object_bytes,
+            rows_hidden: statistics.rows_hidden,
         }),
         missing: page.missing,
         records: page.records.into_iter().map(record).collect(),

@@ -45,11 +45,16 @@ pub async fn export(
     if ask.aggregate.is_some() || ask.explain {
         return Err(crate::error::ApiError::invalid("`aggregate` and `explain` are asked with POST /api/v1/query"));
     }
-    if ask.logql()?.is_some() {
-        return Err(crate::error::ApiError::invalid("LogQL with a pipeline is asked with POST /api/v1/query"));
-    }
     let limit = ask.limit.filter(|&limit| limit > 0);
-    let mut query = ask.records(tenant, state.env.clock.now_ns(), &state.options)?;
+    let of = Arc::clone(&state);
+    // A long text takes long to parse.
+    let question = move |_: &Database| {
+        if ask.logql()?.is_some() {
+            return Err(crate::error::ApiError::invalid("LogQL with a pipeline is asked with POST /api/v1/query"));
+        }
+        ask.records(tenant, of.env.clock.now_ns(), &of.options)
+    };
+    let mut query = state.blocking(question).await??;
     // It may take as long as the client takes to read it.
     query.limits.time = std::time::Duration::MAX;
     query.limits.bytes = u64::MAX;

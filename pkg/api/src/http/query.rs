@@ -7,7 +7,7 @@ use super::params;
 use super::shape::{Shape, put_records};
 use crate::cancel::CancelOnDrop;
 use crate::error::{ApiError, ApiResult};
-use crate::state::State;
+use crate::state::{Overtime, State};
 use crate::tenant::OfTenant;
 use axum::body::Body;
 use axum::extract::State as Of;
@@ -16,7 +16,7 @@ use axum::response::Response;
 use std::sync::Arc;
 use timberlog_db::Database;
 use timberlog_db::language::ast::LogExpr;
-use timberlog_db::query::{Explain, Groups, Page, Statistics};
+use timberlog_db::query::{Aggregation, Cancel, Explain, Groups, Page, Query, QueryError, Statistics};
 use timberlog_types::{Tenant, time};
 
 /// Where records stand in an answer, and what stands behind them.
@@ -40,64 +40,62 @@ pub async fn query(
 ) -> ApiResult<Response> {
     state.database()?;
     let mut ask: Ask = params::json(&state, &headers, body).await?;
-    let now_ns = state.env.clock.now_ns();
     if ask.cold.is_some() {
         return Err(ApiError::invalid("`cold` is of POST /api/v1/search/plan"));
     }
-    if let Some(expr) = ask.logql()? {
-        return entries(&state, tenant, &ask, expr, Frame::Query).await;
-    }
-    if let Some(aggregate) = ask.aggregate.take().filter(|_| !ask.explain) {
-        let counts = ask.counts(tenant, now_ns, &state.options, &aggregate)?;
-        let _guard = CancelOnDrop(counts.cancel.clone());
-        let tenant = counts.tenant.clone();
-        return state
-            .query(&tenant, move |database| {
-                database.aggregate(&counts).map(|groups| json(of_groups(&counts.by, &groups)))
-            })
-            .await;
-    }
-    if ask.explain {
-        let query = ask.records(tenant, now_ns, &state.options)?;
-        let tenant = query.tenant.clone();
-        let _guard = CancelOnDrop(query.cancel.clone());
-        return state
-            .query(&tenant, move |database| database.explain(&query).map(|explain| of_explain(&explain)))
-            .await;
-    }
-    records(&state, tenant, &ask).await
+    let of = tenant.clone();
+    in_turn(&state, &of, move |state, database, cancel| {
+        let now_ns = state.env.clock.now_ns();
+        if let Some(expr) = ask.logql()? {
+            return entries(state, database, tenant, &ask, expr, Frame::Query, cancel);
+        }
+        if let Some(aggregate) = ask.aggregate.take().filter(|_| !ask.explain) {
+            let counts = Aggregation { cancel, ..ask.counts(tenant, now_ns, &state.options, &aggregate)? };
+            return Ok(json(of_groups(&counts.by, &database.aggregate(&counts)?)));
+        }
+        let query = Query { cancel, ..ask.records(tenant, now_ns, &state.options)? };
+        Ok(if ask.explain { of_explain(&database.explain(&query)?) } else { json(of_page(&database.page(&query)?)) })
+    })
+    .await
 }
 
-async fn records(state: &Arc<State>, tenant: Tenant, ask: &Ask) -> ApiResult<Response> {
-    let query = ask.records(tenant, state.env.clock.now_ns(), &state.options)?;
-    let _guard = CancelOnDrop(query.cancel.clone());
-    let tenant = query.tenant.clone();
-    state.query(&tenant, move |database| database.page(&query).map(|page| json(of_page(&page)))).await
+/// Runs a tenant's work on a thread that may block, when it is its turn; what it runs is cancelled when the client goes
+/// away. Texts of queries are parsed there too: a long one takes long.
+pub async fn in_turn<T: Send + 'static>(
+    state: &Arc<State>,
+    tenant: &Tenant,
+    work: impl FnOnce(&State, &Database, Cancel) -> ApiResult<T> + Send + 'static,
+) -> ApiResult<T> {
+    let cancel = Cancel::default();
+    let _guard = CancelOnDrop(cancel.clone());
+    let of = Arc::clone(state);
+    match state.query_in_time(tenant, move |database| work(&of, database, cancel)).await? {
+        Ok(done) => done,
+        Err(Overtime(limit)) => Err(timberlog_types::Error::from(QueryError::Time { limit }).into()),
+    }
 }
 
 /// Answers a LogQL log query.
-pub async fn entries(
-    state: &Arc<State>,
+pub fn entries(
+    state: &State,
+    database: &Database,
     tenant: Tenant,
     ask: &Ask,
     expr: LogExpr,
     frame: Frame,
+    cancel: Cancel,
 ) -> ApiResult<Response> {
-    let query = logql::question(ask, expr, state.env.clock.now_ns(), &state.options)?;
-    let _guard = CancelOnDrop(query.options.cancel.clone());
-    let (explain, of) = (ask.explain, tenant.clone());
-    let work = move |database: &Database| {
-        if explain {
-            return database.explain_log_query(&tenant, &query).map(|explain| of_explain(&explain));
-        }
-        let found = database.log_query(&tenant, &query)?;
-        let mut out = Vec::with_capacity(256 + found.entries.len() * 512);
-        frame.begin(&mut out);
-        logql::put_entries(&mut out, &found.entries);
-        frame.end(&mut out, &found.statistics, &found.missing);
-        Ok(json(out))
-    };
-    state.query(&of, work).await
+    let mut query = logql::question(ask, expr, state.env.clock.now_ns(), &state.options)?;
+    query.options.cancel = cancel;
+    if ask.explain {
+        return Ok(of_explain(&database.explain_log_query(&tenant, &query)?));
+    }
+    let found = database.log_query(&tenant, &query)?;
+    let mut out = Vec::with_capacity(256 + found.entries.len() * 512);
+    frame.begin(&mut out);
+    logql::put_entries(&mut out, &found.entries);
+    frame.end(&mut out, &found.statistics, &found.missing);
+    Ok(json(out))
 }
 
 impl Frame {

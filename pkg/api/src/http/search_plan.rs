@@ -7,9 +7,8 @@
 use super::answer::{json, put};
 use super::ask::Ask;
 use super::params;
-use super::query::{Frame, entries, put_end};
+use super::query::{Frame, entries, in_turn, put_end};
 use super::shape::{Shape, put_records};
-use crate::cancel::CancelOnDrop;
 use crate::error::{ApiError, ApiResult};
 use crate::state::State;
 use crate::tenant::OfTenant;
@@ -21,7 +20,7 @@ use serde_json::{Value, json as value};
 use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
-use timberlog_db::query::{ColdPart, Rank, Split, split};
+use timberlog_db::query::{ColdPart, Query, Rank, Split, split};
 use timberlog_db::{Hide, Segment, Snapshot, Upto};
 use timberlog_types::{Result, time};
 
@@ -40,27 +39,25 @@ pub async fn search_plan(
     if ask.aggregate.is_some() || ask.explain {
         return Err(ApiError::invalid("`aggregate` and `explain` are asked with POST /api/v1/query"));
     }
-    let now_ns = state.env.clock.now_ns();
-    if let Some(expr) = ask.logql()? {
-        // What a pipeline makes is not there to be merged: the server reads everything.
-        return entries(&state, tenant, &ask, expr, Frame::SearchPlan { now_ns }).await;
-    }
-    let cold = ask.cold.take();
-    let query = ask.records(tenant, now_ns, &state.options)?;
-    let _guard = CancelOnDrop(query.cancel.clone());
-    let tenant = query.tenant.clone();
-    let expires_at = now_ns.saturating_add(i64::try_from(EXPIRES_IN.as_nanos()).unwrap_or(i64::MAX));
-    state
-        .query(&tenant, move |database| {
-            let snapshot = database.snapshot(&query.tenant);
-            // A store without signed addresses is read by the server; one segment tells of all.
-            let has_addresses = OnceCell::new();
-            let sign = |segment: &Segment| segment.presign(EXPIRES_IN).is_ok_and(|urls| urls.is_some());
-            let is_readable = |segment: &Segment| *has_addresses.get_or_init(|| sign(segment));
-            let parts = split(&snapshot, &query, cold.as_deref(), &is_readable)?;
-            of_split(&parts, &snapshot, expires_at).map(json)
-        })
-        .await
+    let of = tenant.clone();
+    in_turn(&state, &of, move |state, database, cancel| {
+        let now_ns = state.env.clock.now_ns();
+        if let Some(expr) = ask.logql()? {
+            // What a pipeline makes is not there to be merged: the server reads everything.
+            return entries(state, database, tenant, &ask, expr, Frame::SearchPlan { now_ns }, cancel);
+        }
+        let cold = ask.cold.take();
+        let query = Query { cancel, ..ask.records(tenant, now_ns, &state.options)? };
+        let expires_at = now_ns.saturating_add(i64::try_from(EXPIRES_IN.as_nanos()).unwrap_or(i64::MAX));
+        let snapshot = database.snapshot(&query.tenant);
+        // A store without signed addresses is read by the server; one segment tells of all.
+        let has_addresses = OnceCell::new();
+        let sign = |segment: &Segment| segment.presign(EXPIRES_IN).is_ok_and(|urls| urls.is_some());
+        let is_readable = |segment: &Segment| *has_addresses.get_or_init(|| sign(segment));
+        let parts = split(&snapshot, &query, cold.as_deref(), &is_readable)?;
+        Ok(json(of_split(&parts, &snapshot, expires_at)?))
+    })
+    .await
 }
 
 fn of_split(parts: &Split, snapshot: &Snapshot, expires_at: i64) -> Result<Vec<u8>> {

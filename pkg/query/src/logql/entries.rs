@@ -22,9 +22,9 @@ const KEYS_AT_ONCE: usize = 4_096;
 pub(crate) fn entries(snapshot: &Snapshot, query: &LogQuery) -> Result<Entries, QueryError> {
     let options = &query.options;
     let budget = Budget::new(options.limits).cancelled_by(&options.cancel);
-    let names = FieldNames::of(snapshot, query.range, options.derived, &budget);
+    let names = FieldNames::when_asked(snapshot, query.range, options.derived, &budget);
     let lowered = lower(&query.expr, &names, options.derived)?;
-    let mut plan = Plan::new(snapshot, &lowered.filter, query.range, budget)?;
+    let mut plan = Plan::in_order(snapshot, &lowered.filter, query.range, budget, query.order)?;
     let pipeline = |stages: &[Stage], wanted| {
         Pipeline::new(stages, None, wanted).map_err(|error| QueryError::Stage(error.to_string()))
     };
@@ -46,7 +46,7 @@ pub(crate) fn entries(snapshot: &Snapshot, query: &LogQuery) -> Result<Entries, 
     let mut last: Option<i64> = None;
     while entries.len() < query.limit {
         let wanted = if query.interval_ns > 0 { KEYS_AT_ONCE } else { query.limit - entries.len() };
-        let keys = selection.next_keys(&plan, wanted.min(KEYS_AT_ONCE))?;
+        let keys = selection.next_keys(&mut plan, wanted.min(KEYS_AT_ONCE))?;
         if keys.is_empty() {
             break;
         }

@@ -52,7 +52,7 @@ impl Lowered {
 }
 
 /// Cuts a pipeline.
-pub(crate) fn lower(expr: &LogExpr, names: &FieldNames, derived: bool) -> Result<Lowered, QueryError> {
+pub(crate) fn lower(expr: &LogExpr, names: &FieldNames<'_>, derived: bool) -> Result<Lowered, QueryError> {
     let mut filter = selector(&expr.selector, derived)?;
     let raw = raw_line_filters(&expr.stages);
     let mut labels_are_stored = true;
@@ -209,7 +209,7 @@ fn is_odd(alternative: &LineMatch, line: &LineFilter) -> bool {
 }
 
 /// A label filter as tests of stored labels; `None` if columns do not answer it exactly.
-fn label_filter(filter: &LabelFilter, names: &FieldNames, derived: bool) -> Result<Option<Filter>, QueryError> {
+fn label_filter(filter: &LabelFilter, names: &FieldNames<'_>, derived: bool) -> Result<Option<Filter>, QueryError> {
     let both = |a: &LabelFilter, b: &LabelFilter| -> Result<Option<[Filter; 2]>, QueryError> {
         let (a, b) = (label_filter(a, names, derived)?, label_filter(b, names, derived)?);
         Ok(a.zip(b).map(|(a, b)| [a, b]))
@@ -227,7 +227,7 @@ fn label_filter(filter: &LabelFilter, names: &FieldNames, derived: bool) -> Resu
     }
 }
 
-fn text_filter(matcher: &LabelMatcher, names: &FieldNames, derived: bool) -> Result<Option<Filter>, QueryError> {
+fn text_filter(matcher: &LabelMatcher, names: &FieldNames<'_>, derived: bool) -> Result<Option<Filter>, QueryError> {
     // Loki searches some expressions anywhere in the value; the pipeline knows which.
     if matches!(matcher.op, MatchOp::Regex | MatchOp::NotRegex) {
         return Ok(None);

@@ -3,14 +3,17 @@
 use super::view;
 use crate::aggregate::{Dimension, RowSide, StreamSide};
 use crate::budget::Budget;
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use timberlog_storage::Snapshot;
 use timberlog_storage::segment::fetch_indexes;
 use timberlog_types::TimeRange;
 
 /// The fields that records of a range of time have, by their stored names.
-pub(crate) struct FieldNames {
-    stored: BTreeSet<String>,
+pub(crate) struct FieldNames<'a> {
+    stored: OnceCell<BTreeSet<String>>,
+    /// Where they are looked up when they are first asked for.
+    place: Option<(&'a Snapshot, TimeRange, &'a Budget)>,
     derived: bool,
 }
 
@@ -22,27 +25,23 @@ pub(crate) enum Meaning {
     Unclear,
 }
 
-impl FieldNames {
+impl FieldNames<'static> {
     /// Looks at the directories of segments and the batches that overlap a range. A segment that
     /// cannot be opened has nothing to say here: the plan reports it.
     pub fn of(snapshot: &Snapshot, range: TimeRange, derived: bool, budget: &Budget) -> Self {
-        let mut stored = BTreeSet::new();
-        let mut add = |name: &str| {
-            if !stored.contains(name) {
-                stored.insert(name.to_owned());
-            }
-        };
-        let near = || snapshot.segments.in_days_of(range).filter(|segment| range.overlaps(segment.entry.range));
-        let _ = budget.with_demand(|demand| fetch_indexes(near().filter(|segment| segment.is_cold()), demand));
-        for segment in near() {
-            if let Ok(files) = budget.with_demand(|demand| segment.open_for(demand)) {
-                files.reader.directory().field_names.iter().for_each(|name| add(name));
-            }
-        }
-        for batch in snapshot.batches.iter().filter(|batch| range.overlaps(batch.range)) {
-            batch.batch.fields().for_each(|field| add(field.name()));
-        }
-        Self { stored, derived }
+        Self { stored: look_up(snapshot, range, budget).into(), place: None, derived }
+    }
+}
+
+impl<'a> FieldNames<'a> {
+    /// The same, but looks when a name is first asked for: a query that names none opens no segment for it.
+    pub fn when_asked(snapshot: &'a Snapshot, range: TimeRange, derived: bool, budget: &'a Budget) -> Self {
+        Self { stored: OnceCell::new(), place: Some((snapshot, range, budget)), derived }
+    }
+
+    fn stored(&self) -> &BTreeSet<String> {
+        let look = || self.place.map(|(snapshot, range, budget)| look_up(snapshot, range, budget));
+        self.stored.get_or_init(|| look().unwrap_or_default())
     }
 
     /// What a name means.
@@ -51,7 +50,7 @@ impl FieldNames {
         if name.ends_with("_extracted") || name.starts_with("__") {
             return Meaning::Unclear;
         }
-        let mut fields = self.stored.iter().filter(|stored| view::is_named(stored, name));
+        let mut fields = self.stored().iter().filter(|stored| view::is_named(stored, name));
         let row = match (fields.next(), fields.next()) {
             (Some(_), Some(_)) => return Meaning::Unclear,
             // The column that is asked is the one of that very name.
@@ -60,7 +59,7 @@ impl FieldNames {
             }
             (_, None) if name == view::DETECTED_LEVEL && self.derived => RowSide::DetectedLevel,
             // Where a field tells the level, it was not sent as `level` besides.
-            _ if name == view::LEVEL && self.stored.iter().any(|stored| view::is_level_key(stored)) => {
+            _ if name == view::LEVEL && self.stored().iter().any(|stored| view::is_level_key(stored)) => {
                 return Meaning::Unclear;
             }
             (None, _) if name == view::LEVEL => RowSide::Spelling,
@@ -69,4 +68,24 @@ impl FieldNames {
         };
         Meaning::Column(Dimension { stream: StreamSide::View { name: name.to_owned(), derived: self.derived }, row })
     }
+}
+
+fn look_up(snapshot: &Snapshot, range: TimeRange, budget: &Budget) -> BTreeSet<String> {
+    let mut stored = BTreeSet::new();
+    let mut add = |name: &str| {
+        if !stored.contains(name) {
+            stored.insert(name.to_owned());
+        }
+    };
+    let near = || snapshot.segments.in_days_of(range).filter(|segment| range.overlaps(segment.entry.range));
+    let _ = budget.with_demand(|demand| fetch_indexes(near().filter(|segment| segment.is_cold()), demand));
+    for segment in near() {
+        if let Ok(files) = budget.with_demand(|demand| segment.open_for(demand)) {
+            files.reader.directory().field_names.iter().for_each(|name| add(name));
+        }
+    }
+    for batch in snapshot.batches.iter().filter(|batch| range.overlaps(batch.range)) {
+        batch.batch.fields().for_each(|field| add(field.name()));
+    }
+    stored
 }

@@ -125,7 +125,7 @@ fn counted_by(
     leaf: &RangeAggregation,
     grouping: Option<&Grouping>,
     lowered: &Lowered,
-    names: &FieldNames,
+    names: &FieldNames<'_>,
 ) -> Option<Vec<Dimension>> {
     let grouping = grouping.filter(|grouping| !grouping.without && grouping.names.len() <= DIMENSIONS_MAX)?;
     if !is_total(leaf) {

@@ -39,7 +39,7 @@ pub(crate) type Sifted = BTreeMap<usize, RoaringBitmap>;
 impl Plan {
     /// Whether a segment of the plan is cold.
     pub fn has_cold(&self) -> bool {
-        self.segments.iter().any(|open| open.segment.is_cold())
+        self.first_unopened().is_some() || self.segments.iter().any(|open| open.segment.is_cold())
     }
 
     /// Runs something over units, some at a time, with what it needs of them at hand. Units of which token filters say
@@ -214,8 +214,15 @@ impl Plan {
         keys.into_iter().map(Piece::Filter).collect()
     }
 
+    /// Whether an index or a token filter let a unit through: it is likely to hold a match.
+    pub fn is_likely(&self, unit: &Unit) -> bool {
+        let is_selective =
+            |(open, block): (&OpenSegment, &BlockMeta)| open.known.is_selective(&self.filter, open, block);
+        unit.verdict == Verdict::Maybe && self.block(unit).is_some_and(is_selective)
+    }
+
     fn pieces(&self, unit: &Unit, open: &OpenSegment, block: &BlockMeta, need: &Need<'_>) -> Vec<Piece> {
-        let is_likely = unit.verdict == Verdict::Maybe && open.known.is_selective(&self.filter, open, block);
+        let is_likely = self.is_likely(unit);
         let is_whole = matches!(need, Need::Block) || !unit.hides.is_empty() || self.residual.is_some();
         if is_whole || (is_likely && block.len <= BLOCK_BYTES_AT_ONCE) {
             return vec![Piece::Block];

@@ -37,6 +37,14 @@ impl Key {
         self.time
     }
 
+    /// The same record, where units have new numbers.
+    pub fn renumbered(self, order: Order, new_numbers: &[u32]) -> Self {
+        let (timestamp, stream, unit, row) = self.parts(order);
+        // What stands for "behind all units" stays so.
+        let unit = new_numbers.get(unit as usize).copied().unwrap_or(unit);
+        Self::new(order, timestamp, stream, unit, row)
+    }
+
     fn complement(self) -> Self {
         Self { time: !self.time, stream: !self.stream, unit: !self.unit, row: !self.row }
     }

@@ -33,6 +33,9 @@ pub(crate) struct Selection {
     active: Vec<(u32, RowSet)>,
 }
 
+/// Up to so many units that an index or a token filter let through are the last ones of a needle.
+const NEEDLE_UNITS_MAX: usize = 8;
+
 /// What a unit has for the answer.
 type Found = Option<(u32, RowSet, Vec<Key>)>;
 
@@ -69,48 +72,110 @@ impl Selection {
         Ok(())
     }
 
-    /// Brings what is needed of some units; of how many, at least one.
+    /// Brings what is needed of some units; of how many, at least one. The last ones of a needle come together, in as few
+    /// requests as may be.
     fn fetch(&self, plan: &Plan, units: &[u32]) -> Result<usize, QueryError> {
         if !plan.has_cold() {
             return Ok(units.len());
         }
-        let units: Vec<&Unit> = units.iter().filter_map(|&unit| plan.units.get(unit as usize)).collect();
+        let of = |unit: u32| plan.units.get(unit as usize);
+        let rest = self.unread.get(self.next..).unwrap_or_default();
+        if units.len() < rest.len() && rest.len() <= NEEDLE_UNITS_MAX && plan.first_unopened().is_none() {
+            let rest: Vec<&Unit> = rest.iter().filter_map(|&(_, unit)| of(unit)).collect();
+            if rest.iter().all(|unit| plan.is_likely(unit)) {
+                plan.fetch(&rest, &Need::Keys)?;
+            }
+        }
+        let units: Vec<&Unit> = units.iter().filter_map(|&unit| of(unit)).collect();
         Ok(plan.fetch(&units, &Need::Keys)?.max(1))
     }
 
-    /// The next `limit` keys in order; fewer if there are no more.
-    pub fn next_keys(&mut self, plan: &Plan, limit: usize) -> Result<Vec<Key>, QueryError> {
+    /// The next `limit` keys in order; fewer if there are no more. Segments are opened when it comes to them, which may
+    /// give the plan's units new numbers: keys that were given before are worth nothing then.
+    pub fn next_keys(&mut self, plan: &mut Plan, limit: usize) -> Result<Vec<Key>, QueryError> {
         let mut best = BinaryHeap::new();
         if limit == 0 {
             return Ok(Vec::new());
         }
+        self.resume(plan, limit, &mut best)?;
+        while let Some(last) = self.advance(plan, limit, &mut best)? {
+            self.open(plan, last, &mut best)?;
+        }
+        Ok(self.finish(plan, best))
+    }
+
+    fn resume(&mut self, plan: &Plan, limit: usize, best: &mut BinaryHeap<Key>) -> Result<(), QueryError> {
         let active = std::mem::take(&mut self.active);
         for (unit, rows, keys) in self.again(plan, active, limit)? {
-            offer(plan, &mut best, keys, limit)?;
+            offer(plan, best, keys, limit)?;
             self.active.push((unit, rows));
         }
+        Ok(())
+    }
+
+    /// Reads units until the best keys are known, or until segments are to be opened that begin before what comes next:
+    /// then says before which time.
+    fn advance(&mut self, plan: &Plan, limit: usize, best: &mut BinaryHeap<Key>) -> Result<Option<i64>, QueryError> {
         let mut wave = rayon::current_num_threads().clamp(1, WAVE_MAX);
-        while self.next < self.unread.len() {
+        let unopened = plan.first_unopened();
+        loop {
             let worst = if best.len() == limit { best.peek().copied() } else { None };
-            if worst.is_some_and(|worst| self.unread.get(self.next).is_some_and(|(first, _)| *first > worst.time())) {
-                break;
+            let first = self.unread.get(self.next).map_or(i64::MAX, |(first, _)| *first);
+            let last = worst.map_or(i64::MAX, Key::time);
+            if unopened.is_some_and(|unopened| unopened <= first.min(last)) {
+                return Ok(Some(last));
+            }
+            if self.next >= self.unread.len() || first > last {
+                return Ok(None);
             }
             self.sift(plan, wave)?;
-            let rest = &self.unread[self.next..];
-            let reachable =
-                rest.iter().take(wave).take_while(|(first, _)| worst.is_none_or(|worst| *first <= worst.time()));
+            let rest = self.unread.get(self.next..).unwrap_or_default();
+            let is_next = |first: i64| first <= last && unopened.is_none_or(|unopened| first < unopened);
+            let reachable = rest.iter().take(wave).take_while(|(first, _)| is_next(*first));
             let mut units: Vec<u32> = reachable.map(|&(_, unit)| unit).collect();
             if units.is_empty() {
-                break;
+                // What came next holds no match by its token filters.
+                continue;
             }
             units.truncate(self.fetch(plan, &units)?);
             self.next += units.len();
             for (unit, rows, keys) in self.read(plan, &units, worst, limit)? {
-                offer(plan, &mut best, keys, limit)?;
+                offer(plan, best, keys, limit)?;
                 self.active.push((unit, rows));
             }
             wave = (wave * 2).min(WAVE_MAX);
         }
+    }
+
+    /// Opens the segments that come next, none that begins behind `last`.
+    fn open(&mut self, plan: &mut Plan, last: i64, best: &mut BinaryHeap<Key>) -> Result<(), QueryError> {
+        let new_numbers = plan.open_next(last)?;
+        let order = self.order;
+        let renumber = |unit: u32| new_numbers.get(unit as usize).copied().unwrap_or(unit);
+        self.unread.iter_mut().for_each(|(_, unit)| *unit = renumber(*unit));
+        self.active.iter_mut().for_each(|(unit, _)| *unit = renumber(*unit));
+        self.after = self.after.map(|after| after.renumbered(order, &new_numbers));
+        *best = best.drain().map(|key| key.renumbered(order, &new_numbers)).collect();
+        let mut is_new = vec![true; plan.units.len()];
+        for &unit in &new_numbers {
+            if let Some(is_new) = is_new.get_mut(unit as usize) {
+                *is_new = false;
+            }
+        }
+        let mut unread = self.unread.split_off(self.next);
+        unread.extend(
+            (0_u32..)
+                .zip(plan.units.iter().zip(is_new))
+                .filter(|(_, (unit, is_new))| *is_new && self.range.overlaps(unit.range))
+                .map(|(index, (unit, _))| (key::times(order, unit.range).0, index)),
+        );
+        unread.sort_unstable();
+        self.unread.append(&mut unread);
+        self.sifted = self.next;
+        Ok(())
+    }
+
+    fn finish(&mut self, plan: &Plan, best: BinaryHeap<Key>) -> Vec<Key> {
         let keys = best.into_sorted_vec();
         plan.budget.free_memory(keys.len() * size_of::<Key>());
         if let Some(&last) = keys.last() {
@@ -120,7 +185,7 @@ impl Selection {
                 plan.units.get(unit as usize).is_some_and(|unit| key::times(order, unit.range).1 >= last.time())
             });
         }
-        Ok(keys)
+        keys
     }
 
     /// The keys of all matching records with this timestamp and stream, in order of arrival.
@@ -130,7 +195,10 @@ impl Selection {
             return Ok(Vec::new());
         }
         let mut all = Self::new(plan, order, instant, None);
-        let mut keys = all.next_keys(plan, usize::MAX)?;
+        let mut best = BinaryHeap::new();
+        // What is not opened yet has none of them.
+        all.advance(plan, usize::MAX, &mut best)?;
+        let mut keys = all.finish(plan, best);
         keys.retain(|key| key.parts(order).1 == stream);
         if order == Order::NewestFirst {
             keys.reverse();

@@ -1,6 +1,7 @@
 //! Segments in an object store: answers are those of local ones, and the requests are few and counted.
 
 mod faults;
+mod lazy;
 mod shelf;
 
 use super::hidden::same_answers;
@@ -214,6 +215,24 @@ fn a_needle_with_an_index_takes_one_request_of_the_segment_that_holds_it() {
     let explained = explain(&there.snapshot(), &needle(4_000 * 5 + 1)).unwrap();
     assert_eq!(explained.object_gets, 1);
     assert_eq!(there.page(&needle(4_000 * 5 + 1)).statistics.object_bytes, explained.object_bytes);
+}
+
+#[test]
+fn the_last_blocks_of_a_needle_come_together() {
+    let world = day(2, true);
+    let there = Cold::of(&world, &|_| true);
+    there.page(&needle(65_000));
+    let there = there.forget_data();
+    // Records of blocks of one segment that stand apart.
+    let traces = [1_u32, 901, 1_801, 2_701, 3_601].map(|n| format!("t{:08x}", n * 7919));
+    let any = Filter::Or(traces.iter().map(|trace| Filter::eq("trace", trace.clone())).collect());
+    let query = Query { filter: any, ..needle(0) };
+    let answer = there.page(&query);
+    assert_eq!(answer.records, page(&world.snapshot(), &query).unwrap().records);
+    assert_eq!(answer.records.len(), 5);
+    assert!(answer.statistics.blocks_read >= 4, "{:?}", answer.statistics);
+    let gets = there.shelf.taken();
+    assert_eq!(gets.len(), 1, "{gets:?}");
 }
 
 #[test]

@@ -484,6 +484,9 @@ impl Core {
             stats.phase = status.phase;
             stats.last_error = status.last_error.clone();
         }
+        if let Some(reader) = &self.opener.cold {
+            (stats.cache_index_bytes, stats.cache_data_bytes, stats.cache_memory_bytes) = reader.bytes();
+        }
         for (_, _, entry) in state.segments().filter(|(_, _, entry)| entry.location.is_stored()) {
             stats.segments_stored += 1;
             stats.bytes_stored += entry.objects().map(|file| file.len).sum::<u64>();

@@ -98,6 +98,11 @@ impl Cold {
         true
     }
 
+    /// Whether its index is in the cache on disk.
+    pub(super) fn is_index_at_hand(&self) -> bool {
+        matches!((self.reader(), self.index()), (Ok(store), Ok(object)) if store.has_index(object))
+    }
+
     pub(super) fn column(&self, files: &Opened, block: u32, key: ColumnKey, demand: &Demand<'_>) -> Result<Column> {
         let place =
             files.reader.column_place(block, key).ok_or_else(|| Error::corrupt("the block has no such column"))?;

@@ -9,6 +9,12 @@ const GAP_BYTES: u64 = 64 << 10;
 const GAP_IN_BLOCK: u64 = 512 << 10;
 /// What one request brings at most, unless one place is longer.
 const REQUEST_BYTES_MAX: u64 = 8 << 20;
+/// A needle takes no more requests than this where they can be joined: each costs as much as the bytes of a block.
+const NEEDLE_REQUESTS: usize = 3;
+/// Up to so many requests are those of a needle.
+const NEEDLE_REQUESTS_MAX: usize = 8;
+/// Bytes that are read for nothing to join two of them.
+const NEEDLE_GAP_BYTES: u64 = 256 << 10;
 
 /// Something to read: where it is, and in which block if it is of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +41,25 @@ pub(crate) fn coalesce(mut wants: Vec<Want>) -> Vec<Range<u64>> {
             _ => requests.push(range),
         }
     }
+    if requests.len() <= NEEDLE_REQUESTS_MAX {
+        join(&mut requests);
+    }
     requests
+}
+
+/// Joins those of a few requests that have the least between them.
+fn join(requests: &mut Vec<Range<u64>>) {
+    while requests.len() > NEEDLE_REQUESTS {
+        let gaps = requests.windows(2).enumerate().filter_map(|(at, pair)| match pair {
+            [a, b] if b.end - a.start <= REQUEST_BYTES_MAX => Some((b.start.saturating_sub(a.end), at)),
+            _ => None,
+        });
+        let Some((_, at)) = gaps.min().filter(|(gap, _)| *gap <= NEEDLE_GAP_BYTES) else { return };
+        let next = requests.remove(at + 1);
+        if let Some(request) = requests.get_mut(at) {
+            request.end = request.end.max(next.end);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -59,6 +83,17 @@ mod tests {
         assert_eq!(of(&[(0, 10, Some(1)), (near, near + 1, Some(1))]), [(0, near + 1)]);
         assert_eq!(of(&[(0, 10, Some(1)), (near, near + 1, Some(2))]).len(), 2);
         assert_eq!(of(&[(0, 10, Some(1)), (far, far + 1, Some(1))]).len(), 2);
+    }
+
+    #[test]
+    fn a_few_requests_are_joined_to_three() {
+        let block = |at: u64| (at * GAP_IN_BLOCK / 4, at * GAP_IN_BLOCK / 4 + 100_000, Some(at as u32));
+        // Between blocks 1 and 3 stands one other, between the others more.
+        let joined = of(&[block(1), block(3), block(8), block(12)]);
+        assert_eq!(joined, [(block(1).0, block(3).1), (block(8).0, block(8).1), (block(12).0, block(12).1)]);
+        assert_eq!(of(&[block(1), block(8), block(15), block(22)]).len(), 4, "far from each other");
+        let many: Vec<_> = (0..9).map(|n| block(2 * n)).collect();
+        assert_eq!(of(&many).len(), 9, "no needle");
     }
 
     #[test]

@@ -157,6 +157,11 @@ impl Reader {
         }
     }
 
+    /// Whether the index of a segment is in the cache.
+    pub(crate) fn has_index(&self, object: &FileRef) -> bool {
+        self.inner.has_index(object)
+    }
+
     /// Keeps the index of a segment that was uploaded just now: no query has to ask for it.
     pub(crate) fn keep_index(&self, object: &FileRef, bytes: &[u8]) {
         if let Err(error) = self.inner.keep_index(object, bytes) {

@@ -52,6 +52,12 @@ pub struct TierStats {
     pub objects_collected: u64,
     /// Their bytes.
     pub bytes_collected: u64,
+    /// Bytes of cold segments' indexes that are kept on disk.
+    pub cache_index_bytes: u64,
+    /// Bytes of their data that are kept on disk.
+    pub cache_data_bytes: u64,
+    /// Bytes of their data that are kept in memory as well.
+    pub cache_memory_bytes: u64,
     /// Why the last pass failed, if none has succeeded since.
     pub last_error: Option<String>,
 }
