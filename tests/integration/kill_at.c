@@ -3,16 +3,19 @@
  * Preloaded by kill_steps.rs. KILL_COUNT names a file of 8 bytes that is mapped: the number of calls so far is in it
  * at any time, also after the process was killed. With KILL_AT=n the process ends by SIGKILL before its n-th such
  * call, which then never happens; KILL_AT=0, or none, only counts. Only files and folders count: no sockets, pipes or
- * terminals. What goes to the kernel without the C library (fallocate and renameat2 of rustix) is not seen; what
+ * terminals. With KILL_PORT=n connections to that port of IPv4 count too: where each request has its own, these are steps
+ * of an object store. What goes to the kernel without the C library (fallocate and renameat2 of rustix) is not seen; what
  * lies before and behind such a call is. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -20,9 +23,10 @@
 
 static uint64_t *count;
 static uint64_t kill_at;
+static uint16_t kill_port;
 
 __attribute__((constructor)) static void begin(void) {
-    const char *path = getenv("KILL_COUNT"), *at = getenv("KILL_AT");
+    const char *path = getenv("KILL_COUNT"), *at = getenv("KILL_AT"), *port = getenv("KILL_PORT");
     int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
     if (fd < 0)
         _exit(99); /* the test would believe that there is nothing to walk */
@@ -31,6 +35,7 @@ __attribute__((constructor)) static void begin(void) {
     if (shared == MAP_FAILED)
         _exit(99);
     kill_at = at ? strtoull(at, NULL, 10) : 0;
+    kill_port = port ? (uint16_t)strtoul(port, NULL, 10) : 0;
     count = shared;
 }
 
@@ -109,3 +114,11 @@ OPENS(open, (const char *path, int flags, ...), path)
 OPENS(open64, (const char *path, int flags, ...), path)
 OPENS(openat, (int in, const char *path, int flags, ...), in, path)
 OPENS(openat64, (int in, const char *path, int flags, ...), in, path)
+
+int connect(int fd, const struct sockaddr *to, socklen_t len) {
+    NEXT(connect);
+    const struct sockaddr_in *place = (const struct sockaddr_in *)to;
+    if (kill_port && to->sa_family == AF_INET && len >= sizeof *place && ntohs(place->sin_port) == kill_port)
+        step();
+    return next(fd, to, len);
+}

@@ -2,6 +2,7 @@
 //! retention, backups, restores, gc. Started again, it has every acknowledged record once, shows nothing that was
 //! deleted, finds nothing damaged, and finishes what was begun.
 
+mod faults;
 mod walk;
 
 use crate::cli::{code, err, json_of, out, run, text};
@@ -79,6 +80,10 @@ fn filled() -> Data {
 
 /// How often each record is there.
 fn ids(server: &Server) -> BTreeMap<u64, u64> {
+    try_ids(server).expect("an export")
+}
+
+fn try_ids(server: &Server) -> Result<BTreeMap<u64, u64>, timberlog_types::Error> {
     let mut ids = BTreeMap::new();
     let mut take = |line: &str| {
         let record: Value = serde_json::from_str(line).expect("JSON");
@@ -87,8 +92,8 @@ fn ids(server: &Server) -> BTreeMap<u64, u64> {
         *ids.entry(id.unwrap_or_else(|| panic!("no record: {line}"))).or_insert(0) += 1;
         Ok(())
     };
-    server.client().lines("/api/v1/export", &json!({}), &mut take).expect("an export");
-    ids
+    server.client().lines("/api/v1/export", &json!({}), &mut take)?;
+    Ok(ids)
 }
 
 fn once(is_there: impl Fn(u64) -> bool) -> BTreeMap<u64, u64> {

@@ -10,6 +10,7 @@ mod deletes;
 mod golden_data;
 mod kill_steps;
 mod process;
+mod s3;
 mod server;
 mod tidy;
 mod tier;

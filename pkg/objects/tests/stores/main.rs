@@ -8,6 +8,7 @@ mod backups;
 mod conformance;
 mod faults;
 mod folder;
+mod in_process;
 mod proxy;
 mod server;
 

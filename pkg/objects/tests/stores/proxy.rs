@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -32,6 +33,27 @@ pub enum Fault {
     Hang,
     /// Half of the body comes, then nothing for as long as the client waits.
     HangInBody,
+    /// The answer takes so long.
+    Slow(Duration),
+}
+
+impl Fault {
+    /// What a storm makes of a request: every fault that ends by itself. A bit that is wrong only where a checksum
+    /// covers it: in what is put, and in objects that are read.
+    fn of_a_storm(line: &str, random: u64) -> Self {
+        let is_object = line.starts_with("PUT ") || (line.starts_with("GET ") && !line.contains("list-type"));
+        match random % 9 {
+            0 => Self::Answer(500, "InternalError"),
+            1 => Self::Answer(503, "SlowDown"),
+            2 => Self::Reset,
+            3 => Self::AnswerLost,
+            4 => Self::Truncated,
+            5 => Self::ResetInBody,
+            6 if is_object => Self::DamagedAnswer,
+            7 if is_object => Self::DamagedRequest,
+            _ => Self::Slow(Duration::from_millis(random / 9 % 200)),
+        }
+    }
 }
 
 struct Rule {
@@ -45,6 +67,9 @@ struct Rule {
 struct Script {
     rules: VecDeque<Rule>,
     requests: Vec<String>,
+    /// Of a hundred requests that no rule is for, how many go wrong.
+    storm_percent: u64,
+    random: u64,
 }
 
 /// The proxy; it ends when it is dropped.
@@ -83,9 +108,18 @@ impl Proxy {
         self.script.lock().unwrap().rules.push_back(rule);
     }
 
+    /// Makes so many of a hundred requests go wrong, each in one of many ways, until it is [healed](Self::heal).
+    pub fn storm(&self, percent: u64, seed: u64) {
+        let mut script = self.script.lock().unwrap();
+        script.storm_percent = percent;
+        script.random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    }
+
     /// Ends all faults.
     pub fn heal(&self) {
-        self.script.lock().unwrap().rules.clear();
+        let mut script = self.script.lock().unwrap();
+        script.rules.clear();
+        script.storm_percent = 0;
     }
 
     /// The first lines of the requests so far that contain a part.
@@ -98,6 +132,17 @@ impl Proxy {
 impl Script {
     fn strike(&mut self, line: &str) -> Option<Fault> {
         self.requests.push(line.to_owned());
+        self.strike_by_rule(line).or_else(|| {
+            for shift in [13, -7, 17_i32] {
+                let moved = if shift > 0 { self.random << shift } else { self.random >> -shift };
+                self.random ^= moved;
+            }
+            let is_hit = self.random % 100 < self.storm_percent;
+            is_hit.then(|| Fault::of_a_storm(line, self.random / 100))
+        })
+    }
+
+    fn strike_by_rule(&mut self, line: &str) -> Option<Fault> {
         let place = self.rules.iter().position(|rule| {
             line.strip_prefix(rule.method).is_some_and(|rest| rest.starts_with(' ') && rest.contains(&rule.path_part))
         })?;
@@ -128,6 +173,7 @@ async fn serve(mut client: TcpStream, server: SocketAddr, script: &Mutex<Script>
         Some(Fault::Reset) => return client.set_zero_linger(),
         Some(Fault::Hang) => return until_gone(&mut client).await,
         Some(Fault::DamagedRequest) => flip_a_bit(&mut body),
+        Some(Fault::Slow(time)) => tokio::time::sleep(time).await,
         _ => {}
     }
     let mut upstream = TcpStream::connect(server).await?;

@@ -1,47 +1,26 @@
-//! S3 in this process: `s3s` with a folder behind it, and the options to reach it or another one.
+//! An S3 server in this process for one test, and the options to reach it or another one.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
-use s3s::auth::SimpleAuth;
-use s3s::service::S3ServiceBuilder;
 use timberlog_objects::{Addressing, Credentials, KeyPair, Retries, S3Options};
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 
-pub const BUCKET: &str = "timberlog-tests";
-const KEY: &str = "timberlog-test-key";
-pub const SECRET: &str = "timberlog-test-secret";
+use crate::in_process;
+pub use crate::in_process::{BUCKET, SECRET};
+use in_process::KEY;
 
-/// The server; it ends when it is dropped.
+/// The server, with a folder of its own; both end when it is dropped.
 pub struct Server {
     pub address: SocketAddr,
-    _runtime: Runtime,
+    _server: in_process::Server,
     _folder: tempfile::TempDir,
 }
 
 impl Server {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join(BUCKET)).unwrap();
-        let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap());
-        builder.set_auth(SimpleAuth::from_single(KEY, SECRET));
-        let service = builder.build();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let address = listener.local_addr().unwrap();
-        runtime.spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let service = service.clone();
-                tokio::spawn(async move {
-                    // A client that goes away is no failure of the server.
-                    let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
-                });
-            }
-        });
-        Self { address, _runtime: runtime, _folder: folder }
+        let server = in_process::Server::start_in(folder.path());
+        Self { address: server.address, _server: server, _folder: folder }
     }
 
     pub fn endpoint(&self) -> String {
