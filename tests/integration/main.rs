@@ -9,6 +9,7 @@ mod damage;
 mod deletes;
 mod golden_data;
 mod kill_steps;
+mod late_index;
 mod process;
 mod s3;
 mod server;

@@ -12,6 +12,7 @@ pub(crate) mod inputs;
 mod merge;
 pub(crate) mod plan;
 pub(crate) mod purge;
+pub(crate) mod reindex;
 mod run;
 mod slices;
 #[cfg(test)]

@@ -26,7 +26,7 @@ const CAP_PER_FAN_IN: usize = 4;
 /// be written anew for each small one that comes late.
 const SEALED_GROWTH_MIN: u64 = 2;
 
-/// Segments to merge: at least two neighbours of one partition, in order of sequence.
+/// Segments to merge: neighbours of one partition, in order of sequence; one alone is written anew.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) tenant: Tenant,
@@ -151,7 +151,7 @@ fn born_ms(id: &str) -> u64 {
 }
 
 /// Raw bytes of a full segment.
-pub(super) fn full_bytes(options: &CompactionOptions) -> u64 {
+pub(crate) fn full_bytes(options: &CompactionOptions) -> u64 {
     (options.segment_raw_bytes_max / 2).max(1)
 }
 

@@ -1,5 +1,7 @@
 //! Merges held against the rows that went in, on a simulated machine.
 
+mod reindex;
+
 use super::*;
 use crate::engine::{Storage, Subscriber};
 use crate::options::Options;

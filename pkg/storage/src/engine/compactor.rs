@@ -7,6 +7,7 @@ use crate::compaction::execute;
 use crate::compaction::inputs::Failed;
 use crate::compaction::plan::{self, Job, Plan};
 use crate::compaction::purge::{Applied, Purge};
+use crate::compaction::reindex::{self, Known};
 use crate::compaction::{Compacted, CompactionStats};
 use crate::manifest::{SegmentEntry, State};
 use std::collections::{HashMap, HashSet};
@@ -49,6 +50,8 @@ pub(super) struct Memory {
     failures: u32,
     /// Rules of retention that segments were looked through for.
     pub(super) applied: Applied,
+    /// Whether segments lack an index that is declared.
+    indexed: Known,
     /// Rows were removed, and kept roots name the files that had them.
     pub(super) has_purged: bool,
 }
@@ -170,7 +173,7 @@ impl Core {
         };
         // Holding it pins the inputs.
         let state = Arc::clone(self.read_view().state());
-        let Some(job) = self.plan(&state, &mut memory) else { return failed.map_or(Ok(None), Err) };
+        let Some(job) = self.plan(&state, &mut memory)? else { return failed.map_or(Ok(None), Err) };
         let started = self.env.clock.monotonic_ns();
         match self.compact(&job, pace, &mut memory) {
             Ok(compacted) => {
@@ -187,18 +190,33 @@ impl Core {
         }
     }
 
-    fn plan(&self, state: &State, memory: &mut Memory) -> Option<Job> {
+    fn plan(&self, state: &State, memory: &mut Memory) -> Result<Option<Job>> {
         let now = self.env.clock.monotonic_ns();
         memory.resting.retain(|_, until| *until > now);
-        let may_touch = memory.may_touch(now);
-        let may_merge = |tenant: &Tenant, day: Day, entry: &SegmentEntry| {
-            // What is in the object store stays as it is.
-            !entry.location.is_stored() && may_touch(tenant, day, entry)
+        let mut indexed = std::mem::take(&mut memory.indexed);
+        let (now_ns, options) = (self.env.clock.now_ns(), &self.options.compaction);
+        let (next, waiting) = {
+            let may_touch = memory.may_touch(now);
+            let may_merge = |tenant: &Tenant, day: Day, entry: &SegmentEntry| {
+                // What is in the object store stays as it is.
+                !entry.location.is_stored() && may_touch(tenant, day, entry)
+            };
+            let Plan { next, segments_waiting } = plan::plan(state, now_ns, options, &may_merge);
+            let names = &self.options.user_indexes;
+            if next.is_some() || names.is_empty() {
+                (next, segments_waiting)
+            } else {
+                let lacks = |entry: &SegmentEntry| {
+                    self.compactor.wake.check_going()?;
+                    reindex::lacks(&self.env, &self.options.data_dir, names, entry)
+                };
+                let planned = reindex::plan(state, now_ns, options, &may_merge, &mut indexed, &lacks)?;
+                (planned.next, planned.segments_waiting)
+            }
         };
-        let Plan { next, segments_waiting } =
-            plan::plan(state, self.env.clock.now_ns(), &self.options.compaction, &may_merge);
-        self.compactor.counters.segments_waiting.store(segments_waiting, Ordering::Relaxed);
-        next
+        memory.indexed = indexed;
+        self.compactor.counters.segments_waiting.store(waiting, Ordering::Relaxed);
+        Ok(next)
     }
 
     /// Merges the inputs of a job and commits the result.
