@@ -11,19 +11,20 @@ use crate::conformance::{bytes, file_of};
 use crate::proxy::{Fault, Proxy};
 use crate::server::{self, BUCKET, Server};
 
-struct Setting {
+/// A server and the way to it.
+pub struct Setting {
     _server: Server,
-    proxy: Proxy,
+    pub proxy: Proxy,
 }
 
 impl Setting {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let server = Server::start();
         let proxy = Proxy::start(server.address);
         Self { _server: server, proxy }
     }
 
-    fn options(&self) -> S3Options {
+    pub fn options(&self) -> S3Options {
         let mut options = server::options(&self.proxy.endpoint());
         options.retries.try_timeout = Duration::from_secs(5);
         options

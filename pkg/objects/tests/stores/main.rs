@@ -11,6 +11,7 @@ mod folder;
 mod in_process;
 mod proxy;
 mod server;
+mod tier;
 
 use timberlog_disk::Env;
 use timberlog_objects::{S3Options, S3Store};

@@ -3,7 +3,7 @@
 //! One request a connection, forwarded whole and byte for byte but for `Connection` and `Expect`
 //! (neither is signed), so faults can be put at either end of it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -70,6 +70,9 @@ struct Script {
     /// Of a hundred requests that no rule is for, how many go wrong.
     storm_percent: u64,
     random: u64,
+    /// The last answer to each list, by the request's first line; while lists are frozen, all there is.
+    lists: HashMap<String, Vec<u8>>,
+    is_frozen: bool,
 }
 
 /// The proxy; it ends when it is dropped.
@@ -115,6 +118,11 @@ impl Proxy {
         script.random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     }
 
+    /// From now on a list that was asked for before is answered as it was then.
+    pub fn freeze_lists(&self, is_frozen: bool) {
+        self.script.lock().unwrap().is_frozen = is_frozen;
+    }
+
     /// Ends all faults.
     pub fn heal(&self) {
         let mut script = self.script.lock().unwrap();
@@ -158,7 +166,11 @@ impl Script {
 
 async fn serve(mut client: TcpStream, server: SocketAddr, script: &Mutex<Script>) -> std::io::Result<()> {
     let Some((head, mut body)) = read_request(&mut client).await? else { return Ok(()) };
-    let fault = script.lock().unwrap().strike(head.lines().next().unwrap_or(""));
+    let line = head.lines().next().unwrap_or("");
+    let (fault, old) = {
+        let mut script = script.lock().unwrap();
+        (script.strike(line), script.lists.get(line).filter(|_| script.is_frozen).cloned())
+    };
     match fault {
         Some(Fault::Answer(status, code)) => {
             let body = match status {
@@ -181,6 +193,12 @@ async fn serve(mut client: TcpStream, server: SocketAddr, script: &Mutex<Script>
     upstream.write_all(&body).await?;
     let mut answer = Vec::new();
     upstream.read_to_end(&mut answer).await?;
+    if line.starts_with("GET ") && line.contains("list-type") {
+        match old {
+            Some(old) => answer = old,
+            None => drop(script.lock().unwrap().lists.insert(line.to_owned(), answer.clone())),
+        }
+    }
     let head_len = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(answer.len(), |place| place + 4);
     let half = head_len + (answer.len() - head_len) / 2;
     match fault {
