@@ -18,8 +18,6 @@ use std::time::Duration;
 use timberlog_disk::{Clock, Env};
 use timberlog_types::{Error, ErrorKind, Result};
 
-/// Files copied at one time.
-const COPIES: usize = 4;
 /// How often the plan and the pin are renewed.
 const RENEWED: Duration = Duration::from_secs(30);
 /// A plan that is quiet for so long belongs to a backup that ended.
@@ -218,7 +216,7 @@ impl Copying<'_> {
             }
         };
         std::thread::scope(|scope| {
-            for _ in 1..COPIES.min(missing.len()) {
+            for _ in 1..self.source.copies().min(missing.len()) {
                 scope.spawn(work);
             }
             work();

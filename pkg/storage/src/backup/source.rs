@@ -131,6 +131,9 @@ pub(crate) fn check_whole(state: &State) -> Result<()> {
     Ok(())
 }
 
+/// Files copied at one time.
+const COPIES: usize = 4;
+
 /// A pinned database that is copied from. Used by several threads.
 pub trait Source: Sync {
     /// What is to be copied.
@@ -144,6 +147,10 @@ pub trait Source: Sync {
     /// # Errors
     /// `Unavailable` if it is not held any more.
     fn renew(&self) -> Result<()>;
+    /// How many files are copied at one time.
+    fn copies(&self) -> usize {
+        COPIES
+    }
 }
 
 /// Whether a path is one of a file that a root can name, so one that is copied and served.

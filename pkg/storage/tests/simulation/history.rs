@@ -1,5 +1,9 @@
 //! A history: from a seed, what the processes on a data directory do, and how each of them ends.
 
+mod compaction;
+mod stores;
+
+use crate::backups::Backups;
 use crate::check::{self, Shown};
 use crate::deletes::{Deletes, Selector, selectors};
 use crate::machine::{Process, Sabotage};
@@ -15,8 +19,7 @@ use timberlog_disk::sim::{Fault, Op, Rng, Sim};
 use timberlog_storage::producers::ProducerBatch;
 use timberlog_storage::verify::verify;
 use timberlog_storage::{
-    Appended, BufferedBatch, CompactionOptions, DeleteState, Durability, Options, Progress, RetentionRule, Storage,
-    Subscriber,
+    Appended, BufferedBatch, CompactionOptions, Durability, Options, Progress, RetentionRule, Storage, Subscriber,
 };
 use timberlog_types::{Day, Result as Answer, Seq, Tenant};
 
@@ -33,6 +36,8 @@ pub fn run(seed: u64, sabotage: Sabotage, tell: bool) -> Result<Report, String> 
         history.process(Mood::Wild)?;
     }
     history.end_in_calm()?;
+    history.take_over()?;
+    history.rot()?;
     let steps = history.sim.disk.steps();
     history.report.count("disk steps", steps);
     history.report.count("seeds", 1);
@@ -94,6 +99,8 @@ struct History {
     jumped: bool,
     /// The object store, if there is one.
     shelf: Option<Shelf>,
+    /// The store of backups, if there are any.
+    backups: Option<Backups>,
 }
 
 impl History {
@@ -140,7 +147,10 @@ impl History {
         };
         let shelf = rng.percent(50).then(Shelf::default);
         let tier = shelf.as_ref().map(|shelf| tiering::options(shelf, &mut rng));
-        let options = Options { tier, ..options };
+        // Retention is a matter of who reads.
+        let backups = (rng.percent(50) && options.retention.is_empty()).then(Backups::default);
+        let archive = backups.as_ref().filter(|_| rng.percent(50)).map(Backups::archive);
+        let options = Options { tier, archive, ..options };
         let sim = Sim::new(rng.next());
         if rng.percent(50) {
             // Some or all days are over then, and what is left of them is merged too.
@@ -162,6 +172,7 @@ impl History {
             is_faulty: false,
             jumped: false,
             shelf,
+            backups,
             rng,
         }
     }
@@ -184,6 +195,14 @@ impl History {
         let process = Process::start(&self.sim, self.sabotage);
         if let Some(shelf) = &self.shelf {
             shelf.serve(&process);
+        }
+        if let Some(backups) = &self.backups {
+            backups.serve(&process);
+        }
+        if self.rng.percent(10) {
+            let names = ["trace_id", "host", "status"].into_iter().filter(|_| self.rng.percent(50));
+            self.options.user_indexes = names.map(str::to_owned).collect();
+            self.report.count("indexes declared anew", 1);
         }
         if mood == Mood::Wild {
             self.draw_fate(&process);
@@ -330,7 +349,10 @@ impl History {
         Err("faults have passed and reading still fails".into())
     }
 
-    fn operation(&mut self, storage: &Storage, process: &Process, mood: Mood) -> Result<(), String> {
+    fn operation(&mut self, storage: &Storage, process: &Arc<Process>, mood: Mood) -> Result<(), String> {
+        if self.rng.percent(12) {
+            self.back_up(storage, process)?;
+        }
         match self.rng.below(100) {
             0..4 if self.shelf.is_some() => self.tier(storage, process)?,
             0..45 => self.append(storage),
@@ -423,98 +445,6 @@ impl History {
             Err(error) => return Err(format!("flush failed: {error}")),
         }
         Ok(())
-    }
-
-    /// Merges segments, if any are due.
-    fn compact(&mut self, storage: &Storage, process: &Process) -> Result<(), String> {
-        // Whether rows were removed, and nothing merged since: only merges leave files to kept roots.
-        let mut is_cut = false;
-        for _ in 0..1 + self.rng.below(7) {
-            let processed = self.processed(storage);
-            let segments = storage.stats().segments;
-            let compacted = storage.compact();
-            self.tell(|| format!("compact: {compacted:?}"));
-            let ended = self.processed(storage).saturating_sub(processed);
-            self.report.count("deletes processed", ended);
-            match compacted {
-                Ok(Some(compacted)) => {
-                    self.report.count("compactions", 1);
-                    self.report.count("records removed", compacted.rows_removed);
-                    is_cut = compacted.rows_removed > 0 || (is_cut && compacted.bytes_written == 0);
-                }
-                Ok(None) => {
-                    self.report.count("segments expired", segments.saturating_sub(storage.stats().segments));
-                    if process.is_dead() {
-                        return Ok(());
-                    }
-                    return self.check_files(storage, is_cut || ended > 0).and_then(|()| self.check_processed(storage));
-                }
-                Err(_) if process.is_dead() || self.is_faulty => self.report.count("compactions that failed", 1),
-                Err(error) => return Err(format!("compaction failed: {error}")),
-            }
-        }
-        Ok(())
-    }
-
-    /// Brings segments into the object store, whose requests may fail.
-    fn tier(&mut self, storage: &Storage, process: &Process) -> Result<(), String> {
-        let Some(shelf) = self.shelf.clone() else { return Ok(()) };
-        let passed = tiering::pass(storage, process, &shelf, &mut self.rng);
-        self.tell(|| format!("tier: {passed:?}, {} objects", shelf.len()));
-        match passed {
-            Ok(true) => {
-                self.report.count("tier passes", 1);
-                // Retention is a matter of who reads.
-                if !self.is_faulty && !process.is_dead() && self.options.retention.is_empty() && self.rng.percent(50) {
-                    let found = tiering::check_follower(storage, &self.options, &self.tenants);
-                    if process.is_dead() {
-                        return Ok(());
-                    }
-                    self.report.count("records in buckets", found?);
-                    let collected = tiering::collect(&self.sim.env(), &shelf);
-                    self.report.count("objects collected", if process.is_dead() { 0 } else { collected? });
-                }
-                Ok(())
-            }
-            Ok(false) => {
-                self.report.count("tier passes that failed", 1);
-                Ok(())
-            }
-            Err(_) if self.is_faulty => Ok(()),
-            Err(error) => Err(format!("tiering failed: {error}")),
-        }
-    }
-
-    fn processed(&self, storage: &Storage) -> u64 {
-        let of = |tenant| storage.deletes(tenant);
-        let all = self.tenants.iter().flat_map(of);
-        all.filter(|status| status.state == DeleteState::Processed).count() as u64
-    }
-
-    /// When the last delete has ended, only the files of segments are left.
-    fn check_files(&self, storage: &Storage, has_ended: bool) -> Result<(), String> {
-        let is_live = |tenant| storage.deletes(tenant).iter().any(|status| status.state == DeleteState::Received);
-        // What is only in the object store has no file here.
-        if !has_ended || self.is_faulty || self.shelf.is_some() || self.tenants.iter().any(is_live) {
-            return Ok(());
-        }
-        let files = self.sim.disk.files();
-        let logs = files.iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "log")).count() as u64;
-        let segments = storage.stats().segments;
-        if logs == segments { Ok(()) } else { Err(format!("{logs} files of {segments} segments behind a purge")) }
-    }
-
-    /// Where compaction has nothing to do, no delete waits for it.
-    fn check_processed(&self, storage: &Storage) -> Result<(), String> {
-        let stats = storage.stats();
-        let waiting = self.tenants.iter().flat_map(|tenant| storage.deletes(tenant));
-        let waiting: Vec<Seq> =
-            waiting.filter(|status| status.state == DeleteState::Received).map(|status| status.tombstone.seq).collect();
-        let late = waiting.iter().find(|seq| **seq <= stats.flushed_seq);
-        match late.filter(|_| !self.is_faulty && self.options.delete_cancel_period.is_zero()) {
-            Some(seq) => Err(format!("delete {seq} is not processed, and compaction has nothing to do")),
-            None => Ok(()),
-        }
     }
 
     fn delete(&mut self, storage: &Storage) -> Result<(), String> {

@@ -8,6 +8,7 @@
 //! `TIMBERLOG_SIM_SEED=n` repeats one seed and tells its history, `TIMBERLOG_SIM_SECONDS=n` runs
 //! fresh seeds for that long. `docs/testing.md` says more.
 
+mod backups;
 mod check;
 mod deletes;
 mod history;
@@ -15,6 +16,7 @@ mod machine;
 mod model;
 mod records;
 mod report;
+mod rot;
 mod shelf;
 mod tiering;
 
@@ -26,6 +28,8 @@ use std::time::{Duration, Instant};
 
 /// Seeds of a plain run.
 const SEEDS: u64 = 36;
+/// Seeds that have found something, one a line; `#` begins a remark. A plain run begins with them.
+const REGRESSIONS: &str = include_str!("seeds.txt");
 /// Seeds within which a sabotaged storage must be caught.
 const SABOTAGE_SEEDS_MAX: u64 = 500;
 
@@ -42,7 +46,8 @@ fn run_or_fail(seed: u64, tried: u64) -> Report {
     run(seed, Sabotage::None, false).unwrap_or_else(|failure| {
         panic!(
             "seed {seed} (the {tried}. tried) fails: {failure}\nrepeat it with: TIMBERLOG_SIM_SEED={seed} cargo test \
-             --package timberlog-storage --test simulation -- --nocapture seeds"
+             --package timberlog-storage --test simulation -- --nocapture seeds\nkeep it: add a line to \
+             pkg/storage/tests/simulation/seeds.txt"
         )
     })
 }
@@ -61,15 +66,22 @@ fn seeds() {
     let end = variable("TIMBERLOG_SIM_SECONDS").map(|seconds| started + Duration::from_secs(seconds));
     // Fresh ones are small enough to be typed again.
     let first = if end.is_some() { u64::from(fresh()) * 1_000 } else { 0 };
+    let lines = REGRESSIONS.lines().map(|line| line.split('#').next().unwrap_or("").trim());
+    let known: Vec<u64> = lines.filter(|line| !line.is_empty()).map(|line| line.parse().expect("a seed")).collect();
+    let fixed = known.len() as u64 + SEEDS;
     let next = AtomicU64::new(1);
     let work = || {
         let mut total = Report::default();
         loop {
             let tried = next.fetch_add(1, Ordering::SeqCst);
-            if end.map_or(tried > SEEDS, |end| Instant::now() >= end) {
+            if end.map_or(tried > fixed, |end| Instant::now() >= end) {
                 return total;
             }
-            total.add(&run_or_fail(first + tried, tried));
+            let seed = match end {
+                Some(_) => first + tried,
+                None => known.get(tried as usize - 1).copied().unwrap_or(tried.saturating_sub(known.len() as u64)),
+            };
+            total.add(&run_or_fail(seed, tried));
         }
     };
     let mut total = Report::default();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// Everything that should happen in a run of many seeds: a simulation in which one of these never
 /// happens shows nothing about it.
-const EVENTS: [&str; 29] = [
+const EVENTS: [&str; 38] = [
     "seeds",
     "processes",
     "power losses",
@@ -34,6 +34,15 @@ const EVENTS: [&str; 29] = [
     "tier passes that failed",
     "records in buckets",
     "objects collected",
+    "backups",
+    "prunes",
+    "archive passes",
+    "backups that failed",
+    "records restored",
+    "indexes declared anew",
+    "records taken over",
+    "rotten files that were named",
+    "lost to rot",
 ];
 
 /// Counts by event.

@@ -8,6 +8,21 @@ use timberlog_disk::File;
 use timberlog_storage::objects::{ObjectMeta, ObjectStore};
 use timberlog_types::{Error, ErrorKind, Result};
 
+/// What becomes of one request that changes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mishap {
+    /// It is done and not answered, and all requests behind it fail until the store is [healed](Shelf::heal).
+    Outage,
+    /// It is done and not answered.
+    AnswerLost,
+    /// It is not done, and fails.
+    Refused,
+    /// It is done twice, and answered once.
+    Repeated,
+    /// It fails, and is done behind so many requests that come later, if it is a put.
+    Delayed(u64),
+}
+
 /// A store in memory. Clones share it.
 #[derive(Clone, Default)]
 pub struct Shelf(Arc<Mutex<Inner>>);
@@ -18,9 +33,60 @@ struct Inner {
     now_ns: i64,
     /// Who asks.
     process: Option<Arc<Process>>,
-    /// The request after so many more is done and not answered, and all behind it fail.
-    fail_after: Option<u64>,
+    /// What befalls the request after so many more that change something.
+    mishap: Option<(u64, Mishap)>,
+    /// Something befell a request, or a delayed one was done, since the store was healed.
+    has_struck: bool,
     is_down: bool,
+    /// What lists show instead of what is there.
+    old_list: Option<Vec<ObjectMeta>>,
+    /// Puts that are still under way, and how many requests come before them.
+    delayed: Vec<(u64, Change)>,
+}
+
+/// A request that changes something.
+#[derive(Clone)]
+enum Change {
+    Put { key: String, body: Vec<u8>, if_absent: bool },
+    Delete { key: String },
+}
+
+impl Inner {
+    /// Whether a put has stored its bytes, or an earlier try of the same.
+    fn apply(&mut self, change: &Change) -> bool {
+        match change {
+            Change::Put { key, body, if_absent } => {
+                if let Some((present, _)) = self.objects.get(key).filter(|_| *if_absent) {
+                    return present == body;
+                }
+                self.objects.insert(key.clone(), (body.clone(), self.now_ns));
+            }
+            Change::Delete { key } => drop(self.objects.remove(key)),
+        }
+        true
+    }
+
+    /// Time goes on by a request.
+    fn tick(&mut self) {
+        self.now_ns += 1_000_000;
+        let mut due = Vec::new();
+        self.delayed.retain_mut(|(left, change)| {
+            *left = left.saturating_sub(1);
+            let is_due = *left == 0;
+            if is_due {
+                due.push(change.clone());
+            }
+            !is_due
+        });
+        for change in due {
+            self.has_struck = true;
+            self.apply(&change);
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        self.is_down || self.process.as_ref().is_some_and(|process| process.is_dead())
+    }
 }
 
 impl Shelf {
@@ -33,16 +99,23 @@ impl Shelf {
         self.inner().process = Some(Arc::clone(process));
     }
 
-    /// The store stops answering after so many requests that change something.
-    pub fn fail_after(&self, requests: u64) {
-        self.inner().fail_after = Some(requests);
+    /// Something befalls the request after so many more that change something.
+    pub fn befall(&self, after: u64, mishap: Mishap) {
+        self.inner().mishap = Some((after, mishap));
     }
 
-    /// The store answers again. Whether it had stopped.
+    /// Lists show what is there now, until the store is healed.
+    pub fn freeze_lists(&self) {
+        let mut inner = self.inner();
+        inner.old_list = Some(inner.objects.iter().map(|(key, object)| meta(key, object)).collect());
+    }
+
+    /// All goes well from now on, but puts that are under way. Whether something had befallen a request.
     pub fn heal(&self) -> bool {
         let mut inner = self.inner();
-        inner.fail_after = None;
-        std::mem::take(&mut inner.is_down)
+        let has_struck = std::mem::take(&mut inner.has_struck) || inner.old_list.is_some();
+        (inner.mishap, inner.is_down, inner.old_list) = (None, false, None);
+        has_struck
     }
 
     /// The store's clock goes on.
@@ -58,22 +131,42 @@ impl Shelf {
         Error::new(ErrorKind::Unavailable, "the store does not answer")
     }
 
-    fn ask<T>(&self, is_change: bool, what: impl FnOnce(&mut Inner) -> T) -> Result<T> {
+    fn ask<T>(&self, what: impl FnOnce(&mut Inner) -> T) -> Result<T> {
         let mut inner = self.inner();
-        inner.now_ns += 1_000_000;
-        if inner.is_down || inner.process.as_ref().is_some_and(|process| process.is_dead()) {
+        inner.tick();
+        if inner.is_gone() { Err(Self::gone()) } else { Ok(what(&mut inner)) }
+    }
+
+    fn change(&self, change: Change) -> Result<bool> {
+        let mut inner = self.inner();
+        inner.tick();
+        if inner.is_gone() {
             return Err(Self::gone());
         }
-        match inner.fail_after.filter(|_| is_change) {
-            Some(0) => {
-                inner.is_down = true;
-                what(&mut inner);
+        let mishap = match &mut inner.mishap {
+            Some((after, _)) if *after > 0 => {
+                *after -= 1;
+                None
+            }
+            due => due.take(),
+        };
+        let Some((_, mishap)) = mishap else { return Ok(inner.apply(&change)) };
+        inner.has_struck = true;
+        match mishap {
+            Mishap::Outage => inner.is_down = true,
+            Mishap::AnswerLost => {}
+            Mishap::Repeated => {
+                inner.apply(&change);
+                return Ok(inner.apply(&change));
+            }
+            Mishap::Delayed(requests) if matches!(change, Change::Put { .. }) => {
+                inner.delayed.push((requests.max(1), change));
                 return Err(Self::gone());
             }
-            Some(left) => inner.fail_after = Some(left - 1),
-            None => {}
+            Mishap::Refused | Mishap::Delayed(_) => return Err(Self::gone()),
         }
-        Ok(what(&mut inner))
+        inner.apply(&change);
+        Err(Self::gone())
     }
 }
 
@@ -83,7 +176,7 @@ impl ObjectStore for Shelf {
     }
 
     fn put(&self, key: &str, body: &[u8]) -> Result<()> {
-        self.ask(true, |inner| drop(inner.objects.insert(key.to_owned(), (body.to_vec(), inner.now_ns))))
+        self.change(Change::Put { key: key.to_owned(), body: body.to_vec(), if_absent: false }).map(drop)
     }
 
     fn put_file(&self, key: &str, file: &dyn File, len: u64, progress: &dyn Fn(u64)) -> Result<()> {
@@ -94,17 +187,11 @@ impl ObjectStore for Shelf {
     }
 
     fn put_if_absent(&self, key: &str, body: &[u8]) -> Result<bool> {
-        self.ask(true, |inner| {
-            let is_new = !inner.objects.contains_key(key);
-            if is_new {
-                inner.objects.insert(key.to_owned(), (body.to_vec(), inner.now_ns));
-            }
-            is_new
-        })
+        self.change(Change::Put { key: key.to_owned(), body: body.to_vec(), if_absent: true })
     }
 
     fn get(&self, key: &str) -> Result<Vec<u8>> {
-        let found = self.ask(false, |inner| inner.objects.get(key).map(|(bytes, _)| bytes.clone()))?;
+        let found = self.ask(|inner| inner.objects.get(key).map(|(bytes, _)| bytes.clone()))?;
         found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no object `{key}`")))
     }
 
@@ -115,19 +202,20 @@ impl ObjectStore for Shelf {
     }
 
     fn head(&self, key: &str) -> Result<Option<ObjectMeta>> {
-        self.ask(false, |inner| inner.objects.get(key).map(|object| meta(key, object)))
+        self.ask(|inner| inner.objects.get(key).map(|object| meta(key, object)))
     }
 
     fn list(&self, prefix: &str, each: &mut dyn FnMut(ObjectMeta) -> Result<()>) -> Result<()> {
-        let all: Vec<ObjectMeta> = self.ask(false, |inner| {
-            let found = inner.objects.iter().filter(|(key, _)| key.starts_with(prefix));
-            found.map(|(key, object)| meta(key, object)).collect()
+        let all: Vec<ObjectMeta> = self.ask(|inner| {
+            let now = || inner.objects.iter().map(|(key, object)| meta(key, object)).collect();
+            let all = inner.old_list.clone().unwrap_or_else(now);
+            all.into_iter().filter(|object| object.key.starts_with(prefix)).collect()
         })?;
         all.into_iter().try_for_each(each)
     }
 
     fn delete(&self, keys: &[String]) -> Result<()> {
-        keys.iter().try_for_each(|key| self.ask(true, |inner| drop(inner.objects.remove(key))))
+        keys.iter().try_for_each(|key| self.change(Change::Delete { key: key.clone() }).map(drop))
     }
 
     fn has_atomic_put_if_absent(&self) -> bool {

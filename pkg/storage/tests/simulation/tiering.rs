@@ -2,10 +2,12 @@
 
 use crate::check;
 use crate::machine::Process;
-use crate::shelf::Shelf;
+use crate::records;
+use crate::shelf::{Mishap, Shelf};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use timberlog_disk::Clock;
 use timberlog_disk::sim::{Rng, Sim};
 use timberlog_storage::tier::gc::{self, GcMode};
 use timberlog_storage::{BufferedBatch, Options, Progress, Storage, Subscriber, TierOptions};
@@ -28,19 +30,24 @@ pub fn options(shelf: &Shelf, rng: &mut Rng) -> TierOptions {
     tier
 }
 
-/// A pass; the store may stop to answer in the middle of it. Says whether it went through.
+/// A pass; something may befall one of its requests, or its lists may be old. Says whether it went through.
 pub fn pass(storage: &Storage, process: &Process, shelf: &Shelf, rng: &mut Rng) -> Result<bool, String> {
-    if rng.percent(30) {
-        shelf.fail_after(rng.below(12));
+    if rng.percent(40) {
+        let delay = Mishap::Delayed(1 + rng.below(60));
+        let mishaps = [Mishap::Outage, Mishap::AnswerLost, Mishap::Refused, Mishap::Repeated, delay];
+        shelf.befall(rng.below(12), mishaps[rng.below(5) as usize]);
+    }
+    if rng.percent(10) {
+        shelf.freeze_lists();
     }
     if rng.percent(30) {
         shelf.advance(rng.below(6_000) as i64);
     }
     let passed = storage.tier();
-    let was_down = shelf.heal();
+    let has_struck = shelf.heal();
     match passed {
         Ok(_) => Ok(true),
-        Err(_) if was_down || process.is_dead() => Ok(false),
+        Err(_) if has_struck || process.is_dead() => Ok(false),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -73,6 +80,40 @@ pub fn check_follower(storage: &Storage, options: &Options, tenants: &[Tenant]) 
         found += records.len() as u64;
     }
     Ok(found)
+}
+
+/// Another machine takes the bucket over while its writer goes on: from then on only the new one's commits count.
+pub fn take_over(sim: &Sim, options: &Options, tenants: &[Tenant], rng: &mut Rng) -> Result<u64, String> {
+    let mut options = options.clone();
+    let Some(tier) = &mut options.tier else { return Ok(0) };
+    (tier.after, tier.local_bytes_max) = (Duration::ZERO, Some(0));
+    options.archive = None;
+    let open = |env, options| Storage::open(options, env, Arc::new(Nobody), &Progress::default());
+    let failed = |what: &'static str| move |error: timberlog_types::Error| format!("taking over: {what}: {error}");
+    let old = open(sim.env(), options.clone()).map_err(failed("the old one opens"))?;
+    old.tier().map_err(failed("the old one's pass"))?;
+    let other = Sim::new(rng.next());
+    other.clock.set_wall(sim.clock.now_ns());
+    let mut theirs = options.clone();
+    if let Some(tier) = &mut theirs.tier {
+        (tier.adopt, tier.take_over) = (true, true);
+    }
+    let new = open(other.env(), theirs).map_err(failed("the new one opens"))?;
+    let mut number = 1 << 41;
+    let mut write = |storage: &Storage| {
+        number += 1;
+        let batch = records::batch(number, rng);
+        storage.append(&tenants[0], batch, None).and_then(|_| storage.flush()).map_err(failed("an append"))
+    };
+    write(&new)?;
+    new.tier().map_err(failed("the new one's pass"))?;
+    for _ in 0..2 {
+        write(&old)?;
+        if old.tier().is_ok() {
+            return Err("who has lost the bucket still writes to it".to_owned());
+        }
+    }
+    check_follower(&new, &options, tenants)
 }
 
 /// Collects garbage long after; everything that is named stays.

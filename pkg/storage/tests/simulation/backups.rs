@@ -1,0 +1,212 @@
+//! Backups and the archive within a history: made, pruned and restored on a store whose requests go wrong. What a
+//! backup shows when it is restored is what the storage showed when it was made.
+
+use crate::check;
+use crate::machine::Process;
+use crate::model::Contents;
+use crate::shelf::{Mishap, Shelf};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use timberlog_disk::sim::{Rng, Sim};
+use timberlog_disk::{Env, File};
+use timberlog_storage::backup::{
+    self, BackupRecord, ColdFiles, Depth, Event, PLAN_KEPT, Pinned, Selection, Source, StorageSource,
+};
+use timberlog_storage::manifest::FileRef;
+use timberlog_storage::objects::ObjectStore;
+use timberlog_storage::{ArchiveOptions, BufferedBatch, Options, Progress, Storage, Subscriber};
+use timberlog_types::{Error, Tenant};
+
+const TO: &str = "/to";
+
+struct Nobody;
+
+impl Subscriber for Nobody {
+    fn published(&self, _: &Tenant, _: &Arc<BufferedBatch>) {}
+}
+
+fn silent(_: Event<'_>) {}
+
+/// A backup that was made, or an instant that was archived.
+struct Taken {
+    /// Of a backup.
+    id: Option<String>,
+    at: i64,
+    /// What the storage showed; `None` if faults were about.
+    contents: Option<Contents>,
+}
+
+/// The store of a history and what must be in it.
+#[derive(Default)]
+pub struct Backups {
+    shelf: Shelf,
+    taken: Vec<Taken>,
+}
+
+/// What an action has come to.
+pub enum Done {
+    Created,
+    Pruned,
+    Archived,
+    Failed,
+}
+
+impl Backups {
+    pub fn archive(&self) -> ArchiveOptions {
+        ArchiveOptions::new(Arc::new(self.shelf.clone()))
+    }
+
+    /// From now on this process asks.
+    pub fn serve(&self, process: &Arc<Process>) {
+        self.shelf.serve(process);
+    }
+
+    /// Does one of the things that are done with backups. `shown` is what the storage shows, if nothing is faulty.
+    pub fn act(
+        &mut self,
+        storage: &Storage,
+        process: &Arc<Process>,
+        shown: Option<Contents>,
+        rng: &mut Rng,
+    ) -> Result<Done, String> {
+        if rng.percent(40) {
+            let delay = Mishap::Delayed(1 + rng.below(40));
+            let mishaps = [Mishap::Outage, Mishap::AnswerLost, Mishap::Refused, Mishap::Repeated, delay];
+            self.shelf.befall(rng.below(10), mishaps[rng.below(5) as usize]);
+        }
+        let is_calm = shown.is_some();
+        let env = process.env();
+        let done = match rng.below(10) {
+            0..2 if !self.taken.is_empty() => self.prune(&env, 1 + rng.below(3) as usize).map(|()| Done::Pruned),
+            // An instant is reached from a backup that is older.
+            2..6 if storage.options().archive.is_some() && !self.taken.is_empty() => self.archive_now(storage, shown),
+            _ => create(&env, &self.shelf, storage).map(|record| {
+                let at = record.until();
+                self.taken.push(Taken { id: Some(record.id), at, contents: shown });
+                Done::Created
+            }),
+        };
+        let has_struck = self.shelf.heal();
+        match done {
+            Ok(done) => Ok(done),
+            Err(_) if has_struck || process.is_dead() || !is_calm => Ok(Done::Failed),
+            Err(error) => Err(format!("a backup, prune or archive failed: {error}")),
+        }
+    }
+
+    fn archive_now(&mut self, storage: &Storage, shown: Option<Contents>) -> Result<Done, Error> {
+        storage.archive()?;
+        // Where nothing came since, the newest instant is an older one.
+        if let Some(end) = backup::reachable(&self.shelf)?.pop() {
+            self.taken.push(Taken { id: None, at: end.to, contents: shown });
+        }
+        Ok(Done::Archived)
+    }
+
+    fn prune(&mut self, env: &Env, keep: usize) -> Result<(), Error> {
+        let ids =
+            |shelf: &Shelf| Ok::<_, Error>(backup::list(shelf)?.into_iter().map(|one| one.id).collect::<Vec<_>>());
+        let before = ids(&self.shelf)?;
+        // Begun, the pruned ones may be gone; so may instants that only they reached.
+        let kept: Vec<&String> = before.iter().rev().take(keep).collect();
+        self.taken.retain(|one| one.id.as_ref().is_some_and(|id| kept.contains(&id)));
+        backup::prune(env, &self.shelf, keep, PLAN_KEPT, false, &silent).map(drop)
+    }
+
+    /// Every backup that was made is there and whole, every one that is listed is; one of all that was taken is
+    /// restored to another machine and shows what it should. How many records it has.
+    pub fn check(&self, options: &Options, tenants: &[Tenant], now_ns: i64, rng: &mut Rng) -> Result<u64, String> {
+        let store: Arc<dyn ObjectStore> = Arc::new(self.shelf.clone());
+        let failed = |what: &str, error: Error| format!("{what}: {error}");
+        let listed = backup::list(&self.shelf).map_err(|error| failed("list", error))?;
+        for id in self.taken.iter().filter_map(|one| one.id.as_ref()) {
+            if !listed.iter().any(|listed| listed.id == *id) {
+                return Err(format!("backup {id} is not listed"));
+            }
+        }
+        for one in listed {
+            let record = one.record.map_err(|error| format!("backup {} is listed: {error}", one.id))?;
+            let verified = backup::verify(&store, &record, Depth::Full, &silent);
+            let damage = verified.map_err(|error| failed("verify", error))?.damage;
+            if !damage.is_empty() {
+                return Err(format!("backup {} is damaged: {damage:?}", record.id));
+            }
+        }
+        let comparable: Vec<&Taken> = self.taken.iter().filter(|one| one.contents.is_some()).collect();
+        let Some(one) = comparable.get(rng.below(comparable.len() as u64) as usize) else { return Ok(0) };
+        let Some(contents) = &one.contents else { return Ok(0) };
+        let sim = Sim::new(rng.next());
+        sim.clock.set_wall(now_ns);
+        self.restore(&sim, one).map_err(|error| failed("restore", error))?;
+        let plain = Options { tier: None, archive: None, ..options.clone() };
+        let options = Options { data_dir: TO.into(), ..plain };
+        let storage = Storage::open(options, sim.env(), Arc::new(Nobody), &Progress::default());
+        let storage = storage.map_err(|error| failed("what was restored does not open", error))?;
+        let found = check::read(&storage, tenants).map_err(|error| failed("what was restored", error))?;
+        if let Some(wrong) = found.wrong.or(found.index_damage) {
+            return Err(format!("what was restored: {wrong}"));
+        }
+        let mut records = 0;
+        for tenant in tenants {
+            let sorted = |contents: &Contents| {
+                let mut lines = contents.get(tenant).cloned().unwrap_or_default();
+                lines.sort();
+                lines
+            };
+            let (expected, found) = (sorted(contents), sorted(&found.contents));
+            if expected != found {
+                let what = one.id.as_deref().unwrap_or("an archived instant");
+                let (had, has) = (expected.len(), found.len());
+                return Err(format!("{what} was taken of {had} records of {tenant}, and restores {has}"));
+            }
+            records += found.len() as u64;
+        }
+        Ok(records)
+    }
+
+    fn restore(&self, sim: &Sim, one: &Taken) -> Result<(), Error> {
+        let (env, to, all) = (sim.env(), Path::new(TO), Selection::default());
+        match &one.id {
+            Some(id) => {
+                let record = backup::find(&self.shelf, id)?;
+                backup::restore(&env, &self.shelf, &record, to, &all, &silent)
+            }
+            None => {
+                let found = backup::find_at(&self.shelf, "latest", one.at)?;
+                backup::restore_at(&env, &self.shelf, &found, to, &all, &silent)
+            }
+        }
+        .map(drop)
+    }
+}
+
+fn create(env: &Env, shelf: &Shelf, storage: &Storage) -> Result<BackupRecord, Error> {
+    let source = StorageSource::pin(storage, Duration::from_secs(3_600), ColdFiles::Copy)?;
+    backup::create(env, shelf, &InTurn(source), &silent).map(|created| created.record)
+}
+
+/// One file after the other: a seed is one history.
+struct InTurn<'a>(StorageSource<'a>);
+
+impl Source for InTurn<'_> {
+    fn pinned(&self) -> &Pinned {
+        self.0.pinned()
+    }
+
+    fn open(&self, file: &FileRef) -> Result<Arc<dyn File>, Error> {
+        self.0.open(file)
+    }
+
+    fn wal(&self) -> Result<Vec<u8>, Error> {
+        self.0.wal()
+    }
+
+    fn renew(&self) -> Result<(), Error> {
+        self.0.renew()
+    }
+
+    fn copies(&self) -> usize {
+        1
+    }
+}

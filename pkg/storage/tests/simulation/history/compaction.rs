@@ -1,0 +1,96 @@
+//! Compaction within a history, and what must hold where it has nothing to do.
+
+use super::History;
+use crate::machine::Process;
+use timberlog_storage::{DeleteState, Storage};
+use timberlog_types::Seq;
+
+impl History {
+    /// Merges segments, if any are due.
+    pub(super) fn compact(&mut self, storage: &Storage, process: &Process) -> Result<(), String> {
+        // Whether rows were removed, and nothing merged since: only merges leave files to kept roots.
+        let mut is_cut = false;
+        for _ in 0..1 + self.rng.below(7) {
+            let processed = self.processed(storage);
+            let segments = storage.stats().segments;
+            let compacted = storage.compact();
+            self.tell(|| format!("compact: {compacted:?}"));
+            let ended = self.processed(storage).saturating_sub(processed);
+            self.report.count("deletes processed", ended);
+            match compacted {
+                Ok(Some(compacted)) => {
+                    self.report.count("compactions", 1);
+                    self.report.count("records removed", compacted.rows_removed);
+                    is_cut = compacted.rows_removed > 0 || (is_cut && compacted.bytes_written == 0);
+                }
+                Ok(None) => {
+                    self.report.count("segments expired", segments.saturating_sub(storage.stats().segments));
+                    if process.is_dead() {
+                        return Ok(());
+                    }
+                    self.check_files(storage, is_cut || ended > 0)?;
+                    self.check_indexes(storage)?;
+                    return self.check_processed(storage);
+                }
+                Err(_) if process.is_dead() || self.is_faulty => self.report.count("compactions that failed", 1),
+                Err(error) => return Err(format!("compaction failed: {error}")),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn processed(&self, storage: &Storage) -> u64 {
+        let of = |tenant| storage.deletes(tenant);
+        let all = self.tenants.iter().flat_map(of);
+        all.filter(|status| status.state == DeleteState::Processed).count() as u64
+    }
+
+    /// When the last delete has ended, only the files of segments are left.
+    pub(super) fn check_files(&self, storage: &Storage, has_ended: bool) -> Result<(), String> {
+        let is_live = |tenant| storage.deletes(tenant).iter().any(|status| status.state == DeleteState::Received);
+        // What is only in the object store has no file here.
+        if !has_ended || self.is_faulty || self.shelf.is_some() || self.tenants.iter().any(is_live) {
+            return Ok(());
+        }
+        let files = self.sim.disk.files();
+        let logs = files.iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "log")).count() as u64;
+        let segments = storage.stats().segments;
+        if logs == segments { Ok(()) } else { Err(format!("{logs} files of {segments} segments behind a purge")) }
+    }
+
+    /// Where compaction has nothing to do, local segments of days that are over have every index that is declared.
+    pub(super) fn check_indexes(&self, storage: &Storage) -> Result<(), String> {
+        use timberlog_disk::Clock;
+        let now_ns = self.sim.clock.now_ns();
+        for segment in
+            self.tenants.iter().flat_map(|tenant| storage.snapshot(tenant).segments.iter().cloned().collect::<Vec<_>>())
+        {
+            if self.is_faulty || segment.day.range().end >= now_ns || segment.entry.location.is_stored() {
+                continue;
+            }
+            let files = segment.open().map_err(|error| format!("read failed: {error}"))?;
+            let index = files.index.as_ref().and_then(|index| index.as_ref().ok());
+            let present: Vec<&str> = index.iter().flat_map(|index| index.user_indexes()).collect();
+            if let Some(name) = self.options.user_indexes.iter().find(|name| !present.contains(&name.as_str())) {
+                return Err(format!(
+                    "segment {} has no index of `{name}`, and compaction has nothing to do",
+                    segment.entry.id
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where compaction has nothing to do, no delete waits for it.
+    pub(super) fn check_processed(&self, storage: &Storage) -> Result<(), String> {
+        let stats = storage.stats();
+        let waiting = self.tenants.iter().flat_map(|tenant| storage.deletes(tenant));
+        let waiting: Vec<Seq> =
+            waiting.filter(|status| status.state == DeleteState::Received).map(|status| status.tombstone.seq).collect();
+        let late = waiting.iter().find(|seq| **seq <= stats.flushed_seq);
+        match late.filter(|_| !self.is_faulty && self.options.delete_cancel_period.is_zero()) {
+            Some(seq) => Err(format!("delete {seq} is not processed, and compaction has nothing to do")),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The end of a history: bits flip in a file at rest. Whatever file it is, nothing wrong is ever shown, what is lost is
+//! named, by `verify` too, and all the rest is answered.
+
+use crate::machine::{Process, Sabotage};
+use crate::records;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use timberlog_disk::Env;
+use timberlog_disk::sim::{Rng, Sim};
+use timberlog_storage::verify::verify;
+use timberlog_storage::{BufferedBatch, Options, Progress, Storage, Subscriber};
+use timberlog_types::{Batch, Seq, Tenant};
+
+/// Batches of before have smaller numbers.
+const NUMBERS: u64 = 1 << 40;
+
+struct Nobody;
+
+impl Subscriber for Nobody {
+    fn published(&self, _: &Tenant, _: &Arc<BufferedBatch>) {}
+}
+
+/// What is in files and in the buffer, hidden or not.
+#[derive(Default)]
+struct Raw {
+    /// Blocks by tenant, segment and number; without an index by [`u32::MAX`]. `None`: unreadable.
+    blocks: BTreeMap<(Tenant, String, u32), Option<Vec<String>>>,
+    /// Batches of the buffer.
+    buffer: BTreeMap<Seq, Vec<String>>,
+    damage: Vec<String>,
+}
+
+impl Raw {
+    fn read(storage: &Storage, tenants: &[Tenant]) -> Self {
+        let mut raw = Self::default();
+        let lines = |batch: &Batch| records::lines(batch).collect::<Vec<_>>();
+        for tenant in tenants {
+            let snapshot = storage.snapshot(tenant);
+            for segment in snapshot.segments.iter() {
+                let key = |block| (tenant.clone(), segment.entry.id.clone(), block);
+                let Ok(files) = segment.open() else {
+                    raw.blocks.insert(key(0), None);
+                    continue;
+                };
+                for block in &files.reader.directory().blocks {
+                    let batch = files.reader.read_block_as_batch(block.number).ok();
+                    raw.blocks.insert(key(block.number), batch.as_ref().map(lines));
+                }
+            }
+            for batch in &snapshot.batches {
+                raw.buffer.insert(batch.seq_min, lines(&batch.batch));
+            }
+        }
+        raw.damage = storage.stats().damage;
+        raw
+    }
+
+    fn ids(&self) -> BTreeSet<&str> {
+        self.blocks.keys().map(|(_, id, _)| id.as_str()).collect()
+    }
+
+    /// Every record, in whatever it is.
+    fn lines(&self) -> BTreeSet<&str> {
+        let blocks = self.blocks.values().flatten().flatten();
+        blocks.chain(self.buffer.values().flatten()).map(String::as_str).collect()
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rotten {
+    /// Files of which a start or `verify` says that they are damaged.
+    pub named: u64,
+    /// Blocks and batches that are lost.
+    pub lost: u64,
+}
+
+fn open(env: Env, options: &Options) -> Result<Storage, String> {
+    let storage = Storage::open(options.clone(), env, Arc::new(Nobody), &Progress::default());
+    storage.map_err(|error| error.to_string())
+}
+
+/// Flips bits in a file of a storage that was closed.
+pub fn rot(sim: &Sim, options: &Options, tenants: &[Tenant], rng: &mut Rng) -> Result<Rotten, String> {
+    let process = Process::start(sim, Sabotage::None);
+    let storage = open(process.env(), options)?;
+    // Frames that are only in the WAL.
+    for number in 0..rng.below(5) {
+        let tenant = &tenants[rng.below(tenants.len() as u64) as usize];
+        let appended = storage.append(tenant, records::batch(NUMBERS + number, rng), None);
+        appended.map_err(|error| format!("append before the rot: {error}"))?;
+    }
+    let before = Raw::read(&storage, tenants);
+    process.kill();
+    drop(storage);
+    let file = choose(sim, &options.data_dir, rng);
+    let Some((path, len)) = file else { return Ok(Rotten::default()) };
+    for _ in 0..1 + rng.below(3) {
+        sim.disk.flip_bit(&path, rng.below(len * 8));
+    }
+    check(sim, options, tenants, &path, &before)
+        .map_err(|wrong| format!("bits flipped in `{}`: {wrong}", path.display()))
+}
+
+/// A file that is not empty; of each kind about as often.
+fn choose(sim: &Sim, data_dir: &Path, rng: &mut Rng) -> Option<(PathBuf, u64)> {
+    let part = ["segments", "segments", "wal", "manifest", ""][rng.below(5) as usize];
+    let files = sim.disk.files().into_iter().filter(|(path, len)| {
+        let relative = path.strip_prefix(data_dir);
+        *len > 0 && relative.is_ok_and(|path| path.to_string_lossy().starts_with(part))
+    });
+    let files: Vec<_> = files.collect();
+    files.get(rng.below(files.len() as u64) as usize).cloned()
+}
+
+fn check(sim: &Sim, options: &Options, tenants: &[Tenant], path: &Path, before: &Raw) -> Result<Rotten, String> {
+    let is_in = |folder: &str| path.starts_with(options.data_dir.join(folder));
+    let said: Vec<String> = match verify(&sim.env(), &options.data_dir, &|_, _| {}) {
+        Ok(report) => report.damage,
+        Err(error) => vec![error.to_string()],
+    };
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    if is_in("segments") && before.ids().contains(stem.as_str()) && !said.iter().any(|line| line.contains(&stem)) {
+        return Err(format!("`verify` does not name it: {said:?}"));
+    }
+    let mut rotten = Rotten { named: u64::from(!said.is_empty()), lost: 0 };
+    let storage = match open(sim.env(), options) {
+        Ok(storage) => storage,
+        Err(error) if is_in("segments") || is_in("wal") => return Err(format!("it does not start: {error}")),
+        Err(error) if said.is_empty() => return Err(format!("it does not start, and `verify` is content: {error}")),
+        Err(_) => return Ok(rotten),
+    };
+    let after = Raw::read(&storage, tenants);
+    let is_said = !said.is_empty() && !(after.damage.is_empty() && storage.stats().damage.is_empty());
+    if is_in("manifest") || path.ends_with("manifest.json") {
+        // An older root shows what it names.
+        let is_same = before.lines() == after.lines();
+        return if is_same || is_said { Ok(rotten) } else { Err(format!("records are missing, {said:?}")) };
+    }
+    for (key, lines) in &before.blocks {
+        match after.blocks.get(key) {
+            Some(Some(found)) if Some(found) == lines.as_ref() => {}
+            Some(Some(_)) => return Err(format!("block {key:?} shows other records than before")),
+            _ if stem == key.1 => rotten.lost += 1,
+            _ => return Err(format!("block {key:?} of another file is gone")),
+        }
+    }
+    let found = after.lines();
+    let last = before.buffer.keys().next_back();
+    // What has expired need not come back from the WAL.
+    for (seq, lines) in before.buffer.iter().filter(|_| options.retention.is_empty()) {
+        let there = lines.iter().filter(|line| found.contains(line.as_str())).count();
+        if there != lines.len() {
+            if there > 0 || !is_in("wal") {
+                return Err(format!("of batch {seq} {there} of {} records are left", lines.len()));
+            }
+            // Behind the last frame nothing says that it was ever whole.
+            if Some(seq) != last && !is_said {
+                return Err(format!("batch {seq} is gone, {said:?}, {:?}", after.damage));
+            }
+            rotten.lost += u64::from(Some(seq) != last);
+        }
+    }
+    let known = before.lines();
+    if let Some(line) = found.iter().find(|line| !known.contains(*line)) {
+        return Err(format!("a record that never was: {line}"));
+    }
+    // Whoever read such a block got an error.
+    if rotten.lost > 0 && said.is_empty() {
+        return Err(format!("{} blocks or batches are gone, and `verify` is content", rotten.lost));
+    }
+    Ok(rotten)
+}
