@@ -112,6 +112,7 @@ impl Proxy {
     }
 
     /// Makes so many of a hundred requests go wrong, each in one of many ways, until it is [healed](Self::heal).
+    #[allow(dead_code, reason = "the tests of the binary do, which have this file too")]
     pub fn storm(&self, percent: u64, seed: u64) {
         let mut script = self.script.lock().unwrap();
         script.storm_percent = percent;
