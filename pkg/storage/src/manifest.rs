@@ -130,6 +130,8 @@ struct Writer {
     pinned: Vec<(u64, Weak<State>)>,
     /// States that backups hold, across restarts too.
     pins: Vec<pins::Pin>,
+    /// What the last root named of each tenant.
+    lists: month_refs::Lists,
     reclaim: Reclaim,
 }
 
@@ -211,6 +213,7 @@ impl Manifest {
             history_damaged,
             pinned: vec![(state.version, Arc::downgrade(&state))],
             pins,
+            lists: month_refs::Lists::default(),
             reclaim,
         };
         let manifest = Self {

@@ -4,6 +4,7 @@
 use super::commit::{self, Next};
 use super::files::{self, MoveError};
 use super::model::{FileRef, MonthNode, Months, State};
+use super::month_refs::Lists;
 use super::{MANIFEST_DIR, Manifest, ManifestOptions, Reclaim, Writer, invariants};
 use crate::deletes::{Deletes, DeletesEdit, Tombstone};
 use std::collections::BTreeMap;
@@ -60,7 +61,7 @@ impl Adopted {
         let nodes =
             state.tenants.iter().flat_map(|(tenant, months)| months.keys().map(|month| (tenant.clone(), *month)));
         let mut next = Next { changed: nodes.collect(), deletes_changed: !state.deletes.entries.is_empty(), state };
-        commit::write_files(env, data_dir, None, &mut next, &mut Vec::new())?;
+        commit::write_files(env, data_dir, None, &mut next, &mut Lists::default(), &mut Vec::new())?;
         files::move_pointer(env, data_dir, &commit::pointer(&next.state)).map_err(|error| match error {
             MoveError::Before(error) | MoveError::Unknown(error) => error,
         })?;
@@ -78,6 +79,7 @@ impl Manifest {
             history_damaged: false,
             pinned: vec![(state.version, Arc::downgrade(&state))],
             pins: Vec::new(),
+            lists: Lists::default(),
             reclaim,
         };
         Self {

@@ -4,11 +4,12 @@
 //! fsync the folder) → the state in memory → files that nothing names any more go.
 
 use super::files::{self, Kind, MoveError};
-use super::format::{self, DeletesFile, FORMAT, LostMonth, MonthFile, MonthRef, Pointer, RootFile};
+use super::format::{self, DeletesFile, FORMAT, LostMonth, MonthFile, Pointer, RootFile};
 use super::invariants;
 use super::load::{Chain, Loaded};
-use super::model::{Edit, FileRef, Location, MonthNode, Months, Partition, SegmentEntry, State};
+use super::model::{Edit, FileRef, Location, MonthNode, Partition, SegmentEntry, State};
 use super::month::Month;
+use super::month_refs::Lists;
 use super::{MANIFEST_DIR, Manifest, Writer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -131,7 +132,7 @@ pub(super) fn create(env: &Env, data_dir: &Path) -> Result<Loaded> {
         root: MonthNode::unwritten().file,
         chain_start: 1,
     };
-    state.root = write_root(env, data_dir, &state, None)?;
+    state.root = write_root(env, data_dir, &state, None, &mut Lists::default())?;
     match files::move_pointer(env, data_dir, &pointer(&state)) {
         Ok(()) => {}
         Err(MoveError::Before(error) | MoveError::Unknown(error)) => return Err(error),
@@ -161,7 +162,7 @@ impl Manifest {
         holds.map_err(|reason| Error::internal(format!("manifest: {reason}; nothing was written")))?;
 
         let mut written = Vec::new();
-        let files = write_files(&self.env, &self.data_dir, Some(&old.root), &mut next, &mut written);
+        let files = write_files(&self.env, &self.data_dir, Some(&old.root), &mut next, &mut writer.lists, &mut written);
         let moved = files
             .map_err(MoveError::Before)
             .and_then(|()| files::move_pointer(&self.env, &self.data_dir, &pointer(&next.state)));
@@ -194,6 +195,7 @@ pub(super) fn write_files(
     data_dir: &Path,
     previous: Option<&FileRef>,
     next: &mut Next,
+    lists: &mut Lists,
     written: &mut Vec<String>,
 ) -> Result<()> {
     let version = next.state.version;
@@ -214,7 +216,7 @@ pub(super) fn write_files(
         written.push(file.path.clone());
         deletes.file = Some(file);
     }
-    next.state.root = write_root(env, data_dir, &next.state, previous)?;
+    next.state.root = write_root(env, data_dir, &next.state, previous, lists)?;
     written.push(next.state.root.path.clone());
     Ok(())
 }
@@ -227,15 +229,13 @@ fn salt(env: &Env) -> String {
     format!("{:016x}", env.random.next_u64())
 }
 
-fn write_root(env: &Env, data_dir: &Path, state: &State, previous: Option<&FileRef>) -> Result<FileRef> {
-    let months = |(tenant, months): (&Tenant, &Arc<Months>)| -> Vec<MonthRef> {
-        let reference = |(month, node): (&Month, &Arc<MonthNode>)| MonthRef {
-            tenant: tenant.as_str().to_owned(),
-            month: month.to_string(),
-            file: node.file.clone(),
-        };
-        months.iter().map(reference).collect()
-    };
+fn write_root(
+    env: &Env,
+    data_dir: &Path,
+    state: &State,
+    previous: Option<&FileRef>,
+    lists: &mut Lists,
+) -> Result<FileRef> {
     let root = RootFile {
         format: FORMAT,
         version: state.version,
@@ -248,7 +248,7 @@ fn write_root(env: &Env, data_dir: &Path, state: &State, previous: Option<&FileR
         producers: state.producers.clone(),
         deletes: state.deletes.file.clone(),
         clock_ns: Some(state.clock_ns),
-        months: state.tenants.iter().flat_map(months).collect(),
+        months: lists.of(&state.tenants)?,
         unreachable: state.unreachable.iter().map(LostMonth::of).collect(),
         lost_roots: state.lost_roots.clone(),
     };

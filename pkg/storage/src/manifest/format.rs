@@ -58,9 +58,10 @@ struct PointerEnvelope<'a> {
     pointer: &'a RawValue,
 }
 
-/// A root.
+/// A root; `M` are its nodes, which are read one by one and written as the entries of tenants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RootFile {
+#[serde(bound(serialize = "M: super::month_refs::Listed", deserialize = "M: From<Vec<MonthRef>>"))]
+pub struct RootFile<M = Vec<MonthRef>> {
     /// The version of the format.
     pub format: u32,
     /// 1 for the first root, one more for each.
@@ -88,7 +89,7 @@ pub struct RootFile {
     pub clock_ns: Option<i64>,
     /// The nodes, by tenant and month; on disk one entry a tenant.
     #[serde(with = "super::month_refs")]
-    pub months: Vec<MonthRef>,
+    pub months: M,
     /// Nodes that could not be read when this root was written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreachable: Vec<LostMonth>,

@@ -5,6 +5,7 @@ use super::commit::{self, Next};
 use super::files::MoveError;
 use super::format::{DeletesFile, FormatError, MonthFile, RootFile};
 use super::model::{FileRef, Location, MonthNode, SegmentEntry, State};
+use super::month_refs::Lists;
 use super::{files, invariants, load};
 use crate::deletes::{Deletes, DeletesEdit};
 use std::collections::BTreeMap;
@@ -142,7 +143,7 @@ impl Restoring {
                     .map_err(|reason| Error::internal(format!("restored manifest: {reason}")))?;
             }
         }
-        commit::write_files(env, data_dir, Some(&old), &mut self.next, &mut Vec::new())?;
+        commit::write_files(env, data_dir, Some(&old), &mut self.next, &mut Lists::default(), &mut Vec::new())?;
         let moved = files::move_pointer(env, data_dir, &commit::pointer(&self.next.state));
         moved.map_err(|error| match error {
             MoveError::Before(error) | MoveError::Unknown(error) => error,
