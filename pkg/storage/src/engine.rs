@@ -276,8 +276,12 @@ impl Core {
         let at = |what: &str| format!("{what} `{}`", dir.display());
         env.disk.create_dir_all(dir).map_err(|error| Error::io(at("create the data directory"), &error))?;
         if let Some(tier) = options.tier.as_ref().filter(|tier| tier.adopt)
-            && let tier::Adoption::Done { epoch, segments, records } =
-                tier::adopt(&env, dir, &tier.store, tier.take_over)?
+            && let tier::Adoption::Done { epoch, segments, records } = tier::adopt(
+                &env,
+                dir,
+                &tier.store,
+                tier::Adopting { take_over: tier.take_over, version: tier.adopt_version },
+            )?
         {
             tracing::info!(epoch, segments, records, store = tier.store.describe(), "took the bucket over");
         }

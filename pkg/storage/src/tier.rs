@@ -27,7 +27,7 @@ pub(crate) mod upload;
 pub(crate) mod writer_file;
 
 pub(crate) use adopt::Followed;
-pub use adopt::{Adoption, adopt};
+pub use adopt::{Adopting, Adoption, adopt};
 pub use meter::{Demand, Meter};
 pub use options::TierOptions;
 pub(crate) use read::Remote;

@@ -47,6 +47,10 @@ pub struct Tier {
     /// Start from what is in a store: with no database on the disk, this node becomes the store's writer
     #[arg(long, value_name = "URL", env = "TIMBERLOG_FROM")]
     from: Option<String>,
+    /// With `--from`, if the store's newest root is damaged: the version to go on from; an attempt without this names
+    /// those that can be used. Records that came to the store after it are gone, those deleted after it are back
+    #[arg(long, value_name = "N", requires = "from", conflicts_with = "read_only")]
+    from_version: Option<u64>,
     /// With `--from`: follow the store's writer and write nothing
     #[arg(long, requires = "from")]
     read_only: bool,
@@ -88,6 +92,7 @@ impl Tier {
             look_every: *self.tier_interval,
             take_over: self.s3_take_over,
             adopt: self.from.is_some() && !self.read_only,
+            adopt_version: self.from_version,
             follow: self.read_only,
             ..TierOptions::new(store)
         };

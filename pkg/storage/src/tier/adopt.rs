@@ -3,7 +3,7 @@
 //! Adopting claims the bucket first, so that its former writer commits no more, and then writes the directory's first
 //! manifest, whose pointer comes last: a crash between leaves a directory without a database, which adopts again.
 
-use super::bucket::{BucketState, Claim, Writer, load};
+use super::bucket::{BucketState, Claim, Writer, damaged, load};
 use super::writer_file;
 use crate::engine::lock_directory;
 use crate::manifest::adopted::Adopted;
@@ -42,13 +42,23 @@ fn adopted(bucket: &BucketState) -> Adopted {
     }
 }
 
-/// Makes a data directory without a database the writer of a bucket. `take_over`: on a store without atomic conditional
-/// puts, where nobody can tell whether the former writer is gone.
+/// How a bucket is adopted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Adopting {
+    /// On a store without atomic conditional puts, where nobody can tell whether the former writer is gone: it is.
+    pub take_over: bool,
+    /// The version to go on from, if the newest root is damaged. What later versions brought is gone, and what they
+    /// deleted is back.
+    pub version: Option<u64>,
+}
+
+/// Makes a data directory without a database the writer of a bucket.
 ///
 /// # Errors
 /// `NotFound` if the bucket holds no database, `Conflict` if the directory is in use or somebody else claims the bucket,
-/// `Corrupt` if the newest root cannot be read, `Unavailable` if the store does not answer.
-pub fn adopt(env: &Env, data_dir: &Path, store: &Arc<dyn ObjectStore>, take_over: bool) -> Result<Adoption> {
+/// or if a version is named and the newest root is whole, `Corrupt` if the newest root cannot be read (the message names
+/// versions that can be), `Unavailable` if the store does not answer.
+pub fn adopt(env: &Env, data_dir: &Path, store: &Arc<dyn ObjectStore>, how: Adopting) -> Result<Adoption> {
     let failed = |error: std::io::Error| Error::io(format!("create `{}`", data_dir.display()), &error);
     env.disk.create_dir_all(data_dir).map_err(failed)?;
     let _lock = lock_directory(env, data_dir)?;
@@ -59,10 +69,16 @@ pub fn adopt(env: &Env, data_dir: &Path, store: &Arc<dyn ObjectStore>, take_over
     let claim = Claim {
         writer: writer_file::read_or_create(env, data_dir)?,
         database_id: None,
-        take_over: take_over || is_atomic,
+        take_over: how.take_over || is_atomic,
         manifest_version: 1,
     };
-    let writer = Writer::claim(env, store, &claim)?;
+    let writer = match how.version {
+        Some(version) => Writer::claim_version(env, store, &claim, version)?,
+        None => Writer::claim(env, store, &claim).map_err(|error| match error.kind {
+            ErrorKind::Corrupt => name_versions(&**store, error),
+            _ => error,
+        })?,
+    };
     let bucket = writer.state();
     adopted(bucket).write(env, data_dir)?;
     Ok(Adoption::Done {
@@ -70,6 +86,26 @@ pub fn adopt(env: &Env, data_dir: &Path, store: &Arc<dyn ObjectStore>, take_over
         segments: bucket.segments().count() as u64,
         records: bucket.segments().map(|(_, _, entry)| entry.rows).sum(),
     })
+}
+
+/// Says from which versions a bucket with a damaged root can be adopted.
+fn name_versions(store: &dyn ObjectStore, mut error: Error) -> Error {
+    let Ok(damaged) = damaged(store) else { return error };
+    let version = |state: &BucketState| {
+        let (records, time) = (state.segments().map(|(_, _, entry)| entry.rows).sum::<u64>(), state.commit_time);
+        format!("{} ({}, {records} records)", state.version, timberlog_types::time::format_rfc3339(time))
+    };
+    let whole: Vec<String> = damaged.whole.iter().map(version).collect();
+    let more = match whole.first() {
+        None => "no older version is whole".to_owned(),
+        Some(_) => format!(
+            "whole versions are {}; `--from-version` goes on from one: without records that were moved to the store \
+             after it, and with those that were deleted after it",
+            whole.join(", ")
+        ),
+    };
+    error.message = format!("{}: {}; {more}", store.describe(), error.message);
+    error
 }
 
 /// The bucket that a node follows.

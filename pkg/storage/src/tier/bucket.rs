@@ -10,13 +10,16 @@
 //! The newest root says what the bucket holds. A root is put only if its version is not there, and names the
 //! epoch of its writer: whoever claims a bucket commits a root of the next epoch, and every earlier writer finds
 //! that out with its next commit and stops. One prefix belongs to one writer; a bucket may have many prefixes.
+//! A newest root that is damaged stops everyone: an older one has neither the deletes nor the records that came behind
+//! it, so going on from it is what a person decides ([`Writer::claim_version`]), or the owner of a manifest that
+//! names them all ([`Writer::claim`]). Either commits above all that is there.
 //! This module never deletes an object (see [`super::gc`]) and never decides what goes to the bucket.
 
 pub(crate) mod format;
 mod load;
 mod writer;
 
-pub(crate) use load::{fetch, load, read_root, roots};
+pub(crate) use load::{damaged, fetch, load, load_whole, read_root, roots};
 pub(crate) use writer::{Change, Claim, Writer};
 
 use crate::deletes::Tombstone;

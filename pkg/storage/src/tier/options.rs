@@ -26,6 +26,8 @@ pub struct TierOptions {
     pub take_over: bool,
     /// If the data directory holds no database: start from what the bucket holds, and become its writer.
     pub adopt: bool,
+    /// The version of the bucket to start from, if its newest root is damaged: see [`super::Adopting`].
+    pub adopt_version: Option<u64>,
     /// Follow the bucket of another writer and write nothing: no record is taken.
     pub follow: bool,
     /// What is kept of segments that are read from the store.
@@ -44,6 +46,7 @@ impl TierOptions {
             look_every: Duration::from_secs(10),
             take_over: false,
             adopt: false,
+            adopt_version: None,
             follow: false,
             read: ReadOptions::default(),
         }
@@ -62,6 +65,7 @@ impl fmt::Debug for TierOptions {
             .field("look_every", &self.look_every)
             .field("take_over", &self.take_over)
             .field("adopt", &self.adopt)
+            .field("adopt_version", &self.adopt_version)
             .field("follow", &self.follow)
             .field("read", &self.read)
             .finish()

@@ -10,6 +10,7 @@
 use crate::deletes::Tombstone;
 use crate::manifest::FileRef;
 use crate::manifest::format::MonthRef;
+use crate::manifest::month_refs;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use timberlog_types::{Error, ErrorKind, Result, Seq, Tenant, TimeRange};
@@ -17,9 +18,10 @@ use timberlog_types::{Error, ErrorKind, Result, Seq, Tenant, TimeRange};
 /// The version that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
 
-/// A root of a bucket.
+/// A root of a bucket; `M` as in [`crate::manifest::format::RootFile`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RootFile {
+#[serde(bound(serialize = "M: month_refs::Listed", deserialize = "M: From<Vec<MonthRef>>"))]
+pub(crate) struct RootFile<M = Vec<MonthRef>> {
     /// The version of the format.
     pub format: u32,
     /// 1 for the first root, one more for each.
@@ -42,7 +44,7 @@ pub(crate) struct RootFile {
     pub previous: Option<FileRef>,
     /// The nodes.
     #[serde(with = "crate::manifest::month_refs")]
-    pub months: Vec<MonthRef>,
+    pub months: M,
     /// The tombstones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletes: Option<FileRef>,
@@ -83,14 +85,16 @@ fn parse<'a, T: Deserialize<'a>>(key: &str, bytes: &'a [u8]) -> Result<T> {
     }
 }
 
-impl RootFile {
+impl<M: month_refs::Listed> RootFile<M> {
     /// The bytes of the object.
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
         let root = serde_json::to_string(self).map_err(|error| Error::internal(error.to_string()))?;
         let crc32c = crc32c::crc32c(root.as_bytes());
         Ok(format!("{{\"crc32c\":{crc32c},\"root\":{root}}}\n").into_bytes())
     }
+}
 
+impl RootFile {
     /// Reads the root of a version.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Reading a bucket: its roots, the newest of them with its nodes. Reads only.
 
 use super::format::{DeletesFile, RootFile, root_key, root_version};
-use super::{BucketState, MANIFEST};
+use super::{BucketState, MANIFEST, SEGMENTS};
 use crate::manifest::stored::decode_month;
 use crate::manifest::{FileRef, Month, MonthNode, Months};
 use crate::objects::{GET_BYTES_MAX, ObjectMeta, ObjectStore};
@@ -14,6 +14,8 @@ use timberlog_types::{Error, ErrorKind, Result, Tenant};
 const PARALLEL: usize = 8;
 /// How often the newest root is looked for when it was gone before it could be read.
 const TRIES: usize = 4;
+/// Versions before a damaged one that are looked at.
+const LOOK_BACK: usize = 8;
 
 /// The roots of a bucket, by version.
 pub(crate) fn roots(store: &dyn ObjectStore) -> Result<BTreeMap<u64, ObjectMeta>> {
@@ -54,6 +56,48 @@ pub(crate) fn load(store: &dyn ObjectStore, known: Option<&BucketState>) -> Resu
         }
     }
     Err(Error::corrupt(format!("`{}`: the newest root or a node of it is missing", store.describe())))
+}
+
+/// The state of one version, whole: all that its root names is there.
+///
+/// # Errors
+/// `NotFound` if the version or something that it names is gone, `Corrupt` if something is not what was written, and
+/// what the store answers.
+pub(crate) fn load_whole(store: &dyn ObjectStore, version: u64) -> Result<BucketState> {
+    let (file, root) = read_root(store, version)?;
+    let state = read_tree(store, file, &root, None)?;
+    let mut sizes: HashMap<String, u64> = HashMap::new();
+    store.list(SEGMENTS, &mut |object| {
+        sizes.insert(object.key, object.size);
+        Ok(())
+    })?;
+    for object in state.segments().flat_map(|(_, _, entry)| entry.objects()) {
+        if sizes.get(&object.path) != Some(&object.len) {
+            let message = format!("version {version} names `{}`, which is not there as it was", object.path);
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
+    }
+    Ok(state)
+}
+
+/// The newest version of a bucket whose newest root is damaged, and those before it that are whole, newest first.
+pub(crate) struct Damaged {
+    pub(crate) newest: u64,
+    pub(crate) whole: Vec<BucketState>,
+}
+
+/// Looks for versions that could be used instead of the newest one.
+pub(crate) fn damaged(store: &dyn ObjectStore) -> Result<Damaged> {
+    let versions: Vec<u64> = roots(store)?.into_keys().rev().collect();
+    let mut damaged = Damaged { newest: versions.first().copied().unwrap_or(0), whole: Vec::new() };
+    for &version in versions.iter().skip(1).take(LOOK_BACK) {
+        match load_whole(store, version) {
+            Ok(state) => damaged.whole.push(state),
+            Err(error) if matches!(error.kind, ErrorKind::Corrupt | ErrorKind::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(damaged)
 }
 
 fn read_tree(

@@ -4,9 +4,9 @@
 //! was free because newer ones had let it be collected does not count. Whoever finds another epoch stops for good.
 
 use super::format::{DeletesFile, FORMAT, RootFile, root_key};
-use super::{BucketState, load, roots};
+use super::{BucketState, damaged, load, load_whole, read_root, roots};
 use crate::deletes::Tombstone;
-use crate::manifest::format::MonthRef;
+use crate::manifest::month_refs::Lists;
 use crate::manifest::stored::encode_month;
 use crate::manifest::{FileRef, Month, MonthNode, Partition, SegmentEntry};
 use crate::objects::ObjectStore;
@@ -53,12 +53,50 @@ pub(crate) struct Writer {
     env: Env,
     store: Arc<dyn ObjectStore>,
     state: BucketState,
+    /// What the last root named of each tenant.
+    lists: Lists,
     /// Why it may not commit any more.
     stale: Option<String>,
 }
 
 fn conflict(message: String) -> Error {
     Error::new(ErrorKind::Conflict, message)
+}
+
+/// Whether a root is that of a version, or the one that was put next after it.
+fn follows(store: &dyn ObjectStore, newest: &BucketState, version: u64) -> Result<bool> {
+    let previous = read_root(store, newest.version)?.1.previous;
+    Ok(newest.version == version || previous.is_some_and(|previous| previous.path == root_key(version)))
+}
+
+/// A bucket whose newest root is damaged, for the database whose segments are there: nothing of it counts but the
+/// numbers, since the database's own manifest names all that belongs there. Whose root it was nobody knows.
+fn forgotten(store: &dyn ObjectStore, claim: &Claim, id: &str, error: Error) -> Result<BucketState> {
+    if !claim.take_over {
+        let mut error = error;
+        error.message.push_str(
+            "; this data directory knows what belongs there: `--s3-take-over` writes the root anew, if no other node \
+             writes there",
+        );
+        return Err(error);
+    }
+    let damaged = damaged(store)?;
+    if let Some(other) = damaged.whole.iter().find(|state| state.database_id != id) {
+        return Err(conflict(format!(
+            "`{}` held segments of the database `{}`, this one is `{id}`: each needs a prefix of its own",
+            store.describe(),
+            other.database_id
+        )));
+    }
+    tracing::warn!(store = store.describe(), %error, "the newest root is damaged and is written anew");
+    let newest = damaged.newest;
+    // Each root raises the epoch by one at most.
+    Ok(BucketState {
+        version: newest,
+        epoch: newest,
+        writer: claim.writer.clone(),
+        ..BucketState::empty(id.to_owned())
+    })
 }
 
 impl Writer {
@@ -68,7 +106,44 @@ impl Writer {
     /// `Conflict` if it belongs to another database, or to another writer that must not be replaced, or if somebody
     /// else claimed it at the same time; what the store answers.
     pub(crate) fn claim(env: &Env, store: &Arc<dyn ObjectStore>, claim: &Claim) -> Result<Self> {
-        let present = load(&**store, None)?;
+        let present = match load(&**store, None) {
+            Err(error) if error.kind == ErrorKind::Corrupt => match &claim.database_id {
+                Some(id) => Some(forgotten(&**store, claim, id, error)?),
+                None => return Err(error),
+            },
+            present => present?,
+        };
+        Self::claim_of(env, store, claim, present)
+    }
+
+    /// Claims a bucket whose newest root is damaged, from an older version: what later ones changed is forgotten.
+    ///
+    /// # Errors
+    /// As [`Self::claim`]; `Conflict` if the newest root is whole, `NotFound` if the version is not whole.
+    pub(crate) fn claim_version(env: &Env, store: &Arc<dyn ObjectStore>, claim: &Claim, version: u64) -> Result<Self> {
+        match load(&**store, None) {
+            Err(error) if error.kind == ErrorKind::Corrupt => {}
+            // A claim of it that was not followed by the directory's first manifest.
+            Ok(Some(newest)) if follows(&**store, &newest, version)? => {
+                return Self::claim_of(env, store, claim, Some(newest));
+            }
+            newest => {
+                let newest = newest?.map_or(0, |newest| newest.version);
+                return Err(conflict(format!(
+                    "the newest root of `{}` (version {newest}) is whole: nothing older is to be used",
+                    store.describe()
+                )));
+            }
+        }
+        let newest = roots(&**store)?.last_key_value().map_or(version, |(&newest, _)| newest);
+        let mut state = load_whole(&**store, version)?;
+        // Each root raises the epoch by one at most.
+        state.epoch = state.epoch.saturating_add(newest.saturating_sub(version));
+        state.version = newest;
+        Self::claim_of(env, store, claim, Some(state))
+    }
+
+    fn claim_of(env: &Env, store: &Arc<dyn ObjectStore>, claim: &Claim, present: Option<BucketState>) -> Result<Self> {
         let place = store.describe();
         let is_atomic = store.probe()?;
         if let Some(present) = &present {
@@ -97,7 +172,8 @@ impl Writer {
             (None, None) => return Err(Error::new(ErrorKind::NotFound, format!("`{place}` holds no database"))),
         };
         let epoch = state.epoch.checked_add(1).ok_or_else(|| Error::internal("epochs are used up"))?;
-        let mut writer = Self { env: env.clone(), store: Arc::clone(store), state, stale: None };
+        let mut writer =
+            Self { env: env.clone(), store: Arc::clone(store), state, lists: Lists::default(), stale: None };
         let mut next = writer.state.clone();
         next.epoch = epoch;
         next.writer = claim.writer.clone();
@@ -184,7 +260,7 @@ impl Writer {
             self.put_new(&file, &bytes)?;
             next.deletes = Some(file);
         }
-        let bytes = self.root(&next).encode()?;
+        let bytes = self.root(&next)?;
         let key = root_key(version);
         if !self.store.put_if_absent(&key, &bytes)? {
             return self.lost(version);
@@ -202,15 +278,9 @@ impl Writer {
         Ok(())
     }
 
-    fn root(&self, next: &BucketState) -> RootFile {
-        let months = next.tenants.iter().flat_map(|(tenant, months)| {
-            months.iter().map(|(month, node)| MonthRef {
-                tenant: tenant.as_str().to_owned(),
-                month: month.to_string(),
-                file: node.file.clone(),
-            })
-        });
-        RootFile {
+    /// The bytes of the next root.
+    fn root(&mut self, next: &BucketState) -> Result<Vec<u8>> {
+        let root = RootFile {
             format: FORMAT,
             version: next.version,
             salt: self.salt(),
@@ -221,9 +291,10 @@ impl Writer {
             manifest_version: next.manifest_version,
             flushed_seq: next.flushed_seq,
             previous: self.state.root.clone(),
-            months: months.collect(),
+            months: self.lists.of(&next.tenants)?,
             deletes: next.deletes.clone(),
-        }
+        };
+        root.encode()
     }
 
     fn salt(&self) -> String {
