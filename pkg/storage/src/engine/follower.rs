@@ -43,7 +43,9 @@ impl Core {
     /// `Invalid` on a node that follows a bucket.
     pub(super) fn check_writable(&self) -> Result<()> {
         match self.follows() {
-            true => Err(Error::invalid("this node follows a bucket and takes nothing: write to the node that owns it")),
+            true => Err(Error::invalid(
+                "this node follows a bucket (`--read-only`) and takes nothing: write to the node that owns it",
+            )),
             false => Ok(()),
         }
     }
