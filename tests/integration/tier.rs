@@ -107,7 +107,14 @@ fn check(place: &Place) {
     let reader_flags = [&place.flags(&[])[..], &from, &["--read-only"]].concat();
     let reader = Server::start(&beside, &reader_flags);
     assert_eq!(ids(&reader), once(0..sent), "of the reader");
-    assert!(!send(&reader, 0, 1), "a reader takes nothing");
+    // A status that clients do not try again, and the reason.
+    for refused in [
+        reader.client().ingest(br#"{"message":"no"}"#, None).map(drop),
+        reader.client().loki("/loki/api/v1/delete", &[("query", r#"{service="s1"}"#), ("start", "1000000000")]).map(drop),
+    ] {
+        let said = refused.expect_err("a reader takes nothing").message;
+        assert!(said.contains("the server answered 400") && said.contains("--read-only"), "{said}");
+    }
     assert!(send(&server, sent, 100));
     sent += 100;
     wait_until_stored(&server);

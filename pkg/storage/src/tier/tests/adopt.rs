@@ -208,7 +208,7 @@ fn a_follower_shows_the_writers_commits_and_writes_nothing() {
     let level = builder.level(None).unwrap();
     builder.finish_row(DAY.range().start, stream, level, b"no").unwrap();
     let refused = reader.append(&Tenant::default(), builder.finish().unwrap(), None).unwrap_err();
-    assert!(refused.kind == ErrorKind::Invalid && refused.message.contains("follows a bucket"), "{refused}");
+    assert!(refused.kind == ErrorKind::Invalid && refused.message.contains("`--read-only`"), "{refused}");
     store.with(|inner| inner.is_down = true);
     assert_eq!(reader.follow().unwrap_err().kind, ErrorKind::Unavailable);
     assert_eq!(reader.tier_stats().phase, TierPhase::Failing);

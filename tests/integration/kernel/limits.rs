@@ -1,0 +1,179 @@
+//! Limits that the system sets for a process: how long a file may be, how many may be open, how much memory there is.
+//! Each ends in explicit errors, loses nothing, and is over when the limit is.
+
+use super::{Ledger, body, engine, ids, limit, poll, skip, verify};
+use crate::server::{Data, PATIENCE, Server};
+use serde_json::json;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use timberlog_client::Client;
+use timberlog_types::{ErrorKind, Tenant};
+
+/// Small files; no merges, so that there are many.
+const FLAGS: [&str; 12] = [
+    "--wal-file-bytes",
+    "64KiB",
+    "--flush-bytes",
+    "256KiB",
+    "--buffer-bytes-max",
+    "1MiB",
+    "--waiting-bytes-max",
+    "1MiB",
+    "--manifest-history",
+    "1",
+    "--compaction",
+    "off",
+];
+
+/// Sends until it is refused, other than for a moment.
+fn load_until_refused(server: &Server, ledger: &Ledger) -> String {
+    let error = poll("it is refused", || {
+        let error = (0..20).find_map(|_| ledger.send(server).err())?;
+        (!matches!(error.kind, ErrorKind::Overloaded { .. })).then_some(error)
+    });
+    assert!(error.message.contains("the server answered 503"), "{error}; it said: {}", server.said());
+    error.message
+}
+
+fn check_file_size(bytes: &str) {
+    let data = Data::new();
+    let ledger = Ledger::default();
+    let server = Server::start(&data, &FLAGS);
+    for _ in 0..20 {
+        ledger.send(&server).expect("stored");
+    }
+    if let Err(why) = limit(&server, "fsize", bytes) {
+        return skip(&why);
+    }
+    let said = load_until_refused(&server, &ledger);
+    assert!(said.contains("File too large"), "{said}");
+    ledger.check(&server);
+    limit(&server, "fsize", "unlimited").expect("a soft limit goes up");
+    poll("it takes records again", || ledger.send(&server).ok());
+    ledger.check(&server);
+    server.kill();
+    let server = Server::start(&data, &FLAGS);
+    ledger.check(&server);
+    assert!(server.stop().success());
+    verify(&data.path());
+}
+
+/// Without room for another WAL file. SIGXFSZ, which a write beyond the limit sends, ends a process that does not
+/// expect it.
+#[test]
+fn files_that_may_not_grow_are_an_error_of_the_append() {
+    check_file_size("16384");
+}
+
+/// The WAL goes on until the buffer is full: segments are too long.
+#[test]
+fn files_that_are_too_short_for_a_segment_are_an_error_of_the_flush() {
+    check_file_size("131072");
+}
+
+fn open_files(server: &Server) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", server.pid())).map_or(0, Iterator::count)
+}
+
+#[test]
+fn too_few_open_files_are_an_error_and_no_damage() {
+    let data = Data::new();
+    let ledger = Ledger::default();
+    let server = Server::start(&data, &FLAGS);
+    poll("there are many segments", || {
+        for _ in 0..20 {
+            // A full buffer is a matter of a moment.
+            let _ = ledger.send(&server);
+        }
+        (engine(&server)["segments"].as_u64() >= Some(40)).then_some(())
+    });
+    assert!(server.stop().success());
+
+    // No segment is open yet.
+    let server = Server::start(&data, &FLAGS);
+    let known = Client::new(&server.http, Tenant::default(), PATIENCE).expect("an address");
+    known.get("/ready").expect("a connection that stays");
+    let files = open_files(&server);
+    if files == 0 {
+        return skip("there is no `/proc`");
+    }
+    if let Err(why) = limit(&server, "nofile", &(files + 12).to_string()) {
+        return skip(&why);
+    }
+    // More connections than it can take; they wait in the kernel.
+    let address = server.http.trim_start_matches("http://");
+    let idle: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(address).expect("a place in the line")).collect();
+    poll("all handles are used", || (open_files(&server) >= files + 12).then_some(()));
+    let mut refused = 0;
+    for _ in 0..20 {
+        let batch = ledger.take();
+        let answer = known.ingest(&body(batch), None);
+        ledger.note(batch, &answer);
+        // What is counted is right, or there is an error, or the answer says what is missing.
+        let answer = known.post("/api/v1/query", &json!({"aggregate": {}}));
+        match answer {
+            Ok(answer) => {
+                let count = answer["data"][0]["count"].as_u64().unwrap_or_default();
+                let least = ledger.acknowledged() * super::BATCH;
+                let is_told = !answer["missing"].is_null() || answer["partial"] == true;
+                assert!(count >= least || is_told, "{count} of {least}: {answer}");
+            }
+            Err(error) => {
+                assert!(error.message.contains("the server answered 503"), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0, "the limit was none");
+    drop(idle);
+    limit(&server, "nofile", "4096").expect("a soft limit goes up");
+    poll("it takes records again", || ledger.send(&server).ok());
+    ledger.check(&server);
+    let stats = engine(&server);
+    assert_eq!(stats["damage"].as_array().map_or(0, Vec::len), 0, "{stats}");
+    assert!(server.stop().success());
+    verify(&data.path());
+}
+
+/// Address space: more than the server needs with these settings, and less than it would take without bounds.
+#[test]
+fn it_lives_within_a_limit_of_memory() {
+    let data = Data::new();
+    let ledger = Ledger::default();
+    let flags = ["--cache-bytes", "8MiB", "--query-memory-max", "32MiB", "--answers-bytes-max", "32MiB"];
+    let server = Server::start(&data, &[&flags[..], &FLAGS].concat());
+    ledger.send(&server).expect("stored");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap_or_default();
+    let now =
+        status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let Some(now) = now else { return skip("there is no `/proc`") };
+    if let Err(why) = limit(&server, "as", &(now * 1024 + (512 << 20)).to_string()) {
+        return skip(&why);
+    }
+    let stop = AtomicBool::new(false);
+    let end = Instant::now() + Duration::from_secs(3);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let _ = ledger.send(&server);
+                }
+            });
+        }
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let _ = server.client().post("/api/v1/query", &json!({"limit": 5_000}));
+                }
+            });
+        }
+        while Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    server.client().get("/ready").unwrap_or_else(|error| panic!("{error}; it said: {}", server.said()));
+    ledger.check(&server);
+    assert!(ids(&server).len() > 1_000);
+}
