@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use timberlog_db::filter::{Filter, Op, Target, Test};
 use timberlog_db::query::{Aggregation, Cursor, Order, Query, Record};
 use timberlog_db::types::{Batch, BatchBuilder, Tenant, ValueKind};
-use timberlog_db::{CompactionOptions, Database, Env, Options, Progress};
+use timberlog_db::{CompactionOptions, Database, Env, Options, Progress, RetentionRule};
 
 /// 2026-01-01T00:00:00Z in ns.
 const START: i64 = 1_767_225_600_000_000_000;
@@ -285,4 +285,24 @@ fn compaction_pauses_goes_on_and_stops_at_once() {
         std::thread::yield_now();
     }
     assert_eq!(database.stats().segments, 1);
+}
+
+#[test]
+fn what_is_expired_goes_while_compaction_is_paused() {
+    let folder = tempfile::tempdir().unwrap();
+    let age = RetentionRule { tenant: None, selector: None, age: Duration::from_secs(86_400) };
+    let database = open(&Options { background: true, retention: vec![age], ..options(&folder) });
+    database.pause_compaction();
+    // All of them are older than a day.
+    for segment in 0..3 {
+        database.append(&Tenant::default(), batch(segment * 100..(segment + 1) * 100), None).unwrap();
+        database.flush().unwrap();
+    }
+    let started = Instant::now();
+    while database.stats().segments > 0 {
+        assert!(started.elapsed() < Duration::from_secs(30), "{:?}", database.stats());
+        std::thread::yield_now();
+    }
+    assert!(database.stats().compaction.paused);
+    assert_eq!(database.stats().compaction.jobs, 0);
 }

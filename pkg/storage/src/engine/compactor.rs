@@ -134,6 +134,12 @@ impl Core {
             wait = LOOK_EVERY;
             // What readers held when it was removed goes now. Where nothing can be committed any more, it stays.
             let _ = self.manifest.collect();
+            // A pause is one of merges: what is expired goes all the same.
+            if self.compactor.paused.load(Ordering::SeqCst)
+                && let Err(error) = self.compact_once(Pace::Limited, false)
+            {
+                tracing::warn!(%error, "what is expired could not be removed; trying again later");
+            }
             while !self.compactor.paused.load(Ordering::SeqCst) {
                 match self.compact_once(Pace::Limited, self.options.compaction.enabled) {
                     Ok(Some(_)) => retry = *RETRY.start(),
