@@ -94,6 +94,9 @@ pub struct Arguments {
     /// Refuse records that are further ahead of the clock than this
     #[arg(long, value_name = "TIME", env = "TIMBERLOG_MAX_FUTURE", default_value = "24h")]
     max_future: humantime::Duration,
+    /// How long a stop waits for requests under way; what is not answered then is cut off
+    #[arg(long, value_name = "TIME", env = "TIMBERLOG_DRAIN_TIMEOUT", default_value = "20s")]
+    drain_timeout: humantime::Duration,
     /// The longest request body, decompressed
     #[arg(long, value_name = "SIZE", env = "TIMBERLOG_BODY_BYTES_MAX", default_value = "64MiB")]
     body_bytes_max: ByteSize,
@@ -254,6 +257,7 @@ impl Arguments {
             },
             body_bytes_max,
             bodies_bytes_max: defaults.bodies_bytes_max.max(body_bytes_max),
+            drain_max: *self.drain_timeout,
             lookback: *self.lookback_period,
             loki_entries_max: self.loki_entries_max,
             loki_derive_labels: self.loki_derive_labels == Switch::On,
@@ -278,6 +282,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
 }
 
 async fn serve(arguments: Arguments, options: Options) -> Result<()> {
+    // A write beyond `RLIMIT_FSIZE` fails like any other, and must not end the process.
+    let _too_long = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
     let (env, progress) = (Env::real(), Arc::new(Progress::default()));
     let server = Server::bind(arguments.server(), env.clone(), Arc::clone(&progress)).await.map_err(|error| {
         let kind = timberlog_types::ErrorKind::Unavailable;

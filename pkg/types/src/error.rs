@@ -40,6 +40,9 @@ pub struct Error {
 /// A result with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// ENFILE and EMFILE, which the standard library has no name for: too many files are open, here or everywhere.
+const OUT_OF_FILES: [i32; 2] = [23, 24];
+
 impl Error {
     /// Makes an error of the given kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
@@ -66,10 +69,11 @@ impl Error {
         use std::io::ErrorKind as Io;
         let kind = match error.kind() {
             Io::NotFound => ErrorKind::NotFound,
-            Io::StorageFull | Io::QuotaExceeded | Io::ReadOnlyFilesystem | Io::PermissionDenied => {
+            Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge | Io::ReadOnlyFilesystem | Io::PermissionDenied => {
                 ErrorKind::Unavailable
             }
             Io::WouldBlock => ErrorKind::Conflict,
+            _ if error.raw_os_error().is_some_and(|code| OUT_OF_FILES.contains(&code)) => ErrorKind::Unavailable,
             _ => ErrorKind::Internal,
         };
         Self::new(kind, format!("{doing}: {error}"))
