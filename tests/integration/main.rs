@@ -8,6 +8,7 @@ mod crash;
 mod damage;
 mod deletes;
 mod golden_data;
+mod kernel;
 mod kill_steps;
 mod late_index;
 mod process;

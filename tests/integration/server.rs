@@ -31,6 +31,11 @@ impl Data {
         Self { folder: tempfile::tempdir().expect("a temporary folder") }
     }
 
+    /// A data directory on another file system than that of temporary files.
+    pub fn within(folder: &Path) -> Self {
+        Self { folder: tempfile::tempdir_in(folder).expect("a temporary folder") }
+    }
+
     pub fn path(&self) -> PathBuf {
         self.folder.path().join("data")
     }
@@ -158,9 +163,14 @@ impl Server {
     }
 
     /// SIGTERM, and the exit status.
-    pub fn stop(mut self) -> ExitStatus {
+    pub fn stop(self) -> ExitStatus {
         let status = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill runs");
         assert!(status.success());
+        self.wait()
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait(mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {

@@ -109,7 +109,7 @@ fn delete(server: &Server, ledger: &Ledger, deletes: &Mutex<Deletes>) {
         let Some(batch) = batch else { continue };
         let (first, end) = (batch * BATCH, (batch + 1) * BATCH);
         let query = format!("{{service=~\"s.*\"}} | id >= {first} | id < {end}");
-        let answer = server.client().loki("/loki/api/v1/delete", &[("query", &query), ("start", "0")]);
+        let answer = server.client().loki("/loki/api/v1/delete", &[("query", &query), ("start", "1000000000")]);
         let mut deletes = deletes.lock().expect("no thread panicked");
         match answer {
             Ok(_) => drop(deletes.acknowledged.insert(batch)),
