@@ -85,8 +85,10 @@ fn message(id: u64) -> String {
 
 /// A batch as JSON lines.
 fn body(batch: u64) -> Vec<u8> {
-    let line =
-        |id: u64| json!({"message": message(id), "service": format!("s{}", id % 3), "id": id}).to_string() + "\n";
+    let line = |id: u64| {
+        json!({"message": message(id), "service": format!("s{}", id % 3), "batch": format!("b{batch}")}).to_string()
+            + "\n"
+    };
     (batch * BATCH..(batch + 1) * BATCH).map(line).collect::<String>().into_bytes()
 }
 

@@ -110,7 +110,10 @@ fn check(place: &Place) {
     // A status that clients do not try again, and the reason.
     for refused in [
         reader.client().ingest(br#"{"message":"no"}"#, None).map(drop),
-        reader.client().loki("/loki/api/v1/delete", &[("query", r#"{service="s1"}"#), ("start", "1000000000")]).map(drop),
+        reader
+            .client()
+            .loki("/loki/api/v1/delete", &[("query", r#"{service="s1"}"#), ("start", "1000000000")])
+            .map(drop),
     ] {
         let said = refused.expect_err("a reader takes nothing").message;
         assert!(said.contains("the server answered 400") && said.contains("--read-only"), "{said}");
