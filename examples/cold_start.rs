@@ -144,7 +144,7 @@ fn main() -> anyhow::Result<()> {
             let records: u64 = rows.filter_map(|row| row["count"].as_u64()).sum();
             anyhow::ensure!(found == 100 && records == segments * RECORDS_PER_DAY, "{found} and {records} records");
             println!(
-                "{what}: ready after {:.0?}, newest 100 in {newest:.0?}, {records} counted by level in {counted:.0?}",
+                "{what}: ready after {:.2?}, newest 100 in {newest:.2?}, {records} counted by level in {counted:.2?}",
                 server.ready
             );
         }

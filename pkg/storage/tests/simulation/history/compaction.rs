@@ -48,8 +48,9 @@ impl History {
     /// When the last delete has ended, only the files of segments are left.
     pub(super) fn check_files(&self, storage: &Storage, has_ended: bool) -> Result<(), String> {
         let is_live = |tenant| storage.deletes(tenant).iter().any(|status| status.state == DeleteState::Received);
-        // What is only in the object store has no file here.
-        if !has_ended || self.is_faulty || self.shelf.is_some() || self.tenants.iter().any(is_live) {
+        // What is only in the object store has no file here, and a backup that was cut off holds files until its pin ends.
+        let is_elsewhere = self.shelf.is_some() || self.backups.is_some();
+        if !has_ended || self.is_faulty || is_elsewhere || self.tenants.iter().any(is_live) {
             return Ok(());
         }
         let files = self.sim.disk.files();
