@@ -70,8 +70,20 @@ pub trait Connection {
 type Queue = Mutex<Receiver<(usize, Vec<u8>)>>;
 
 impl Load {
-    /// Sends bodies of JSON lines to the last.
+    /// Sends bodies of JSON lines to a server, to the last.
     pub fn run(&self, server: &Process, source: impl Iterator<Item = Vec<u8>> + Send) -> Sent {
+        match self.protocol {
+            Protocol::Http => self.run_over(&|| server.client(), source),
+            Protocol::Grpc => self.run_over(&|| wire::Stream::open(&server.grpc), source),
+        }
+    }
+
+    /// Sends them over connections of any kind.
+    pub fn run_over<C: Connection>(
+        &self,
+        open: &(impl Fn() -> C + Sync),
+        source: impl Iterator<Item = Vec<u8>> + Send,
+    ) -> Sent {
         let (ready, bodies) = sync_channel(READY);
         let bodies = Mutex::new(bodies);
         let mut source = source.enumerate();
@@ -84,10 +96,7 @@ impl Load {
             scope.spawn(move || first.into_iter().chain(source).try_for_each(|body| ready.send(body)));
             for _ in 0..self.connections {
                 scope.spawn(|| {
-                    let seen = match self.protocol {
-                        Protocol::Http => self.connection(server.client(), &bodies, started),
-                        Protocol::Grpc => self.connection(wire::Stream::open(&server.grpc), &bodies, started),
-                    };
+                    let seen = self.connection(open(), &bodies, started);
                     let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
                     sent.records += seen.records;
                     sent.retries += seen.retries;

@@ -20,6 +20,7 @@ mod load;
 mod logql;
 mod machine;
 mod options;
+mod peer;
 mod process;
 mod queries;
 mod recovery;
@@ -88,7 +89,7 @@ fn measure(options: &Options, corpus: &Corpus) -> Scale {
     let place = options.folder.clone().unwrap_or_else(std::env::temp_dir);
     let folder = tempfile::tempdir_in(place).expect("a temporary folder");
     let mut bench = Bench { options, corpus, folder: folder.path(), scale: Scale::new(facts), stored: None };
-    let parts: [(Part, Measure); 10] = [
+    let parts: [(Part, Measure); 11] = [
         (Part::Allocations, allocations::measure),
         (Part::Ingest, ingest::closed),
         (Part::Open, ingest::open),
@@ -99,6 +100,7 @@ fn measure(options: &Options, corpus: &Corpus) -> Scale {
         (Part::Tier, tier::measure),
         (Part::Backup, backup::measure),
         (Part::Recovery, recovery::measure),
+        (Part::Peer, peer::measure),
     ];
     for (part, measure) in parts {
         if options.has(part) {

@@ -102,10 +102,7 @@ impl Process {
 
     /// SIGTERM: the buffer is sealed. What it had used in the end.
     pub fn stop(self) -> Usage {
-        let id = self.child.id();
-        let pid = rustix::process::Pid::from_raw(id as i32).expect("a process");
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a running process");
-        ended(id)
+        stop(&self.child)
     }
 }
 
@@ -130,6 +127,13 @@ pub fn run(command: &mut Command) -> (Usage, f64) {
     let said = said.join().expect("a thread that reads");
     assert!(child.wait().expect("a child").success(), "{command:?}: {said:?}");
     (usage, seconds)
+}
+
+/// SIGTERM; what a child had used in the end.
+pub fn stop(child: &Child) -> Usage {
+    let pid = rustix::process::Pid::from_raw(child.id() as i32).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a running process");
+    ended(child.id())
 }
 
 /// Waits for the end of a child, and reads what it used before it is forgotten.

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
 
-const HOUR_NS: i64 = 3_600_000_000_000;
+pub const HOUR_NS: i64 = 3_600_000_000_000;
 /// Warm requests whose median is a round.
-const WARM: usize = 15;
+pub const WARM: usize = 15;
 /// Requests before they count.
-const WARMING: usize = 3;
+pub const WARMING: usize = 3;
 /// Without merges beside the queries.
-const FLAGS: [&str; 2] = ["--compaction", "off"];
+pub const FLAGS: [&str; 2] = ["--compaction", "off"];
 
 /// A question, and how many records or how large a sum of counts the answer must have.
 pub struct Query {
