@@ -88,6 +88,11 @@ impl Scale {
         self.skipped.push(format!("{what}: {why}"));
     }
 
+    /// The figure of the same name.
+    fn find(&self, of: &Figure) -> Option<&Figure> {
+        self.figures.iter().find(|figure| figure.part == of.part && figure.name == of.name)
+    }
+
     /// Prints what was not printed yet, a table for each part.
     pub fn print(&mut self) {
         let mut part = "";
@@ -104,7 +109,8 @@ impl Scale {
                 [_] => String::new(),
                 _ => format!("{} to {}", number(figure.least()), number(figure.most())),
             };
-            println!("| {} | {} {} | {spread} | {in_z} |", figure.name, number(figure.median()), figure.unit);
+            let median = format!("{} {}", number(figure.median()), figure.unit);
+            println!("| {} | {} | {spread} | {in_z} |", figure.name, median.trim_end());
         }
         self.printed = self.figures.len();
     }
@@ -125,7 +131,7 @@ impl Scale {
     }
 }
 
-/// Prints what each figure is at each number of records, and the growth from the first to the last.
+/// Prints what each figure is at each number of records, with half of its spread, and the growth from the first to the last.
 pub fn print_growth(scales: &[Scale]) {
     let (Some(first), Some(last)) = (scales.first(), scales.last()) else { return };
     if scales.len() < 2 {
@@ -135,14 +141,16 @@ pub fn print_growth(scales: &[Scale]) {
     println!("\n## Growth: {} times the records\n", number(last.facts.records as f64 / first.facts.records as f64));
     println!("| part | what |{counts} growth |\n|---|---|{}---|", "---|".repeat(scales.len()));
     for figure in &first.figures {
-        let of = |scale: &Scale| {
-            let same = |other: &&Figure| other.part == figure.part && other.name == figure.name;
-            scale.figures.iter().find(same).map(Figure::median)
+        let cell = |figure: &Figure| match figure.values.as_slice() {
+            [value] => number(*value),
+            _ => format!("{} ± {}", number(figure.median()), number((figure.most() - figure.least()) / 2.0)),
         };
-        let medians: String =
-            scales.iter().map(|scale| format!(" {} |", of(scale).map_or("".to_owned(), number))).collect();
-        let growth = of(last).filter(|_| figure.median() > 0.0).map(|value| number(value / figure.median()));
-        println!("| {} | {}, {} |{medians} {} |", figure.part, figure.name, figure.unit, growth.unwrap_or_default());
+        let cells: String =
+            scales.iter().map(|scale| format!(" {} |", scale.find(figure).map_or_else(String::new, cell))).collect();
+        let growth =
+            last.find(figure).filter(|_| figure.median() > 0.0).map(|last| number(last.median() / figure.median()));
+        let unit = if figure.unit.is_empty() { String::new() } else { format!(", {}", figure.unit) };
+        println!("| {} | {}{unit} |{cells} {} |", figure.part, figure.name, growth.unwrap_or_default());
     }
 }
 
