@@ -75,9 +75,10 @@ impl Earlier {
                 };
                 worse += usize::from(word == "**worse**");
                 let (was, is) = (number(before.median), number(figure.median()));
-                let (part, name, unit) = (&figure.part, &figure.name, &figure.unit);
+                let unit = if figure.unit.is_empty() { String::new() } else { format!(", {}", figure.unit) };
+                let (part, name) = (&figure.part, &figure.name);
                 println!(
-                    "| {part} | {name}, {unit} | {was} | {is} | {:+.0} % | {:.0} % | {word} |",
+                    "| {part} | {name}{unit} | {was} | {is} | {:+.0} % | {:.0} % | {word} |",
                     share * 100.0,
                     noise * 100.0
                 );

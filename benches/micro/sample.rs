@@ -46,17 +46,16 @@ pub fn rows(batch: &Batch) -> Vec<RowRef> {
     rows
 }
 
-/// A file in memory, and a writer of a segment in it.
-pub fn writer() -> (Arc<dyn File>, SegmentWriter) {
-    let file: Arc<dyn File> = Arc::new(Memory::default());
+/// A writer of a segment.
+pub fn writer(file: Arc<dyn File>) -> SegmentWriter {
     let options = WriterOptions { segment_id: "micro".to_owned(), tenant: Tenant::default(), zstd_level: 1 };
-    let writer = SegmentWriter::new(Arc::clone(&file), options).expect("a header");
-    (file, writer)
+    SegmentWriter::new(file, options).expect("a header")
 }
 
 /// A segment of so many blocks in memory.
 pub fn segment(blocks: usize) -> (SegmentReader, Vec<WrittenBlock>) {
-    let (file, mut writer) = writer();
+    let file: Arc<dyn File> = Arc::new(Memory::default());
+    let mut writer = writer(Arc::clone(&file));
     let batch = batch(BLOCK_ROWS * blocks);
     let all = rows(&batch);
     let written = all.chunks(BLOCK_ROWS).map(|rows| writer.write_block(&[Arc::clone(&batch)], rows).expect("a block"));
@@ -77,6 +76,35 @@ impl Memory {
 
     fn bytes(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A file that keeps nothing of what is written to it.
+pub struct Nothing;
+
+impl File for Nothing {
+    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    fn write_at(&self, buf: &[u8], _: u64) -> io::Result<usize> {
+        Ok(buf.len())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 
