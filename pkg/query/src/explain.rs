@@ -161,7 +161,7 @@ fn explain_segment(plan: &Plan, segment: &Segment) -> Result<ExplainSegment, Que
         id: entry.id.clone(),
         partition: segment.day.to_string(),
         rows: entry.rows,
-        pruned: plan.judge_entry(entry).map(Cow::into_owned),
+        pruned: plan.judge_segment(segment).map(Cow::into_owned),
         steps: Vec::new(),
         blocks: Vec::new(),
         hidden_by: Vec::new(),
@@ -194,7 +194,12 @@ fn explain_segment(plan: &Plan, segment: &Segment) -> Result<ExplainSegment, Que
         after: after + hidden,
     });
     if hidden > 0 {
-        let names: BTreeSet<&str> = open.hides().iter().filter_map(|&(number, _)| plan.hide_name(number)).collect();
+        let names: BTreeSet<&str> = open
+            .hides()
+            .numbers()
+            .filter(|&number| plan.is_asked_hide(number))
+            .filter_map(|number| plan.hide_name(number))
+            .collect();
         explained.steps.push(ExplainStep {
             step: "deletes and retention".to_owned(),
             reason: format!("every record is hidden by {}", names.into_iter().collect::<Vec<_>>().join(", ")),

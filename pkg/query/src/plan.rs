@@ -5,6 +5,7 @@
 
 pub(crate) mod fetch;
 mod hide;
+mod judged;
 mod lazy;
 pub(crate) mod lookup;
 
@@ -14,6 +15,7 @@ use crate::logql::Residual;
 use crate::request::Order;
 use crate::source::OpenSegment;
 use crate::statistics::Statistics;
+pub(crate) use judged::OfFiles;
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -99,7 +101,7 @@ impl Plan {
         plan.statistics.segments = snapshot.segments.len() as u64;
         plan.statistics.partitions = snapshot.segments.partitions() as u64;
         let near = snapshot.segments.in_days_of(range);
-        let mut left: Vec<_> = near.filter(|segment| plan.judge_entry(&segment.entry).is_none()).collect();
+        let mut left: Vec<_> = near.filter(|segment| plan.judge_segment(segment).is_none()).collect();
         plan.statistics.segments_pruned = (snapshot.segments.len() - left.len()) as u64;
         plan.statistics.partitions_read = days(left.iter().copied());
         if let Some(order) = order {
@@ -118,11 +120,12 @@ impl Plan {
     }
 
     /// Why a segment cannot hold a record of the answer, by its manifest entry.
-    pub fn judge_entry(&self, entry: &SegmentEntry) -> Option<Cow<'static, str>> {
+    pub fn judge_segment(&self, segment: &Segment) -> Option<Cow<'static, str>> {
+        let entry = &*segment.entry;
         if entry.range.end < self.hidden.start() {
             return Some(Cow::Borrowed("retention: its records have expired"));
         }
-        judge_entry(&self.filter, self.range, entry).map(Cow::Borrowed).or_else(|| self.hides_entry(entry))
+        judge_entry(&self.filter, self.range, entry).map(Cow::Borrowed).or_else(|| self.hides_segment(segment))
     }
 
     /// The statistics so far.
@@ -138,9 +141,7 @@ impl Plan {
             // An error is that of the budget, which says so below.
             let _ = self.budget.with_demand(|demand| timberlog_storage::segment::fetch_indexes(cold(), demand));
         }
-        let open = |segment: &&Arc<Segment>| {
-            OpenSegment::open(segment, &self.filter, self.hides_of(&segment.entry), &self.budget)
-        };
+        let open = |segment: &&Arc<Segment>| OpenSegment::open(segment, &self.filter, &self.hidden, &self.budget);
         let opened: Vec<Result<OpenSegment>> = match segments {
             // A few segments, most likely open already, are not worth waking other threads for.
             few if few.len() <= 8 => few.iter().map(open).collect(),

@@ -2,6 +2,7 @@
 //! columns, counted against the query's budget.
 
 use crate::budget::Budget;
+use crate::plan::OfFiles;
 use roaring::RoaringBitmap;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use timberlog_filter::{BlockColumns, ColumnSource, Compiled, CompiledTest, SegmentFacts, Verdict};
 use timberlog_index::{SegmentIndex, TokenFilter};
 use timberlog_segment::{BlockMeta, Column, ColumnKey, Directory};
-use timberlog_storage::hidden::Hide;
+use timberlog_storage::hidden::Hidden;
 use timberlog_storage::tier::Demand;
 use timberlog_storage::{Opened, Piece, Segment, Wants};
 use timberlog_types::{Error, Result};
@@ -21,8 +22,8 @@ pub(crate) struct OpenSegment {
     files: Arc<Opened>,
     /// What is known of the query's tests.
     pub known: Known,
-    /// What may hide rows of it: its number in the plan, and what is known of its tests.
-    hides: Vec<(u32, Known)>,
+    /// What may hide rows of it.
+    hides: Arc<OfFiles>,
     /// How many blocks of it the plan leaves out because they are hidden whole.
     pub blocks_hidden: u64,
     /// Whether a column of it was read.
@@ -37,7 +38,8 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    fn new(files: &Opened, filter: &Compiled) -> Self {
+    /// Looks at the opened files.
+    pub fn new(files: &Opened, filter: &Compiled) -> Self {
         let facts = SegmentFacts::new(filter, files.reader.directory());
         let indexed = filter.tests().iter().map(|test| user_index(files, test)).collect();
         Self { facts, indexed }
@@ -69,16 +71,11 @@ impl Known {
 }
 
 impl OpenSegment {
-    /// Opens the files; what is open already comes from the cache. `hides` may hide rows of it.
-    pub fn open<'a>(
-        segment: &Arc<Segment>,
-        filter: &Compiled,
-        hides: impl Iterator<Item = (u32, &'a Arc<Hide>)>,
-        budget: &Budget,
-    ) -> Result<Self> {
+    /// Opens the files; what is open already comes from the cache. `hidden` may hide rows of it.
+    pub fn open(segment: &Arc<Segment>, filter: &Compiled, hidden: &Hidden, budget: &Budget) -> Result<Self> {
         let files = budget.with_demand(|demand| segment.open_for(demand))?;
         let known = Known::new(&files, filter);
-        let hides = hides.map(|(number, hide)| (number, Known::new(&files, &hide.filter))).collect();
+        let hides = OfFiles::of(segment, &files, hidden);
         let segment = Arc::clone(segment);
         Ok(Self { segment, files, known, hides, blocks_hidden: 0, is_read: AtomicBool::new(false) })
     }
@@ -92,8 +89,8 @@ impl OpenSegment {
         self.directory().blocks.get(number as usize)
     }
 
-    /// What may hide rows of it, by number, with what is known of its tests.
-    pub fn hides(&self) -> &[(u32, Known)] {
+    /// What may hide rows of it.
+    pub fn hides(&self) -> &OfFiles {
         &self.hides
     }
 

@@ -93,6 +93,11 @@ impl Hidden {
         &self.hides
     }
 
+    /// The same, to be kept: two that hold the same ones say the same of a segment.
+    pub fn list(&self) -> &Arc<[Arc<Hide>]> {
+        &self.hides
+    }
+
     /// Whether nothing is hidden.
     pub fn is_empty(&self) -> bool {
         self.start == i64::MIN && self.hides.is_empty()

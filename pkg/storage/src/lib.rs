@@ -17,6 +17,7 @@ mod flush;
 pub mod hidden;
 pub mod manifest;
 mod memory;
+mod notes;
 pub mod objects;
 pub mod options;
 mod order;

@@ -5,6 +5,7 @@ mod cold;
 use crate::cache::Cache;
 use crate::damage::DamageLog;
 use crate::manifest::{Location, SegmentEntry};
+use crate::notes::Notes;
 use crate::tier::{Demand, Meter};
 use crate::view::Opener;
 use cold::Cold;
@@ -22,6 +23,8 @@ pub struct Opened {
     pub reader: SegmentReader,
     /// The `.redb`; `None` for a small segment, or with the reason if it is damaged.
     pub index: Option<Result<SegmentIndex>>,
+    /// What readers have found out about the files.
+    pub notes: Notes,
     /// Bytes of a cold segment's index that are in memory because the disk had no room.
     memory_bytes: usize,
 }
@@ -32,6 +35,8 @@ pub struct Segment {
     pub entry: Arc<SegmentEntry>,
     /// The day of its partition.
     pub day: Day,
+    /// What readers have found out about the entry.
+    pub notes: Notes,
     /// A number that no other segment of this process has: its key in the cache.
     number: u64,
     env: Env,
@@ -81,7 +86,7 @@ impl Segment {
         let redb = entry.redb.as_ref().map(|file| path(&file.path)).transpose()?;
         let (env, cache, damage) = (opener.env.clone(), Arc::clone(&opener.cache), Arc::clone(&opener.damage));
         let cold = (entry.location == Location::Cold).then(|| Cold::new(opener.cold.as_ref(), &entry));
-        Ok(Self { entry, day, number, env, log, redb, cold, cache, damage })
+        Ok(Self { entry, day, notes: Notes::default(), number, env, log, redb, cold, cache, damage })
     }
 
     /// The path of the `.log`.
@@ -184,7 +189,7 @@ impl Segment {
             (Some(_), None) => Some(Err(self.name(Error::corrupt("the footer has no page checksums of the index")))),
             (None, _) => None,
         };
-        Ok(Opened { reader, index, memory_bytes: 0 })
+        Ok(Opened { reader, index, notes: Notes::default(), memory_bytes: 0 })
     }
 
     /// Says which segment an error is about; damage is noted for the statistics.

@@ -204,9 +204,11 @@ impl Plan {
         if unit.verdict == Verdict::Maybe {
             keys = open.token_filters(&self.filter, &open.known, block);
         }
-        for (number, known) in open.hides() {
-            if let Some(hide) = self.hidden.hides().get(*number as usize).filter(|_| unit.hides.contains(number)) {
-                keys.extend(open.token_filters(&hide.filter, known, block));
+        for &number in &unit.hides {
+            if let (Some(hide), Some(judged)) = (self.hidden.hides().get(number as usize), open.hides().judged(number))
+                && judged.asked(block).is_none()
+            {
+                keys.extend(open.token_filters(&hide.filter, &judged.known, block));
             }
         }
         keys.sort_unstable();

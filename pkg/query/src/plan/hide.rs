@@ -3,42 +3,37 @@
 //!
 //! A unit of which some record may be hidden is never answered from its directory alone.
 
-use super::{Place, Plan, Unit, entry_verdict};
+use super::judged::{Judged, OfEntry};
+use super::{Place, Plan, Unit};
 use crate::error::QueryError;
 use crate::source::OpenSegment;
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use timberlog_filter::{BatchColumns, Target, Verdict, evaluate};
 use timberlog_segment::BlockMeta;
-use timberlog_storage::BufferedBatch;
 use timberlog_storage::hidden::Hide;
-use timberlog_storage::manifest::SegmentEntry;
+use timberlog_storage::{BufferedBatch, Segment};
 use timberlog_types::{Result, RowSet, TimeRange};
 
 impl Plan {
-    /// What may hide rows of a segment within the range of the query, by number.
-    pub(super) fn hides_of<'a>(&'a self, entry: &'a SegmentEntry) -> impl Iterator<Item = (u32, &'a Arc<Hide>)> {
-        let is_near = |hide: &Hide| hide.touches(entry) && hide.range.overlaps(self.range);
-        let hides = (0_u32..).zip(self.hidden.hides());
-        hides.filter(move |(_, hide)| is_near(hide) && entry_verdict(&hide.filter, entry).0 != Verdict::Never)
-    }
-
     /// Why a segment is hidden whole, by its manifest entry.
-    pub(super) fn hides_entry(&self, entry: &SegmentEntry) -> Option<Cow<'static, str>> {
-        let asked = entry.range.intersect(self.range);
-        let is_whole =
-            |hide: &Hide| hide.range.covers(asked) && entry_verdict(&hide.filter, entry).0 == Verdict::Always;
-        let (_, hide) = self.hides_of(entry).find(|(_, hide)| is_whole(hide))?;
+    pub(super) fn hides_segment(&self, segment: &Segment) -> Option<Cow<'static, str>> {
+        if self.hidden.hides().is_empty() {
+            return None;
+        }
+        let asked = segment.entry.range.intersect(self.range);
+        let of_entry = OfEntry::of(segment, &self.hidden);
+        let always = of_entry.touching.iter().filter(|(_, verdict)| *verdict == Verdict::Always);
+        let hide = always
+            .filter_map(|&(number, _)| self.hide(number))
+            .find(|hide| hide.range.covers(asked) && hide.range.overlaps(self.range))?;
         Some(Cow::Owned(format!("hidden: {}", hide.name)))
     }
 
     /// What may hide rows of a block; `None` if it is hidden whole.
     pub(super) fn hides_of_block(&self, open: &OpenSegment, block: &BlockMeta) -> Option<Vec<u32>> {
-        let judged = open.hides().iter().filter_map(|(number, known)| {
-            let hide = self.hide(*number)?;
-            Some((*number, hide, known.judge(&hide.filter, block)))
-        });
+        let judged = open.hides().of_block(block);
+        let judged = judged.filter_map(|(number, _, verdict)| Some((number, self.hide(number)?, verdict)));
         self.left(block.range, judged)
     }
 
@@ -72,6 +67,11 @@ impl Plan {
     /// What people call it: `delete <id>`, `retention {…}`.
     pub fn hide_name(&self, number: u32) -> Option<&str> {
         self.hide(number).map(|hide| hide.name.as_str())
+    }
+
+    /// Whether it hides something of the times that are asked for.
+    pub fn is_asked_hide(&self, number: u32) -> bool {
+        self.hide(number).is_some_and(|hide| hide.range.overlaps(self.range))
     }
 
     fn hide(&self, number: u32) -> Option<&Hide> {
@@ -110,8 +110,18 @@ impl Plan {
     /// Whether some row of a unit may be hidden, by token filters too.
     fn may_hide(&self, unit: &Unit, number: u32) -> Result<bool> {
         let (Some(hide), Some((open, block))) = (self.hide(number), self.block(unit)) else { return Ok(true) };
-        let Some((_, known)) = open.hides().iter().find(|(of, _)| *of == number) else { return Ok(true) };
-        Ok(open.judge_tokens(&hide.filter, known, block, &self.budget)? != Verdict::Never)
+        let Some(judged) = open.hides().judged(number) else { return Ok(true) };
+        Ok(self.judge_hide(hide, judged, open, block)? != Verdict::Never)
+    }
+
+    /// What is known of the rows that one delete or rule hides of a block; token filters are asked once.
+    fn judge_hide(&self, hide: &Hide, judged: &Judged, open: &OpenSegment, block: &BlockMeta) -> Result<Verdict> {
+        if let Some(verdict) = judged.asked(block) {
+            return Ok(verdict);
+        }
+        let verdict = open.judge_tokens(&hide.filter, &judged.known, block, &self.budget)?;
+        judged.note(block, verdict);
+        Ok(verdict)
     }
 
     /// The rows of a unit without those that are hidden.
@@ -146,8 +156,8 @@ impl Plan {
             return evaluate(&hide.filter, &BatchColumns::new(batch), within).map(Some);
         }
         let Some((open, block)) = self.block(unit) else { return Ok(None) };
-        let Some((_, known)) = open.hides().iter().find(|(of, _)| *of == number) else { return Ok(None) };
-        if open.judge_tokens(&hide.filter, known, block, &self.budget)? == Verdict::Never {
+        let Some(judged) = open.hides().judged(number) else { return Ok(None) };
+        if self.judge_hide(hide, judged, open, block)? == Verdict::Never {
             return Ok(None);
         }
         let source = open.source_of_part(&self.budget, rows.count(), rows.rows());
@@ -161,6 +171,12 @@ impl Plan {
         if within.is_empty() {
             return Ok(None);
         }
-        evaluate(&hide.filter, &open.columns(known, block, &source), within).map(Some)
+        let is_all = within.is_full();
+        let hidden = evaluate(&hide.filter, &open.columns(&judged.known, block, &source), within)?;
+        if is_all && hidden.is_empty() {
+            // A token filter was wrong about it, as one in some hundred is.
+            judged.note(block, Verdict::Never);
+        }
+        Ok(Some(hidden))
     }
 }

@@ -361,6 +361,39 @@ fn blocks_that_a_delete_cannot_touch_are_still_counted_by_the_index() {
 }
 
 #[test]
+fn what_deletes_touch_is_found_out_once() {
+    let world = haystack();
+    let hide = |n: usize| {
+        let text = format!("{{service_name=~\".+\"}} |= \" of the order {n}f4711ab \"");
+        let filter = Arc::new(Compiled::new(&delete_filter(&text).unwrap()).unwrap());
+        Arc::new(Hide { filter, range: TimeRange::ALL, name: format!("delete {n}"), upto: Upto::Always })
+    };
+    let mut hides: Vec<_> = (0..40).map(hide).collect();
+    let asked = |hides: &[Arc<Hide>]| {
+        let (count, statistics) = count_by_level(&with(&world, Hidden::new(i64::MIN, hides.to_vec())));
+        assert_eq!((count, statistics.rows_hidden), (4_000, 0));
+        statistics.bytes_read
+    };
+    let first = asked(&hides);
+    assert!(first > 0, "token filters or messages were looked at");
+    assert_eq!(asked(&hides), 0);
+    // One more, and one less: only what is new is looked at.
+    hides.push(hide(40));
+    hides.remove(7);
+    let more = asked(&hides);
+    assert!(0 < more && more < first / 8, "{more} of {first}");
+    assert_eq!(asked(&hides), 0);
+    // Nothing of it is wrong about one that has a match.
+    let text = r#"{service_name=~".+"} |= "request 1234 ""#;
+    let filter = Arc::new(Compiled::new(&delete_filter(text).unwrap()).unwrap());
+    hides.push(Arc::new(Hide { filter, range: TimeRange::ALL, name: "delete one".to_owned(), upto: Upto::Always }));
+    for _ in 0..2 {
+        let (count, statistics) = count_by_level(&with(&world, Hidden::new(i64::MIN, hides.clone())));
+        assert_eq!((count, statistics.rows_hidden), (3_999, 1));
+    }
+}
+
+#[test]
 fn what_is_hidden_whole_is_not_read_and_explained() {
     let world = haystack();
     let query = Query::new(Tenant::default());

@@ -5,6 +5,7 @@
 
 use super::{Opened, Segment};
 use crate::manifest::{FileRef, SegmentEntry};
+use crate::notes::Notes;
 use crate::tier::coalesce::{Want, coalesce};
 use crate::tier::{Demand, Meter, Reader, Remote, cold_log};
 use std::ops::Range;
@@ -78,7 +79,7 @@ impl Cold {
             (true, Some(pages)) => Some(SegmentIndex::open(index.redb(), pages.clone()).map_err(Error::from)),
             (true, None) => Some(Err(Error::corrupt("the footer has no page checksums of the index"))),
         };
-        Ok(Opened { reader, index: redb, memory_bytes: index.memory_bytes })
+        Ok(Opened { reader, index: redb, notes: Notes::default(), memory_bytes: index.memory_bytes })
     }
 
     /// Its `.log` and its `.redb`, to be read whole.
