@@ -22,8 +22,9 @@ struct Codes {
 /// All dimensions of a unit.
 pub(crate) struct UnitCodes {
     dimensions: Vec<Codes>,
-    /// By row: the place of its bucket in `starts`; empty if there is one bucket at most.
-    buckets: Vec<u32>,
+    /// Where rows of another bucket begin, and its place in `starts`; empty if there is one bucket at most. Rows stand by
+    /// stream and time, so that these are few.
+    buckets: Vec<(u32, u32)>,
     /// The names of the buckets.
     starts: Vec<i64>,
 }
@@ -145,8 +146,13 @@ impl Codes {
                 value.map_or(0, |value| interner.code(value.as_bytes()))
             };
             let codes: Vec<u32> = levels.spellings().iter().map(code).collect();
-            rows.reserve_exact(levels.rows());
-            levels.codes().for_each(|code| rows.push(codes.get(code).copied().unwrap_or_default()));
+            rows.resize(levels.rows(), 0);
+            let mut slots = rows.iter_mut();
+            levels.codes().for_each(|code| {
+                if let Some(slot) = slots.next() {
+                    *slot = codes.get(code).copied().unwrap_or_default();
+                }
+            });
         }
         rows.resize(within.rows(), 0);
         if dimension.row == RowSide::Message {
@@ -233,21 +239,52 @@ impl UnitCodes {
 
     fn set_buckets(&mut self, step: Buckets, times: impl Iterator<Item = i64>, within: &RowSet) {
         self.starts.clear();
+        self.buckets.clear();
         let mut known: HashMap<i64, u32> = HashMap::new();
         // Most records stand next to one of the same bucket.
-        let (mut first, mut last, mut current) = (1, 0, 0);
-        self.buckets = Vec::with_capacity(within.rows());
+        let (mut first, mut last) = (1, 0);
         for (row, time) in times.enumerate() {
             if (time < first || last < time) && within.contains(row) {
                 let number = step.number(time);
                 (first, last) = step.span(number);
-                current = *known.entry(number).or_insert_with(|| {
+                let bucket = *known.entry(number).or_insert_with(|| {
                     self.starts.push(step.name(number));
                     // At most as many as rows of a unit.
                     self.starts.len() as u32 - 1
                 });
+                // A unit has less than 2³² rows.
+                self.buckets.push((row as u32, bucket));
             }
-            self.buckets.push(current);
+        }
+    }
+
+    /// The rows of a unit of so many, by bucket: those that are not asked for may be in any.
+    fn runs(&self, rows: usize) -> impl Iterator<Item = (std::ops::Range<usize>, u64)> {
+        let of = |at: usize| self.buckets.get(at).map(|&(start, bucket)| (start as usize, u64::from(bucket)));
+        (0..self.buckets.len().max(1)).map(move |at| {
+            let (start, bucket) = of(at).filter(|_| at > 0).unwrap_or((0, of(0).map_or(0, |(_, bucket)| bucket)));
+            (start..of(at + 1).map_or(rows, |(next, _)| next), bucket)
+        })
+    }
+
+    /// Counts all rows of a unit where one dimension at most varies, bucket by bucket.
+    fn count_runs(&self, rows: usize, counts: &mut [u64]) {
+        let varying = self.dimensions.first().map_or(&[][..], |dimension| dimension.rows.as_slice());
+        let (size, constant) = self
+            .dimensions
+            .first()
+            .map_or((1, 0), |dimension| (dimension.values.len() + 1, dimension.constant as usize));
+        for (run, bucket) in self.runs(rows) {
+            let base = usize::try_from(bucket).unwrap_or(usize::MAX).saturating_mul(size);
+            let Some(counts) = counts.get_mut(base..base.saturating_add(size)) else { continue };
+            match varying.get(run.clone()).filter(|_| !varying.is_empty()) {
+                Some(codes) => count_codes(codes, counts),
+                None => {
+                    if let Some(count) = counts.get_mut(constant) {
+                        *count += run.len() as u64;
+                    }
+                }
+            }
         }
     }
 
@@ -283,10 +320,22 @@ impl UnitCodes {
             }
             return;
         }
+        let is_small = |combinations: usize| combinations <= 4 * rows.rows() + 1024;
+        if let Some(combinations) = usize::try_from(combinations).ok().filter(|&combinations| is_small(combinations))
+            && weight == Weight::Rows
+            && rows.is_full()
+            && self.dimensions.len() <= 1
+        {
+            counts.clear();
+            counts.resize(combinations, 0);
+            self.count_runs(rows.rows(), counts);
+            let counted = counts.iter().enumerate().filter(|&(_, &rows)| rows > 0);
+            counted.for_each(|(code, &rows)| report(code as u64, rows));
+            return;
+        }
         codes.clear();
-        match self.buckets.as_slice() {
-            [] => codes.resize(rows.rows(), 0),
-            buckets => codes.extend(buckets.iter().map(|&bucket| u64::from(bucket))),
+        for (run, bucket) in self.runs(rows.rows()) {
+            codes.extend(std::iter::repeat_n(bucket, run.len()));
         }
         for dimension in &self.dimensions {
             let size = dimension.values.len() as u64 + 1;
@@ -298,7 +347,7 @@ impl UnitCodes {
             }
         }
         match usize::try_from(combinations) {
-            Ok(combinations) if combinations <= 4 * rows.rows() + 1024 => {
+            Ok(combinations) if is_small(combinations) => {
                 counts.clear();
                 counts.resize(combinations, 0);
                 let mut add = |code: u64| {
@@ -351,6 +400,36 @@ impl UnitCodes {
     }
 
     fn bucket(&self, row: usize) -> usize {
-        self.buckets.get(row).map_or(0, |&bucket| bucket as usize)
+        let behind = self.buckets.partition_point(|&(start, _)| start as usize <= row);
+        self.buckets.get(behind.saturating_sub(1)).map_or(0, |&(_, bucket)| bucket as usize)
+    }
+}
+
+/// Codes below this are counted in several tables.
+const FEW: usize = 16;
+
+/// Adds to `counts`, by code, how often each code occurs. A table of few counts would wait for itself where neighbours are
+/// equal, so there are four, used by turns.
+fn count_codes(codes: &[u32], counts: &mut [u64]) {
+    if counts.len() > FEW {
+        for &code in codes {
+            if let Some(count) = counts.get_mut(code as usize) {
+                *count += 1;
+            }
+        }
+        return;
+    }
+    let mut tables = [[0_u32; FEW]; 4];
+    let (fours, rest) = codes.as_chunks::<4>();
+    for four in fours {
+        for (table, &code) in tables.iter_mut().zip(four) {
+            table[code as usize % FEW] += 1;
+        }
+    }
+    for &code in rest {
+        tables[0][code as usize % FEW] += 1;
+    }
+    for (code, count) in counts.iter_mut().enumerate() {
+        *count += tables.iter().filter_map(|table| table.get(code)).map(|&count| u64::from(count)).sum::<u64>();
     }
 }

@@ -2,7 +2,7 @@
 
 use super::MessageError;
 use super::rebuild::Rebuild;
-use super::slots::{SlotKind, Templates};
+use super::slots::{SlotKind, Template, Templates};
 use super::streams::{self, Bytes, Streams};
 use std::sync::OnceLock;
 use timberlog_types::RowSet;
@@ -16,6 +16,9 @@ pub struct MessageColumn {
     ends: OnceLock<Box<[u32]>>,
     rare_ends: OnceLock<Box<[usize]>>,
 }
+
+/// One in so many rows is few.
+const SPARSE: usize = 16;
 
 const IDS: MessageError = MessageError("template ids do not agree with the templates");
 
@@ -54,6 +57,9 @@ impl MessageColumn {
             return Ok(());
         }
         let templates = self.templates()?;
+        if rows.count() <= self.rows / SPARSE {
+            return self.read_few(templates, rows, f);
+        }
         let mut wanted = rows.iter();
         let mut next = wanted.next();
         let mut needed = 0;
@@ -90,6 +96,42 @@ impl MessageColumn {
         result
     }
 
+    /// Reads few rows: one walk finds them all, and ends with the last.
+    fn read_few(
+        &self,
+        templates: &Templates,
+        rows: &RowSet,
+        f: &mut dyn FnMut(usize, &[u8]),
+    ) -> Result<(), MessageError> {
+        let mut found: Vec<(usize, Option<&Template>, usize)> = Vec::with_capacity(rows.count());
+        let mut wanted = rows.iter();
+        let (mut next, mut needed) = (wanted.next(), 0);
+        let end = rows.iter().next_back().map_or(0, |last| last + 1);
+        self.walk_to(end, templates, |row, id, ordinal| {
+            if next == Some(row) {
+                next = wanted.next();
+                let template = id.checked_sub(1).and_then(|index| templates.list.get(index));
+                needed |= template.map_or(0, |template| template.streams);
+                found.push((row, template, ordinal));
+            }
+        })?;
+        let rebuild = self.rebuild(templates, needed)?;
+        let is_rare = found.iter().any(|(_, template, _)| template.is_none());
+        let rare = if is_rare { Some(self.rare()?) } else { None };
+        let mut line = rebuild.line();
+        for (row, template, ordinal) in found {
+            match (template, &rare) {
+                (Some(template), _) => {
+                    let len = rebuild.row(template, ordinal, &mut line)?;
+                    f(row, line.get(..len).unwrap_or_default());
+                }
+                (None, Some(rare)) => f(row, rare.row(ordinal)),
+                (None, None) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The templates, read once.
     pub(super) fn templates(&self) -> Result<&Templates, MessageError> {
         if let Some(templates) = self.templates.get() {
@@ -101,19 +143,26 @@ impl MessageColumn {
 
     /// Calls `f` with each row, the id of its template (0: rare), and its place among the rows
     /// with that id.
-    pub(super) fn walk(
+    pub(super) fn walk(&self, templates: &Templates, f: impl FnMut(usize, usize, usize)) -> Result<(), MessageError> {
+        self.walk_to(self.rows, templates, f)
+    }
+
+    /// The same of the rows before one.
+    fn walk_to(
         &self,
+        end: usize,
         templates: &Templates,
         mut f: impl FnMut(usize, usize, usize),
     ) -> Result<(), MessageError> {
+        let end = end.min(self.rows);
         if templates.list.is_empty() {
-            (0..self.rows).for_each(|row| f(row, 0, row));
+            (0..end).for_each(|row| f(row, 0, row));
             return Ok(());
         }
         let ids = self.streams.get(streams::IDS)?;
         let high_ids = self.streams.get(streams::HIGH_IDS)?;
         let mut ordinals = vec![0_usize; templates.list.len() + 1];
-        for (row, &id) in ids.iter().enumerate() {
+        for (row, &id) in ids.iter().enumerate().take(end) {
             let high = high_ids.get(row).copied().unwrap_or_default();
             let id = usize::from(id) | usize::from(high) << 8;
             let ordinal = ordinals.get_mut(id).ok_or(IDS)?;
