@@ -82,11 +82,11 @@ fn too_few_open_files_are_an_error_and_no_damage() {
     let ledger = Ledger::default();
     let server = Server::start(&data, &FLAGS);
     poll("there are many segments", || {
-        for _ in 0..20 {
+        for _ in 0..5 {
             // A full buffer is a matter of a moment.
             let _ = ledger.send(&server);
         }
-        (engine(&server)["segments"].as_u64() >= Some(40)).then_some(())
+        (engine(&server)["segments"].as_u64() >= Some(16)).then_some(())
     });
     assert!(server.stop().success());
 
