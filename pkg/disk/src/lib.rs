@@ -6,6 +6,7 @@
 //! [`File::sync_data`], a new, renamed or removed name only after [`Disk::sync_dir`] of its folder.
 
 pub mod atomic;
+pub mod checksum;
 pub mod real;
 pub mod sim;
 

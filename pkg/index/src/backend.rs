@@ -8,7 +8,7 @@ use crate::error::IndexError;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use timberlog_disk::File;
+use timberlog_disk::{File, checksum};
 use timberlog_segment::RedbPages;
 
 /// redb's page size, and the unit of the checksums.
@@ -118,7 +118,7 @@ impl CheckedFile {
         let first = usize::try_from(offset / u64::from(PAGE_SIZE)).map_err(io::Error::other)?;
         let crcs = self.pages.crcs.get(first..).unwrap_or_default();
         for (index, page) in out.chunks(PAGE_SIZE as usize).enumerate() {
-            if crcs.get(index) != Some(&crc32c::crc32c(page)) {
+            if !crcs.get(index).is_some_and(|&crc| checksum::is_right(crc, crc32c::crc32c(page))) {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
                     format!("page {} checksum mismatch", first + index),

@@ -27,6 +27,7 @@
 
 use crate::directory::ColumnKey;
 use crate::error::SegmentError;
+use timberlog_disk::checksum::is_right;
 
 /// The bytes before the payload.
 pub(crate) const CHUNK_HEADER: usize = 12;
@@ -124,7 +125,7 @@ pub(crate) fn check(block: u32, key: ColumnKey, chunk: &[u8]) -> Result<Encoding
     if u32::from_le_bytes([l0, l1, l2, l3]) as usize != payload.len() {
         return Err(SegmentError::corrupt("chunk length differs from the directory's"));
     }
-    if u32::from_le_bytes([c0, c1, c2, c3]) != checksum(block, key, &header[..8], payload) {
+    if !is_right(u32::from_le_bytes([c0, c1, c2, c3]), checksum(block, key, &header[..8], payload)) {
         return Err(SegmentError::corrupt("checksum mismatch"));
     }
     match Encoding::from_u8(tag) {

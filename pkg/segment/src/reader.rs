@@ -13,7 +13,7 @@ use crate::error::SegmentError;
 use crate::layout::{self, FILTER_BYTES_MAX, FILTER_HEADER, HEADER_FIXED, Identity, Section, TRAILER, Trailer};
 use std::ops::Range;
 use std::sync::Arc;
-use timberlog_disk::File;
+use timberlog_disk::{File, checksum};
 use timberlog_types::Batch;
 
 pub use ends::{Ends, read_ends};
@@ -226,7 +226,7 @@ fn read_footer(file: &Arc<dyn File>, len: u64, tail_bytes: u64) -> Result<(Trail
         Some(start) => tail[start..at].to_vec(),
         None => read(file, len, trailer.footer_offset, footer_len)?,
     };
-    if crc32c::crc32c(&footer) != trailer.footer_crc {
+    if !checksum::is_right(trailer.footer_crc, crc32c::crc32c(&footer)) {
         return Err(SegmentError::corrupt("checksum mismatch"));
     }
     Ok((trailer, footer))

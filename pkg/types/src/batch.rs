@@ -32,7 +32,7 @@ use std::ops::Range;
 /// segment of the flush that takes the batch, which cannot be split.
 pub const BATCH_DAYS_MAX: usize = 1_000;
 /// The most bytes a batch may have: offsets into it are 32 bits wide, and a frame is read whole.
-pub const BATCH_BYTES_MAX: usize = 256 << 20;
+pub const BATCH_BYTES_MAX: usize = if cfg!(fuzzing) { 16 << 20 } else { 256 << 20 };
 
 const SPARSE: u8 = 1;
 const MIXED: u8 = 2;

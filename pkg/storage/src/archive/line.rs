@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::io;
 use std::path::Path;
-use timberlog_disk::{Env, Open, atomic};
+use timberlog_disk::{Env, Open, atomic, checksum};
 use timberlog_types::{Error, ErrorKind, Result, Seq};
 
 const FORMAT: u32 = 1;
@@ -166,14 +166,14 @@ impl Local {
         Ok(local)
     }
 
-    fn decode(bytes: &[u8]) -> Result<Option<Self>> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Option<Self>> {
         #[derive(Deserialize)]
         struct FormatOnly {
             format: u32,
         }
         let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(bytes) else { return Ok(None) };
         let text = envelope.archive.get();
-        let is_whole = crc32c::crc32c(text.as_bytes()) == envelope.crc32c;
+        let is_whole = checksum::is_right(envelope.crc32c, crc32c::crc32c(text.as_bytes()));
         let format = serde_json::from_str::<FormatOnly>(text).ok().filter(|_| is_whole);
         match format {
             None => Ok(None),

@@ -14,6 +14,7 @@
 //! | 96 | the body: the frames as one zstd frame |
 
 use crate::wal::Run;
+use timberlog_disk::checksum::is_right;
 use timberlog_types::batch::BATCH_BYTES_MAX;
 use timberlog_types::{Error, Result, Seq};
 
@@ -108,7 +109,8 @@ pub fn decode(database_id: [u8; 16], bytes: &[u8]) -> Result<Run> {
     let magic: [u8; 8] = take(&mut rest);
     let version = u16::from_le_bytes(take(&mut rest));
     let crc = u32::from_le_bytes(header.last_chunk().copied().unwrap_or_default());
-    if magic != MAGIC || crc32c::crc32c(header.get(..HEADER_LEN - 4).unwrap_or_default()) != crc {
+    let computed = crc32c::crc32c(header.get(..HEADER_LEN - 4).unwrap_or_default());
+    if magic != MAGIC || !is_right(crc, computed) {
         return Err(damaged("its header does not match its checksum"));
     }
     let _zero: [u8; 2] = take(&mut rest);
@@ -132,11 +134,11 @@ pub fn decode(database_id: [u8; 16], bytes: &[u8]) -> Result<Run> {
     if body_len != body.len() as u64 {
         return Err(damaged("it is cut off, or too long"));
     }
-    if crc32c::crc32c(body) != body_crc {
+    if !is_right(body_crc, crc32c::crc32c(body)) {
         return Err(damaged("its body does not match its checksum"));
     }
     let bytes = zstd::bulk::decompress(body, frames_len).map_err(|_| damaged("its frames cannot be decompressed"))?;
-    if bytes.len() != frames_len || crc32c::crc32c(&bytes) != frames_crc {
+    if bytes.len() != frames_len || !is_right(frames_crc, crc32c::crc32c(&bytes)) {
         return Err(damaged("its frames do not match their checksum"));
     }
     Ok(Run { first_seq, last_seq, commit_time, bytes })

@@ -11,7 +11,7 @@ use crate::{manifest, wal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use timberlog_disk::Random;
+use timberlog_disk::{Random, checksum};
 use timberlog_types::{Error, Result, Seq, time};
 
 /// The version of the records that this program writes, and the newest that it reads.
@@ -142,12 +142,12 @@ impl BackupRecord {
     }
 
     /// The objects that it needs.
-    pub(super) fn keys(&self) -> impl Iterator<Item = String> + '_ {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = String> + '_ {
         let files = self.files.iter().filter_map(|file| key_of(&file.path));
         files.chain(self.wal.iter().map(|wal| wal.key.clone()))
     }
 
-    pub(super) fn check(&self, id: &str) -> Result<()> {
+    pub(crate) fn check(&self, id: &str) -> Result<()> {
         if self.id != id {
             return Err(Error::corrupt(format!("is of backup `{}`", self.id)));
         }
@@ -165,7 +165,7 @@ impl BackupRecord {
 /// What a backup that runs needs: `plans/<id>.json`. It keeps these objects from being deleted, and
 /// lets the next backup go on where this one ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct PlanRecord {
+pub(crate) struct PlanRecord {
     pub(super) format: u32,
     pub(super) id: String,
     pub(super) database_id: String,
@@ -178,7 +178,7 @@ pub(super) struct PlanRecord {
 
 /// What is about to be deleted: `prunes/<id>.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct PruneRecord {
+pub(crate) struct PruneRecord {
     pub(super) format: u32,
     pub(super) id: String,
     /// When it was written, in ns since 1970 UTC.
@@ -250,7 +250,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let unreadable = |error: serde_json::Error| Error::corrupt(format!("unreadable: {error}"));
     let envelope: Envelope<'_> = serde_json::from_slice(bytes).map_err(unreadable)?;
     let record = envelope.record.get();
-    if crc32c::crc32c(record.as_bytes()) != envelope.crc32c {
+    if !checksum::is_right(envelope.crc32c, crc32c::crc32c(record.as_bytes())) {
         return Err(Error::corrupt("checksum mismatch"));
     }
     match serde_json::from_str::<FormatOnly>(record).map_err(unreadable)?.format {

@@ -8,6 +8,7 @@ use super::model::FileRef;
 use super::{MANIFEST_DIR, POINTER_FILE};
 use std::io;
 use std::path::{Path, PathBuf};
+use timberlog_disk::checksum::is_right;
 use timberlog_disk::{Disk, Env, Open};
 use timberlog_types::{Error, ErrorKind};
 
@@ -94,7 +95,7 @@ pub(super) fn read(env: &Env, data_dir: &Path, file: &FileRef) -> Result<Vec<u8>
     if bytes.len() as u64 != file.len {
         return Err(ReadError::Damaged(format!("has {} bytes, expected {}", bytes.len(), file.len)));
     }
-    if crc32c::crc32c(&bytes) != file.crc32c {
+    if !is_right(file.crc32c, crc32c::crc32c(&bytes)) {
         return Err(ReadError::Damaged("checksum mismatch".to_owned()));
     }
     Ok(bytes)
@@ -109,7 +110,7 @@ pub(super) fn read_pointer(env: &Env, data_dir: &Path) -> Result<Pointer, ReadEr
 /// Reads a root that only its name vouches for.
 pub(super) fn read_named(env: &Env, data_dir: &Path, name: &RootName) -> Result<(FileRef, Vec<u8>), ReadError> {
     let bytes = read_bytes(&*env.disk, &locate(data_dir, &name.path)?, NODE_BYTES_MAX)?;
-    if crc32c::crc32c(&bytes) != name.crc32c {
+    if !is_right(name.crc32c, crc32c::crc32c(&bytes)) {
         return Err(ReadError::Damaged("checksum mismatch".to_owned()));
     }
     Ok((FileRef { path: name.path.clone(), len: bytes.len() as u64, crc32c: name.crc32c }, bytes))

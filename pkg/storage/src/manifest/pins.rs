@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard, PoisonError};
-use timberlog_disk::{Disk, Env, Open, atomic};
+use timberlog_disk::{Disk, Env, Open, atomic, checksum};
 use timberlog_types::{Error, ErrorKind, Result};
 
 /// The folder of pins.
@@ -47,14 +47,14 @@ struct Envelope<'a> {
 }
 
 impl Pin {
-    fn encode(&self) -> Result<Vec<u8>> {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>> {
         let text = serde_json::to_string(self).map_err(|error| Error::internal(error.to_string()))?;
         Ok(format!("{{\"crc32c\":{},\"pin\":{text}}}\n", crc32c::crc32c(text.as_bytes())).into_bytes())
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let envelope: Envelope<'_> = serde_json::from_slice(bytes).ok()?;
-        let is_whole = crc32c::crc32c(envelope.pin.get().as_bytes()) == envelope.crc32c;
+        let is_whole = checksum::is_right(envelope.crc32c, crc32c::crc32c(envelope.pin.get().as_bytes()));
         let pin: Self = serde_json::from_str(envelope.pin.get()).ok().filter(|_| is_whole)?;
         (pin.format == FORMAT).then_some(pin)
     }

@@ -15,6 +15,7 @@
 
 use super::table::{Key, Known, Producers};
 use super::{ProducerBatch, RESULTS_MAX, Stored};
+use timberlog_disk::checksum::is_right;
 use timberlog_types::{Error, Result, Seq, Tenant};
 
 /// The version that is written, and the newest one that is read.
@@ -53,7 +54,7 @@ impl<W> Producers<W> {
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let damaged = || Error::corrupt("producers file: checksum or layout mismatch");
         let (covered, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
-        if !covered.starts_with(&MAGIC) || crc32c::crc32c(covered).to_le_bytes() != *crc {
+        if !covered.starts_with(&MAGIC) || !is_right(u32::from_le_bytes(*crc), crc32c::crc32c(covered)) {
             return Err(damaged());
         }
         let mut reader = Reader(covered.get(MAGIC.len()..).ok_or_else(damaged)?);

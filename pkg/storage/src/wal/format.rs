@@ -29,6 +29,7 @@
 
 use crate::producers::ProducerBatch;
 use bincode::{Decode, Encode};
+use timberlog_disk::checksum::is_right;
 use timberlog_types::batch::BATCH_BYTES_MAX;
 use timberlog_types::{Error, Result, Seq, Tenant};
 
@@ -101,7 +102,8 @@ impl FileHeader {
         let version = u16::from_le_bytes(take(&mut rest));
         let _zero: [u8; 2] = take(&mut rest);
         let len = u32::from_le_bytes(take(&mut rest));
-        let crc_right = crc32c::crc32c(&bytes[..FILE_HEADER_LEN - 4]).to_le_bytes() == bytes[FILE_HEADER_LEN - 4..];
+        let stored = u32::from_le_bytes(bytes.last_chunk().copied().unwrap_or_default());
+        let crc_right = is_right(stored, crc32c::crc32c(&bytes[..FILE_HEADER_LEN - 4]));
         if magic != FILE_MAGIC || !crc_right {
             return Err(NoHeader::Damaged);
         }
@@ -178,7 +180,7 @@ impl Claimed {
     /// # Errors
     /// `Invalid` if a newer version wrote the frame.
     pub(super) fn check(&self, salt: u64, head_bytes: &[u8]) -> Result<Option<FrameHead>> {
-        if head_crc(salt, head_bytes) != Some(self.crc) {
+        if !head_crc(salt, head_bytes).is_some_and(|crc| is_right(self.crc, crc)) {
             return Ok(None);
         }
         if self.version != FRAME_VERSION || ![KIND_BATCH, KIND_DELETE].contains(&self.head.kind) {

@@ -14,7 +14,7 @@
 //! The first writers left out bytes 40 to 55 (length 48).
 
 use std::path::Path;
-use timberlog_disk::{Disk, Open, atomic};
+use timberlog_disk::{Disk, Open, atomic, checksum};
 use timberlog_types::{Error, Result, Seq};
 
 pub(super) const META_NAME: &str = "wal.meta";
@@ -108,9 +108,10 @@ pub(super) fn read(disk: &dyn Disk, dir: &Path) -> Result<Read> {
 }
 
 fn decode(bytes: &[u8]) -> Result<Read> {
-    let whole = bytes
-        .split_last_chunk::<4>()
-        .filter(|(covered, crc)| covered.starts_with(&MAGIC) && crc32c::crc32c(covered).to_le_bytes() == **crc);
+    let is_whole = |covered: &[u8], crc: &[u8; 4]| {
+        covered.starts_with(&MAGIC) && checksum::is_right(u32::from_le_bytes(*crc), crc32c::crc32c(covered))
+    };
+    let whole = bytes.split_last_chunk::<4>().filter(|(covered, crc)| is_whole(covered, crc));
     let Some((covered, _)) = whole else { return Ok(Read::Damaged) };
     let version = covered.get(8..10).and_then(|bytes| bytes.first_chunk()).map(|bytes| u16::from_le_bytes(*bytes));
     if version != Some(VERSION) {

@@ -8,7 +8,7 @@ use super::format::{
 };
 use std::ops::Range;
 use std::sync::Arc;
-use timberlog_disk::File;
+use timberlog_disk::{File, checksum};
 use timberlog_types::{Error, Result, Seq};
 
 /// Read at once, unless a frame is longer.
@@ -215,7 +215,7 @@ impl Walk {
         let Some(head) = claimed.check(salt, head_bytes)? else { return Ok(At::Bad) };
         let body = self.window.get(offset + head.head_len() as u64, head.body_len())?;
         Ok(match body {
-            Some(body) if crc32c::crc32c(body) == head.payload_crc => At::Whole(head),
+            Some(body) if checksum::is_right(head.payload_crc, crc32c::crc32c(body)) => At::Whole(head),
             _ => At::BadPayload(head),
         })
     }

@@ -13,6 +13,7 @@ use crate::manifest::format::MonthRef;
 use crate::manifest::month_refs;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use timberlog_disk::checksum;
 use timberlog_types::{Error, ErrorKind, Result, Seq, Tenant, TimeRange};
 
 /// The version that this program writes, and the newest that it reads.
@@ -104,7 +105,7 @@ impl RootFile {
         let damaged = |reason: &str| Error::corrupt(format!("object `{key}` {reason}"));
         let envelope: Envelope<'_> = serde_json::from_slice(bytes).map_err(|_| damaged("is unreadable"))?;
         let root = envelope.root.get().as_bytes();
-        if crc32c::crc32c(root) != envelope.crc32c {
+        if !checksum::is_right(envelope.crc32c, crc32c::crc32c(root)) {
             return Err(damaged("has another checksum"));
         }
         let root: Self = parse(&key, root)?;

@@ -8,6 +8,7 @@ use crate::objects::{GET_BYTES_MAX, ObjectMeta, ObjectStore};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use timberlog_disk::checksum;
 use timberlog_types::{Error, ErrorKind, Result, Tenant};
 
 /// Nodes asked for at once: a start waits for them.
@@ -151,7 +152,7 @@ pub(crate) fn fetch(store: &dyn ObjectStore, file: &FileRef) -> Result<Vec<u8>> 
         return Err(Error::corrupt(format!("object `{}` is said to have {} bytes", file.path, file.len)));
     }
     let bytes = store.get(&file.path)?;
-    if bytes.len() as u64 != file.len || crc32c::crc32c(&bytes) != file.crc32c {
+    if bytes.len() as u64 != file.len || !checksum::is_right(file.crc32c, crc32c::crc32c(&bytes)) {
         return Err(Error::corrupt(format!("object `{}` is not what its root names", file.path)));
     }
     Ok(bytes)
