@@ -1,22 +1,5 @@
-//! Any text into the parsers of the query languages: no panic, no endless nesting, and what was
-//! taken prints as a text that is taken for the same.
+//! The target `logql`, with the fuzzer.
+
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use timberlog_logql::ast::MetricExpr;
-use timberlog_logql::{Expr, parse, parse_selector, parse_short, pretty, print_short};
-
-fuzz_target!(|text: &str| {
-    if let Ok(expr) = parse(text) {
-        // `1/0` is a number that no literal says.
-        if !matches!(expr, Expr::Metric(MetricExpr::Literal(_))) {
-            assert_eq!(parse(&expr.to_string()).as_ref(), Ok(&expr));
-            assert_eq!(parse(&pretty(&expr)).as_ref(), Ok(&expr));
-        }
-    }
-    let _ = parse_selector(text);
-    if let Ok(filter) = parse_short(text) {
-        let printed = print_short(&filter).expect("the short form says what it read");
-        assert_eq!(parse_short(&printed), Ok(filter));
-    }
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| timberlog_fuzz_targets::logql(input));

@@ -1,29 +1,5 @@
-//! A message column as templates and variables. Bytes that are no column: an error, no panic, and no
-//! more memory than it says. Lines that were encoded: the same lines come back, whichever are asked
-//! for, and a search finds what a scan finds.
+//! The target `messages`, with the fuzzer.
+
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use timberlog_segment::{MessageColumn, MessageEncoder};
-use timberlog_types::RowSet;
-
-fuzz_target!(|input: &[u8]| {
-    let Some((&first, rest)) = input.split_first() else { return };
-    if first < 128 {
-        let rows = usize::from(first);
-        let Ok(column) = MessageColumn::open(rest.to_vec(), rows) else { return };
-        let _ = column.read(&RowSet::all(rows), &mut |_, _| {});
-        let _ = column.lengths(&RowSet::all(rows), &mut Vec::new());
-        return;
-    }
-    let lines: Vec<&[u8]> = rest.split(|&byte| byte == b'\n').collect();
-    let (mut payload, mut tokens) = (Vec::new(), Vec::new());
-    MessageEncoder::new(1).encode(lines.iter().copied(), &mut payload, &mut tokens);
-    let column = MessageColumn::open(payload, lines.len()).expect("what was encoded");
-    let every = usize::from(first - 127);
-    let wanted = RowSet::from_fn(lines.len(), |row| row % every == 0);
-    let mut found = Vec::new();
-    column.read(&wanted, &mut |row, text| found.push((row, text.to_vec()))).expect("what was encoded");
-    let expected: Vec<(usize, Vec<u8>)> = wanted.iter().map(|row| (row, lines[row].to_vec())).collect();
-    assert_eq!(found, expected);
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| timberlog_fuzz_targets::messages(input));

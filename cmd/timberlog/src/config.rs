@@ -47,7 +47,8 @@ fn file(words: &[OsString]) -> Option<OsString> {
     std::env::var_os(VARIABLE).filter(|path| !path.is_empty())
 }
 
-type Settings = BTreeMap<String, serde_json::Value>;
+/// Settings by name.
+pub type Settings = BTreeMap<String, serde_json::Value>;
 
 fn read(path: &Path) -> Result<Settings> {
     let doing = || format!("read configuration file `{}`", path.display());
@@ -56,14 +57,16 @@ fn read(path: &Path) -> Result<Settings> {
         return Err(Error::invalid(format!("{}: longer than {FILE_BYTES_MAX} bytes", doing())).into());
     }
     let text = std::fs::read_to_string(path).map_err(io)?;
-    if text.trim().is_empty() {
-        return Ok(Settings::new());
-    }
-    serde_saphyr::from_str(&text).map_err(|error| Error::invalid(format!("{}: {error}", doing())).into())
+    settings(&text).map_err(|error| Error::invalid(format!("{}: {error}", doing())).into())
+}
+
+/// The settings of a file.
+pub fn settings(text: &str) -> std::result::Result<Settings, serde_saphyr::Error> {
+    if text.trim().is_empty() { Ok(Settings::new()) } else { serde_saphyr::from_str(text) }
 }
 
 /// The settings as flags, without those that the environment sets.
-fn flags(settings: &Settings, known: &clap::Command) -> Result<Vec<OsString>> {
+pub fn flags(settings: &Settings, known: &clap::Command) -> Result<Vec<OsString>> {
     let mut flags = Vec::new();
     for (name, value) in settings {
         let argument = known

@@ -147,6 +147,13 @@ impl Bodies {
         }
     }
 
+    /// A body that is in memory already.
+    pub fn hold(self: &Arc<Self>, bytes: &[u8]) -> ApiResult<Collected> {
+        let mut held = self.empty();
+        held.push(bytes, usize::MAX)?;
+        Ok(held)
+    }
+
     /// Decompresses a body; at most `max` bytes come out.
     pub fn decompress(self: &Arc<Self>, encoding: Encoding, body: Collected, max: usize) -> ApiResult<Collected> {
         let out = match encoding {
@@ -321,9 +328,7 @@ mod tests {
     }
 
     fn collected(bodies: &Arc<Bodies>, bytes: &[u8]) -> Collected {
-        let mut out = bodies.empty();
-        out.push(bytes, usize::MAX).unwrap();
-        out
+        bodies.hold(bytes).unwrap()
     }
 
     #[test]

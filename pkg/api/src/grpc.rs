@@ -2,7 +2,7 @@
 
 mod append;
 mod budget;
-mod convert;
+pub(crate) mod convert;
 mod log_ingestor;
 mod query;
 mod service;

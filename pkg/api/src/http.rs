@@ -4,7 +4,7 @@
 //! One file per family of clients; foreign shapes do not leave their file.
 
 pub(crate) mod answer;
-mod ask;
+pub(crate) mod ask;
 mod backup;
 mod compress;
 mod delete;
@@ -19,11 +19,11 @@ mod push;
 mod query;
 mod retention;
 mod search_plan;
-mod selector;
+pub(crate) mod selector;
 mod shape;
-mod short;
+pub(crate) mod short;
 mod simulate;
-mod timberlog;
+pub(crate) mod timberlog;
 
 pub use operations::OPENAPI;
 pub(crate) use shape::is_number;

@@ -14,6 +14,8 @@ mod loki;
 mod metrics;
 mod options;
 mod refusals;
+#[doc(hidden)]
+pub mod requests;
 mod server;
 mod silence;
 mod state;

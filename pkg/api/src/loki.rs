@@ -4,14 +4,14 @@
 //! clients read, errors are plain text. Nothing here looks at a column.
 
 mod answer;
-mod asked;
+pub(crate) mod asked;
 pub(crate) mod delete;
 pub(crate) mod detected;
 mod error;
-mod form;
+pub(crate) mod form;
 pub(crate) mod index;
 pub(crate) mod labels;
-mod params;
+pub(crate) mod params;
 pub(crate) mod patterns;
 pub(crate) mod push;
 pub(crate) mod query;

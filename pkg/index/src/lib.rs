@@ -16,6 +16,8 @@ mod segment_index;
 mod tables;
 pub mod token_filter;
 mod user_index;
+#[doc(hidden)]
+pub mod values;
 mod varint;
 
 pub use block_entry::IndexedBlock;

@@ -63,6 +63,6 @@ pub enum Event<'a> {
 }
 
 pub(crate) use catalog::is_of_store;
-pub(crate) use record::{decode as decode_record, encode as encode_record, is_id, new_id};
-pub(crate) use restore::check_restored;
+pub(crate) use record::{PlanRecord, PruneRecord, decode as decode_record, encode as encode_record, is_id, new_id};
+pub(crate) use restore::{Marker, check_restored};
 pub(crate) use source::{check_whole, open};

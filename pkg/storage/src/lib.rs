@@ -14,6 +14,8 @@ mod damage;
 pub mod deletes;
 mod engine;
 mod flush;
+#[doc(hidden)]
+pub mod formats;
 pub mod hidden;
 pub mod manifest;
 mod memory;

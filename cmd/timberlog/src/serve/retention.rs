@@ -29,7 +29,7 @@ pub struct Retention {
 
 /// A rule as a flag says it.
 #[derive(Clone)]
-struct Rule(RetentionRule);
+pub struct Rule(RetentionRule);
 
 impl Retention {
     /// Puts them into the settings of a database.

@@ -59,7 +59,7 @@ pub async fn query(
 }
 
 impl ShortParams {
-    fn range(&self, now_ns: i64, lookback: std::time::Duration) -> ApiResult<TimeRange> {
+    pub(crate) fn range(&self, now_ns: i64, lookback: std::time::Duration) -> ApiResult<TimeRange> {
         let lookback = i64::try_from(lookback.as_nanos()).unwrap_or(i64::MAX);
         // The last second is meant as a whole.
         let end = match seconds(&self.end) {
@@ -76,7 +76,7 @@ impl ShortParams {
         Ok(TimeRange { start, end })
     }
 
-    fn step(&self, range: TimeRange, steps_max: u64) -> ApiResult<Option<i64>> {
+    pub(crate) fn step(&self, range: TimeRange, steps_max: u64) -> ApiResult<Option<i64>> {
         if self.resolution.is_empty() {
             return Ok(None);
         }

@@ -80,7 +80,7 @@ fn record_of(batch: &Batch) -> Record {
 /// A query of the original TimberLog. Unknown keys are passed over, as it did.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct TimberQuery {
+pub(crate) struct TimberQuery {
     start_time: i64,
     end_time: i64,
     filters: Option<Vec<TimberFilter>>,
@@ -116,7 +116,7 @@ impl TimberQuery {
     }
 
     /// Joins the filters from the left: an operator joins its filter with all before it.
-    fn filter(&self) -> ApiResult<Filter> {
+    pub(crate) fn filter(&self) -> ApiResult<Filter> {
         let mut joined: Option<Filter> = None;
         for part in self.filters.iter().flatten() {
             let test = part.test();

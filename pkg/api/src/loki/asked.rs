@@ -61,6 +61,11 @@ impl Asked {
         self.pairs.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
+    /// A request of which nothing but its parameters is known.
+    pub(crate) fn of_pairs(pairs: Vec<(String, String)>) -> Self {
+        Self { tenant: Tenant::default(), categories: Categories::Merged, pairs }
+    }
+
     /// A request without a body, for tests.
     #[cfg(test)]
     pub fn of_query(query: &str) -> Self {

@@ -69,7 +69,7 @@ pub struct Restored {
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Marker {
+pub(crate) struct Marker {
     format: u32,
     backup: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]

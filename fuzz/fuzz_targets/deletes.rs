@@ -1,0 +1,5 @@
+//! The target `deletes`, with the fuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| timberlog_fuzz_targets::deletes(input));

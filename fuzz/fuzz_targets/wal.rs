@@ -1,0 +1,5 @@
+//! The target `wal`, with the fuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| timberlog_fuzz_targets::wal(input));

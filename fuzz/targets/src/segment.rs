@@ -1,0 +1,60 @@
+//! Any bytes as a segment's `.log`: header, directory, footer, trailer, blocks, token filters. In fuzz
+//! builds checksums pass.
+
+use crate::batch;
+use crate::columns;
+use crate::memory::MemoryFile;
+use std::sync::Arc;
+use timberlog_disk::File;
+use timberlog_filter::{Compiled, Filter, SegmentFacts};
+use timberlog_index::TokenFilter;
+use timberlog_segment::{BlockMeta, SegmentReader, read_ends};
+use timberlog_types::TimeRange;
+
+const BLOCKS_MAX: usize = 4;
+const COLUMNS_MAX: usize = 12;
+/// Blocks with more rows are decoded and not walked over: that takes time, and finds nothing.
+const ROWS_MAX: u32 = 1 << 14;
+
+/// See the module.
+pub fn segment(input: &[u8]) {
+    let file: Arc<dyn File> = MemoryFile::new(input);
+    let _ = read_ends(&file);
+    let Ok(reader) = SegmentReader::open_with_tail(file, 64) else { return };
+    let directory = reader.directory();
+    let _ = (directory.rows(), directory.raw_bytes(), directory.range(), directory.memory_bytes());
+    let _ = (reader.memory_bytes(), directory.field("a"));
+    for stream in directory.streams.iter().take(64) {
+        let _ = (stream.service().len(), stream.labels().count());
+    }
+    if let Ok(filter) = Compiled::new(&Filter::eq("a", "b").and(Filter::contains("x"))) {
+        let _ = SegmentFacts::new(&filter, directory);
+    }
+    for block in directory.blocks.iter().take(BLOCKS_MAX) {
+        let _ = block.range.overlaps(TimeRange { start: 0, end: 1 });
+        for column in block.columns.iter().take(COLUMNS_MAX) {
+            if let Ok(read) = reader.column(block.number, column.key)
+                && block.rows <= ROWS_MAX
+            {
+                columns::read(&read, block.rows as usize);
+            }
+            if let Ok(Some(filter)) = reader.filter(block.number, column.key)
+                && let Ok(filter) = TokenFilter::open(&filter)
+            {
+                let _ = filter.contains(7);
+            }
+        }
+        if is_small(block)
+            && let Ok(read) = reader.read_block_as_batch(block.number)
+        {
+            batch::read(&read);
+        }
+    }
+    if directory.blocks.len() <= BLOCKS_MAX && directory.blocks.iter().all(is_small) {
+        reader.verify(&mut |_| {});
+    }
+}
+
+fn is_small(block: &BlockMeta) -> bool {
+    block.columns.len() <= COLUMNS_MAX && block.rows <= ROWS_MAX
+}
