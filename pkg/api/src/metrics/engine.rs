@@ -114,9 +114,13 @@ impl Exposition {
                 ("waiting_bytes", "Bytes of them.", stats.bytes_waiting),
                 ("epoch", "The epoch of this writer, or of the one that is followed.", stats.epoch),
                 ("version", "The newest root of the bucket.", stats.version),
-        ("cache_index_bytes", "Bytes of cold segments' indexes that are kept on disk.", stats.cache_index_bytes),
-        ("cache_data_bytes", "Bytes of their data that are kept on disk.", stats.cache_data_bytes),
-        ("cache_memory_bytes", "Bytes of their data that are kept in memory.", stats.cache_memory_bytes),
+                (
+                    "cache_index_bytes",
+                    "Bytes of cold segments' indexes that are kept on disk.",
+                    stats.cache_index_bytes,
+                ),
+                ("cache_data_bytes", "Bytes of their data that are kept on disk.", stats.cache_data_bytes),
+                ("cache_memory_bytes", "Bytes of their data that are kept in memory.", stats.cache_memory_bytes),
                 ("up", "1 if the last pass went well.", u64::from(stats.is_up())),
             ],
         );
