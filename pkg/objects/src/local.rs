@@ -18,8 +18,8 @@ use timberlog_types::{Error, ErrorKind, Result};
 
 use writer::{TEMPORARY, Writer};
 
-/// How much of a file is copied at a time.
-const COPY_BYTES: usize = 1 << 20;
+/// How much of a file is read and written at a time: what stays in a core's cache in between.
+const COPY_BYTES: usize = 256 << 10;
 /// How deep folders may be nested: what [`timberlog_storage::objects::KEY_BYTES_MAX`] allows.
 const DEPTH_MAX: usize = 384;
 
@@ -76,8 +76,22 @@ impl LocalStore {
         Ok(Arc::clone(writer.insert(Arc::new(new))))
     }
 
-    /// Writes a temporary file beside an object's name and gives it that name by `publish`.
+    /// Writes a temporary file beside an object's name and gives it that name by `publish`, for good.
     fn store(
+        &self,
+        key: &str,
+        write: &dyn Fn(&dyn File) -> std::io::Result<()>,
+        publish: &dyn Fn(&Path, &Path) -> std::io::Result<()>,
+    ) -> Result<()> {
+        let disk = &*self.env.disk;
+        self.store_unsettled(key, write, &|from, to| {
+            publish(from, to)?;
+            disk.sync_dir(to.parent().unwrap_or(&self.dir))
+        })
+    }
+
+    /// The same, but the name may be gone after a power loss; what it names never is.
+    fn store_unsettled(
         &self,
         key: &str,
         write: &dyn Fn(&dyn File) -> std::io::Result<()>,
@@ -94,14 +108,34 @@ impl LocalStore {
             write(&*file)?;
             file.sync_data()?;
             drop(file);
-            publish(&temporary, &path)?;
-            disk.sync_dir(folder)
+            publish(&temporary, &path)
         })();
         if stored.is_err() {
             // Most often it was never made, or has its name already.
             let _ = disk.remove_file(&temporary);
         }
         stored.map_err(failed)
+    }
+
+    fn put_file_by(&self, key: &str, source: &dyn File, len: u64, progress: &dyn Fn(u64), names: Names) -> Result<()> {
+        let copy = |file: &dyn File| {
+            let mut buffer = vec![0; COPY_BYTES];
+            pieces(len, |offset, piece| {
+                let chunk = &mut buffer[..piece];
+                source.read_exact_at(chunk, offset)?;
+                file.write_all_at(chunk, offset)?;
+                progress(piece as u64);
+                Ok(())
+            })
+        };
+        let publish = |from: &Path, to: &Path| self.env.disk.rename(from, to);
+        match names {
+            Names::Durable => self.store(key, &copy, &publish),
+            Names::Unsettled => self.store_unsettled(key, &copy, &publish),
+        }?;
+        self.counts.puts.fetch_add(1, Relaxed);
+        self.counts.bytes_put.fetch_add(len, Relaxed);
+        Ok(())
     }
 
     /// Opens an object; a folder is none. Length zero cannot be read from, so the folder shows.
@@ -114,21 +148,23 @@ impl LocalStore {
         Ok((file, len))
     }
 
-    fn read(&self, file: &dyn File, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
+    fn read_range(&self, file: &dyn File, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
         let len = range.end.saturating_sub(range.start);
         if len > GET_BYTES_MAX {
             return Err(too_long(key, len));
         }
         let mut bytes = vec![0; usize::try_from(len).map_err(|_| too_long(key, len))?];
         file.read_exact_at(&mut bytes, range.start).map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => {
-                Error::corrupt(format!("object `{key}` in `{}` ends before byte {}", self.describe(), range.end))
-            }
+            std::io::ErrorKind::UnexpectedEof => self.too_short(key, range.end),
             _ => self.failed("reading", key)(error),
         })?;
         self.counts.gets.fetch_add(1, Relaxed);
         self.counts.bytes_got.fetch_add(len, Relaxed);
         Ok(bytes)
+    }
+
+    fn too_short(&self, key: &str, end: u64) -> Error {
+        Error::corrupt(format!("object `{key}` in `{}` ends before byte {end}", self.describe()))
     }
 
     fn walk(&self, folder: &str, prefix: &str, each: &mut dyn FnMut(ObjectMeta) -> Result<()>) -> Result<()> {
@@ -166,6 +202,24 @@ impl LocalStore {
     }
 }
 
+/// Whether the name of an object is durable when it has been put.
+#[derive(Clone, Copy)]
+enum Names {
+    Durable,
+    Unsettled,
+}
+
+/// Calls `each` with offset and length of every piece of a file.
+fn pieces(len: u64, mut each: impl FnMut(u64, usize) -> std::io::Result<()>) -> std::io::Result<()> {
+    let mut offset = 0;
+    while offset < len {
+        let piece = usize::try_from(len - offset).map_or(COPY_BYTES, |left| left.min(COPY_BYTES));
+        each(offset, piece)?;
+        offset += piece as u64;
+    }
+    Ok(())
+}
+
 fn too_long(key: &str, len: u64) -> Error {
     Error::invalid(format!("object `{key}`: {len} bytes are too many to read at once, at most {GET_BYTES_MAX}"))
 }
@@ -183,23 +237,20 @@ impl ObjectStore for LocalStore {
     }
 
     fn put_file(&self, key: &str, source: &dyn File, len: u64, progress: &dyn Fn(u64)) -> Result<()> {
-        let copy = |file: &dyn File| {
-            let mut buffer = vec![0; COPY_BYTES];
-            let mut offset = 0;
-            while offset < len {
-                let left = usize::try_from(len - offset).map_or(COPY_BYTES, |left| left.min(COPY_BYTES));
-                let chunk = &mut buffer[..left];
-                source.read_exact_at(chunk, offset)?;
-                file.write_all_at(chunk, offset)?;
-                offset += left as u64;
-                progress(left as u64);
-            }
-            Ok(())
-        };
-        self.store(key, &copy, &|from, to| self.env.disk.rename(from, to))?;
-        self.counts.puts.fetch_add(1, Relaxed);
-        self.counts.bytes_put.fetch_add(len, Relaxed);
-        Ok(())
+        self.put_file_by(key, source, len, progress, Names::Durable)
+    }
+
+    fn put_file_unsettled(&self, key: &str, source: &dyn File, len: u64, progress: &dyn Fn(u64)) -> Result<()> {
+        self.put_file_by(key, source, len, progress, Names::Unsettled)
+    }
+
+    fn settle(&self, keys: &[String]) -> Result<()> {
+        let mut folders = std::collections::BTreeMap::new();
+        for key in keys {
+            folders.extend(self.path(key)?.parent().map(|folder| (folder.to_path_buf(), key)));
+        }
+        let mut folders = folders.into_iter();
+        folders.try_for_each(|(folder, key)| self.env.disk.sync_dir(&folder).map_err(self.failed("storing", key)))
     }
 
     fn put_if_absent(&self, key: &str, body: &[u8]) -> Result<bool> {
@@ -232,12 +283,35 @@ impl ObjectStore for LocalStore {
 
     fn get(&self, key: &str) -> Result<Vec<u8>> {
         let (file, len) = self.open("reading", key)?;
-        self.read(&*file, key, 0..len)
+        self.read_range(&*file, key, 0..len)
     }
 
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
         let (file, _) = self.open("reading", key)?;
-        self.read(&*file, key, range)
+        self.read_range(&*file, key, range)
+    }
+
+    fn read(&self, key: &str, len: u64, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let (file, there) = self.open("reading", key)?;
+        if there < len {
+            return Err(self.too_short(key, len));
+        }
+        let mut buffer = vec![0; COPY_BYTES];
+        let mut refused = Ok(());
+        let read = pieces(len, |offset, piece| {
+            let chunk = &mut buffer[..piece];
+            file.read_exact_at(chunk, offset)?;
+            refused = each(chunk);
+            if refused.is_err() { Err(std::io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+        });
+        refused?;
+        read.map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => self.too_short(key, len),
+            _ => self.failed("reading", key)(error),
+        })?;
+        self.counts.gets.fetch_add(1, Relaxed);
+        self.counts.bytes_got.fetch_add(len, Relaxed);
+        Ok(())
     }
 
     fn head(&self, key: &str) -> Result<Option<ObjectMeta>> {

@@ -10,6 +10,8 @@ use timberlog_types::{Error, Result};
 
 /// The longest object [`ObjectStore::get`] reads into memory; longer ones are read by range.
 pub const GET_BYTES_MAX: u64 = 256 << 20;
+/// What [`ObjectStore::read`] asks for at once, unless a store knows better.
+const READ_BYTES: u64 = 8 << 20;
 /// The longest key, in bytes. S3 allows 1,024 with the prefix of the store.
 pub const KEY_BYTES_MAX: usize = 768;
 /// What a part of a key must not begin with: stores use such names for what is no object.
@@ -36,6 +38,24 @@ pub trait ObjectStore: Send + Sync {
     /// leaves nothing under the key.
     fn put_file(&self, key: &str, file: &dyn timberlog_disk::File, len: u64, progress: &dyn Fn(u64)) -> Result<()>;
 
+    /// Stores a file as [`Self::put_file`] does, and with it as much as a power loss needs to leave the whole
+    /// object or none; that it is there for good is sure only after [`Self::settle`].
+    fn put_file_unsettled(
+        &self,
+        key: &str,
+        file: &dyn timberlog_disk::File,
+        len: u64,
+        progress: &dyn Fn(u64),
+    ) -> Result<()> {
+        self.put_file(key, file, len, progress)
+    }
+
+    /// Makes durable what is there under these keys, whoever put it.
+    fn settle(&self, keys: &[String]) -> Result<()> {
+        let _ = keys;
+        Ok(())
+    }
+
     /// Stores bytes durably unless the key exists; `false`: it existed, somebody else was first.
     /// `body` must be unlike what anybody else would write (hold a unique id): after a lost answer
     /// the store is read, and equal bytes count as ours. Only as atomic as
@@ -47,6 +67,18 @@ pub trait ObjectStore: Send + Sync {
 
     /// Exactly these bytes of an object, at most [`GET_BYTES_MAX`]; `Corrupt` if it ends before.
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>>;
+
+    /// Gives the first `len` bytes of an object to `each`, in order, in pieces of the store's choice; ends at its first
+    /// error and returns that. `Corrupt` if the object ends before.
+    fn read(&self, key: &str, len: u64, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut at = 0;
+        while at < len {
+            let end = len.min(at.saturating_add(READ_BYTES));
+            each(&self.get_range(key, at..end)?)?;
+            at = end;
+        }
+        Ok(())
+    }
 
     /// What is known about an object without reading it; `None` if there is none.
     fn head(&self, key: &str) -> Result<Option<ObjectMeta>>;

@@ -6,7 +6,7 @@ use std::sync::Barrier;
 
 use timberlog_disk::{Disk, Env, File, Open};
 use timberlog_storage::objects::{ObjectMeta, ObjectStore};
-use timberlog_types::ErrorKind;
+use timberlog_types::{Error, ErrorKind};
 
 use crate::Quirks;
 
@@ -136,6 +136,29 @@ fn files(store: &dyn ObjectStore) {
         assert_eq!(store.head(key).unwrap().unwrap().size, len as u64);
         assert!(store.get(key).unwrap() == content[..len], "{key}");
     }
+    // Piece by piece: in order, no more than was asked for, and only as long as it is wanted.
+    let whole = store.get("file/long").unwrap();
+    let mut read = Vec::new();
+    let mut each = |bytes: &[u8]| {
+        read.extend_from_slice(bytes);
+        Ok(())
+    };
+    store.read("file/long", 12 << 20, &mut each).unwrap();
+    assert!(read == whole[..12 << 20]);
+    let mut pieces = 0;
+    let mut refuse = |_: &[u8]| {
+        pieces += 1;
+        Err(Error::new(ErrorKind::Conflict, "enough"))
+    };
+    assert_eq!(store.read("file/long", 12 << 20, &mut refuse).unwrap_err().kind, ErrorKind::Conflict);
+    assert_eq!(pieces, 1);
+    assert_eq!(kind_of(store.read("file/short", 70_001, &mut |_| Ok(()))), ErrorKind::Corrupt);
+    assert_eq!(kind_of(store.read("file/missing", 1, &mut |_| Ok(()))), ErrorKind::NotFound);
+    // One that need not be settled at once is there at once all the same.
+    store.put_file_unsettled("file/soon", &*file_of(b"soon"), 4, &|_| ()).unwrap();
+    assert_eq!(store.get("file/soon").unwrap(), b"soon");
+    store.settle(&["file/soon".to_owned()]).unwrap();
+    store.delete(&["file/soon".to_owned()]).unwrap();
     // A file that is shorter than said leaves nothing.
     for len in [100, 12 << 20] {
         assert!(store.put_file("file/none", &*file_of(b"short"), len, &|_| ()).is_err());

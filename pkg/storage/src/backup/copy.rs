@@ -8,13 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use timberlog_disk::File;
 use timberlog_types::{Error, ErrorKind, Result};
 
-/// Files up to this length are read whole, and stored only when their checksum is right.
-const WHOLE_BYTES_MAX: u64 = 8 << 20;
-/// What is read of an object at once.
-const READ_BYTES: u64 = 8 << 20;
-
-/// Copies a file. After an error nothing, or what is not to be trusted, is under the key: only a
-/// plan or a record that names the file as done makes it one of the store.
+/// Copies a file; it is there for good once the key is settled. After an error nothing, or what is not
+/// to be trusted, is under the key: only a plan or a record that names the file as done makes it one of
+/// the store.
 ///
 /// # Errors
 /// `Corrupt` if the file is not what the manifest says.
@@ -37,23 +33,17 @@ pub(super) fn file(
     if len != expected.len {
         return Err(damaged(format!("has {len} bytes, expected {}", expected.len)));
     }
-    if len <= WHOLE_BYTES_MAX {
-        let bytes = file.read_all(WHOLE_BYTES_MAX).map_err(unreadable)?;
-        if crc32c::crc32c(&bytes) != expected.crc32c {
-            return Err(damaged("does not match its checksum".to_owned()));
+    let read = Checked { file, len, expected: expected.crc32c, parts: Mutex::default() };
+    let put = store.put_file_unsettled(key, &read, len, &|bytes| watch(Event::Bytes(bytes)));
+    match read.crc32c() {
+        Some(crc32c) if crc32c == expected.crc32c => put,
+        None if put.is_err() => put,
+        _ => {
+            // Nothing names it; what is left if this fails is copied again, or pruned.
+            let _ = store.delete(&[key.to_owned()]);
+            Err(damaged("does not match its checksum".to_owned()))
         }
-        store.put(key, &bytes)?;
-        watch(Event::Bytes(len));
-        return Ok(());
     }
-    let read = Checked { file, parts: Mutex::default() };
-    store.put_file(key, &read, len, &|bytes| watch(Event::Bytes(bytes)))?;
-    if read.crc32c(len) != Some(expected.crc32c) {
-        // Nothing names it; what is left if this fails is copied again, or pruned.
-        let _ = store.delete(&[key.to_owned()]);
-        return Err(damaged("does not match its checksum".to_owned()));
-    }
-    Ok(())
 }
 
 /// Whether an object has the checksum of a file: reads it.
@@ -72,23 +62,24 @@ pub(super) fn sum(
     len: u64,
     each: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<u32> {
-    let (mut at, mut crc32c) = (0, 0);
-    while at < len {
-        let end = len.min(at + READ_BYTES);
-        let bytes = store.get_range(key, at..end).map_err(|error| match error.kind {
-            ErrorKind::NotFound => Error::corrupt(format!("object `{key}` is missing")),
-            _ => error,
-        })?;
-        crc32c = crc32c::crc32c_append(crc32c, &bytes);
-        each(&bytes)?;
-        at = end;
-    }
+    let mut crc32c = 0;
+    let read = store.read(key, len, &mut |bytes| {
+        crc32c = crc32c::crc32c_append(crc32c, bytes);
+        each(bytes)
+    });
+    read.map_err(|error| match error.kind {
+        ErrorKind::NotFound => Error::corrupt(format!("object `{key}` is missing")),
+        _ => error,
+    })?;
     Ok(crc32c)
 }
 
-/// A file whose reads are summed up, in whatever order they come.
+/// A file whose reads are summed up, in whatever order they come. The last one fails if the sum is not
+/// what is expected, so a store that reads from front to back never names what is damaged.
 struct Checked {
     file: Arc<dyn File>,
+    len: u64,
+    expected: u32,
     /// Offset, length and CRC32C of each read.
     parts: Mutex<Vec<(u64, usize, u32)>>,
 }
@@ -96,7 +87,7 @@ struct Checked {
 impl Checked {
     /// The checksum of all that was read; `None` unless that was each byte once, or the last time
     /// whole parts.
-    fn crc32c(&self, len: u64) -> Option<u32> {
+    fn crc32c(&self) -> Option<u32> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // A part that was sent again is read again: its last reading counts.
         parts.reverse();
@@ -110,7 +101,7 @@ impl Checked {
             end += part as u64;
             sum = crc32c::crc32c_combine(sum, crc, part);
         }
-        (end == len).then_some(sum)
+        (end == self.len).then_some(sum)
     }
 }
 
@@ -120,6 +111,10 @@ impl File for Checked {
         if read > 0 {
             let crc = crc32c::crc32c(buf.get(..read).unwrap_or_default());
             self.parts.lock().unwrap_or_else(PoisonError::into_inner).push((offset, read, crc));
+            let is_last = offset.saturating_add(read as u64) == self.len;
+            if is_last && self.crc32c().is_some_and(|crc32c| crc32c != self.expected) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "does not match its checksum"));
+            }
         }
         Ok(read)
     }

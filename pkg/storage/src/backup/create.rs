@@ -206,9 +206,9 @@ impl Copying<'_> {
             while failure().is_none() {
                 let number = next.fetch_add(1, Ordering::SeqCst);
                 let Some(file) = missing.get(number) else { break };
-                let copied = self.one(file, &done).and_then(|()| {
+                let copied = self.one(file, missing, &done).and_then(|()| {
                     done[number].store(true, Ordering::SeqCst);
-                    self.renew(&done)
+                    self.renew(missing, &done)
                 });
                 if let Err(error) = copied {
                     failure().get_or_insert(error);
@@ -224,13 +224,13 @@ impl Copying<'_> {
         let failed = failure().take();
         if failed.is_some() || !missing.is_empty() {
             // What is whole by now is not copied again.
-            let written = self.write_plan(&done);
+            let written = self.write_plan(missing, &done);
             return failed.map_or(written, Err);
         }
         Ok(())
     }
 
-    fn one(&self, file: &FileRef, done: &[AtomicBool]) -> Result<()> {
+    fn one(&self, file: &FileRef, missing: &[FileRef], done: &[AtomicBool]) -> Result<()> {
         let key = key_of(&file.path).ok_or_else(|| Error::internal("a file without a key"))?;
         // Never written over unless it is damaged: what is to replace it may be damaged, too.
         if self.unsure.contains(&file.path) && copy::is_whole(self.store, &key, file)? {
@@ -239,7 +239,7 @@ impl Copying<'_> {
             // A long file must not outlast the pin.
             let watch = |event: Event<'_>| {
                 (self.watch)(event);
-                if let (Event::Bytes(_), Err(error)) = (event, self.renew(done)) {
+                if let (Event::Bytes(_), Err(error)) = (event, self.renew(missing, done)) {
                     tracing::warn!(%error, "the pin of the backup was not renewed, trying again");
                 }
             };
@@ -252,7 +252,7 @@ impl Copying<'_> {
     }
 
     /// Now and then: tells that this backup runs.
-    fn renew(&self, done: &[AtomicBool]) -> Result<()> {
+    fn renew(&self, missing: &[FileRef], done: &[AtomicBool]) -> Result<()> {
         let now = self.clock.monotonic_ns();
         {
             let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
@@ -262,11 +262,15 @@ impl Copying<'_> {
             plan.1 = now;
         }
         self.source.renew()?;
-        self.write_plan(done)
+        self.write_plan(missing, done)
     }
 
-    fn write_plan(&self, done: &[AtomicBool]) -> Result<()> {
+    /// Says what is there, which it is for good by then: what was found whole may be from a backup that ended before
+    /// it could see to that.
+    fn write_plan(&self, missing: &[FileRef], done: &[AtomicBool]) -> Result<()> {
         let whole = done.iter().take_while(|done| done.load(Ordering::SeqCst)).count();
+        let keys: Vec<String> = missing.iter().take(whole).filter_map(|file| key_of(&file.path)).collect();
+        self.store.settle(&keys)?;
         let plan = {
             let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
             plan.0.done = (self.have + whole) as u64;

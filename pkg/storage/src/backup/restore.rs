@@ -27,7 +27,7 @@ use timberlog_types::{Day, Error, ErrorKind, Result, Tenant};
 pub const MARKER_FILE: &str = "restore.json";
 const MARKER_BYTES_MAX: u64 = 64 << 10;
 /// Files restored at one time.
-const RESTORES: usize = 2;
+const RESTORES: usize = 4;
 
 /// What is restored of a backup.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
