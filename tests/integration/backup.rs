@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use timberlog_types::time;
 
 /// Runs `timberlog backup …` on a store.
 fn backup(store: &Path, arguments: &[&str]) -> Output {
@@ -92,6 +93,34 @@ fn backups_of_a_running_server_come_back_to_the_byte() {
     let rest = answer(backup(&store, &["create", "--data-dir", dir.to_str().expect("UTF-8"), "-o", "json"]));
     let again = restored(&store, rest["id"].as_str().expect("an id"), &["--tenant", "default"]);
     assert_eq!(export(&Server::start(&again, &[])), at_second);
+}
+
+#[test]
+fn a_list_tells_programs_which_instants_the_archive_reaches() {
+    let (data, folder) = (Data::new(), tempfile::tempdir().expect("a folder"));
+    let store = folder.path().join("store");
+    let url = format!("file://{}", store.display());
+    let server = Server::start(&data, &["--archive-wal", &url, "--archive-interval", "50ms"]);
+    send(&server, 0, 10);
+    let made = answer(backup(&store, &["create", "--addr", &server.http, "-o", "json"]));
+    send(&server, 10, 10);
+    let listed = || answer(backup(&store, &["list", "-o", "json"]))[0].take();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let range = loop {
+        let range = listed()["restorable"].take();
+        let time = |key: &str| range[key].as_str().and_then(|text| time::parse(text.as_bytes()).ok());
+        if time("to") > time("from") {
+            break range;
+        }
+        assert!(Instant::now() < deadline, "{range}");
+    };
+    assert_eq!(range["gap"], Value::Null, "{range}");
+    assert_eq!(listed()["id"], made["id"]);
+    // A backup of a database without an archive reaches nothing but itself.
+    let (plain, alone) = (Data::new(), folder.path().join("alone"));
+    let server = Server::start(&plain, &[]);
+    answer(backup(&alone, &["create", "--addr", &server.http, "-o", "json"]));
+    assert_eq!(answer(backup(&alone, &["list", "-o", "json"]))[0]["restorable"], Value::Null);
 }
 
 #[test]

@@ -21,7 +21,12 @@ pub struct StoreFlags {
 impl StoreFlags {
     /// Opens the store; credentials come from the standard chain of AWS.
     pub fn open(&self, env: &Env) -> Result<Arc<dyn ObjectStore>> {
-        Ok(timberlog_objects::open(&self.store, &self.s3.options()?, env)?)
+        self.open_url(&self.store, env)
+    }
+
+    /// Opens another store, reached in the same way.
+    pub fn open_url(&self, url: &str, env: &Env) -> Result<Arc<dyn ObjectStore>> {
+        Ok(timberlog_objects::open(url, &self.s3.options()?, env)?)
     }
 }
 

@@ -39,7 +39,7 @@ pub use prune::{PLAN_KEPT, Pruned, prune};
 pub use record::{BackupRecord, FORMAT, Formats, RECORD_BYTES_MAX, WalTail, key_of};
 pub use restore::{MARKER_FILE, Restored, Selection, restore, restore_at};
 pub use source::{ColdFiles, Pinned, Referenced, RestSource, Source, StorageSource, is_served};
-pub use verify::{Depth, Verified, verify};
+pub use verify::{Depth, Verified, missing_cold, verify};
 
 /// What a long operation tells while it runs. Called from several threads.
 pub type Watch<'a> = dyn Fn(Event<'_>) + Sync + 'a;

@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use timberlog_db::Env;
-use timberlog_storage::backup::{self, Listed};
+use timberlog_storage::backup::{self, Listed, Reachable};
 
 /// Flags of `backup list`.
 #[derive(Args)]
@@ -42,6 +42,8 @@ pub struct ShowArguments {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let store = arguments.store.open(&Env::real())?;
     let listed = backup::list(&*store)?;
+    let reachable = backup::reachable(&*store)?;
+    let line = |listed| line(listed, &reachable);
     match arguments.output {
         Output::Json => say!("{}", serde_json::to_string_pretty(&listed.iter().map(line).collect::<Vec<_>>())?),
         Output::Jsonl => listed.iter().for_each(|listed| say!("{}", line(listed))),
@@ -66,7 +68,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     if arguments.output == Output::Table {
-        for range in backup::reachable(&*store)? {
+        for range in reachable {
             let database = range.database_id.get(..8).unwrap_or_default();
             // The first whole second.
             let from = instant(range.from.saturating_add(999_999_999));
@@ -80,9 +82,18 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(exit::DAMAGED) })
 }
 
-fn line(listed: &Listed) -> Value {
+fn line(listed: &Listed, reachable: &[Reachable]) -> Value {
     match &listed.record {
-        Ok(record) => summary(record),
+        Ok(record) => {
+            let mut line = summary(record);
+            let range = reachable.iter().find(|range| range.has(record));
+            let text = timberlog_types::time::format_rfc3339;
+            line["restorable"] = range.map_or(
+                Value::Null,
+                |range| json!({ "from": text(range.from), "to": text(range.to), "gap": range.gap }),
+            );
+            line
+        }
         Err(error) => json!({ "id": listed.id, "damage": error.to_string() }),
     }
 }

@@ -22,20 +22,40 @@ pub struct Arguments {
     /// Look at names, sizes and the chain of the manifest only; everything is read otherwise
     #[arg(long)]
     quick: bool,
+    /// Where segments are that the backup refers to; without it the store that its record names
+    #[arg(long, value_name = "URL", env = "TIMBERLOG_TIER_STORE")]
+    tier_store: Option<String>,
     /// The form of the output
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
 }
 
+impl Arguments {
+    /// Where cold segments are, if anybody says.
+    fn cold_store<'a>(&'a self, recorded: &'a str) -> Option<&'a str> {
+        self.tier_store.as_deref().or(Some(recorded)).filter(|url| !url.is_empty())
+    }
+}
+
 /// Checks and tells.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let store = arguments.store.open(&Env::real())?;
+    let env = Env::real();
+    let store = arguments.store.open(&env)?;
     let record = backup::find(&*store, &arguments.backup)?;
     let depth = if arguments.quick { Depth::Quick } else { Depth::Full };
     let shown = Shown::start();
     let verified = backup::verify(&store, &record, depth, &|event| shown.event(event));
     shown.finish();
-    let verified = verified?;
+    let mut verified = verified?;
+    let mut unseen = None;
+    if let Some(referenced) = &record.referenced {
+        match arguments.cold_store(&referenced.store) {
+            Some(url) => {
+                verified.damage.extend(backup::missing_cold(&*store, &*arguments.store.open_url(url, &env)?, &record)?)
+            }
+            None => unseen = Some(referenced.segments),
+        }
+    }
     match arguments.output {
         Output::Json => say!("{}", serde_json::to_string_pretty(&verified)?),
         Output::Jsonl => say!("{}", serde_json::to_string(&verified)?),
@@ -49,6 +69,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
                 say!(
                     "archive behind it: {batches} batches in {objects} objects; every second up to {}",
                     instant(until)
+                );
+            }
+            if let Some(segments) = unseen {
+                say!(
+                    "{} are in an object store alone, which is not known: --tier-store names it",
+                    format_args!("{} segments", units::count(segments))
                 );
             }
             verified.damage.iter().for_each(|damage| say!("damaged: {damage}"));

@@ -168,6 +168,13 @@ pub struct Reachable {
     pub gap: Option<String>,
 }
 
+impl Reachable {
+    /// Whether a backup is within it: from its instant on every one up to the end can be restored.
+    pub fn has(&self, record: &BackupRecord) -> bool {
+        self.database_id == record.database_id && (self.from..=self.to).contains(&record.until())
+    }
+}
+
 /// Which instants can be restored, of each database the newest line and those that it came from.
 ///
 /// # Errors

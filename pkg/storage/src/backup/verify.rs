@@ -116,6 +116,30 @@ pub fn verify(
     Ok(verified)
 }
 
+/// What a backup refers to and the store of the tier does not hold, each by its name: a restore needs it there.
+///
+/// # Errors
+/// Of the stores, and if the backup's manifest cannot be read.
+pub fn missing_cold(store: &dyn ObjectStore, cold: &dyn ObjectStore, record: &BackupRecord) -> Result<Vec<String>> {
+    let state = read_manifest(store, record)?;
+    let held: HashSet<&str> = record.files.iter().map(|file| file.path.as_str()).collect();
+    let referred = state.segments().filter(|(_, _, entry)| !held.contains(entry.log.path.as_str()));
+    let objects: Vec<&FileRef> = referred.flat_map(|(_, _, entry)| entry.objects()).collect();
+    if objects.is_empty() {
+        return Ok(Vec::new());
+    }
+    let there = catalog::objects(cold, crate::tier::bucket::SEGMENTS)?;
+    let place = cold.describe();
+    let wrong = objects.into_iter().filter_map(|object| match there.get(&object.path) {
+        None => Some(format!("object `{}` is missing in `{place}`, which the backup refers to", object.path)),
+        Some(size) if *size != object.len => {
+            Some(format!("object `{}` in `{place}` has {size} bytes, expected {}", object.path, object.len))
+        }
+        Some(_) => None,
+    });
+    Ok(wrong.collect())
+}
+
 /// Runs `one` for each of `items`, so many at a time, until one fails.
 pub(super) fn for_each<T: Sync>(items: &[T], threads: usize, one: &(dyn Fn(&T) -> Result<()> + Sync)) -> Result<()> {
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));

@@ -30,6 +30,7 @@ fn what_is_in_the_store_alone_is_referred_to_or_copied() {
     {
         let verified = backup::verify(&store, record, Depth::Full, &|_| {}).unwrap();
         assert_eq!((verified.damage, verified.records), (Vec::<String>::new(), 20), "{to}");
+        assert_eq!(backup::missing_cold(&*store, &tier, record).unwrap(), Vec::<String>::new(), "{to}");
         let restored =
             backup::restore(&sim.env(), &*store, record, Path::new(to), &Selection::default(), &|_| {}).unwrap();
         assert_eq!(restored.records, 20);
@@ -38,4 +39,16 @@ fn what_is_in_the_store_alone_is_referred_to_or_copied() {
         let storage = open_with(&sim.env(), options).unwrap();
         assert_eq!((locations(&storage), records(&storage)), (locations_then.to_vec(), all.clone()), "{to}");
     }
+    // The bucket knows nothing of backups: what leaves it later is missed by the one that refers to it.
+    let mut cold = Vec::new();
+    tier.list("segments/", &mut |object| {
+        cold.push(object.key);
+        Ok(())
+    })
+    .unwrap();
+    tier.delete(&cold).unwrap();
+    let missing = backup::missing_cold(&*store, &tier, &referring).unwrap();
+    assert!(!cold.is_empty() && missing.len() == cold.len(), "{missing:?}");
+    assert!(cold.iter().all(|key| missing.iter().any(|what| what.contains(key))), "{missing:?}");
+    assert_eq!(backup::missing_cold(&*store, &tier, &copying).unwrap(), Vec::<String>::new());
 }
