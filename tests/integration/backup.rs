@@ -100,7 +100,7 @@ fn a_list_tells_programs_which_instants_the_archive_reaches() {
     let (data, folder) = (Data::new(), tempfile::tempdir().expect("a folder"));
     let store = folder.path().join("store");
     let url = format!("file://{}", store.display());
-    let server = Server::start(&data, &["--archive-wal", &url, "--archive-interval", "50ms"]);
+    let server = Server::start(&data, &["--archive-wal", &url, "--archive-interval", "100ms"]);
     send(&server, 0, 10);
     let made = answer(backup(&store, &["create", "--addr", &server.http, "-o", "json"]));
     send(&server, 10, 10);
