@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use timberlog_types::{Error, ErrorKind};
+use tokio::time::Instant;
 
 /// Buffers of this size or less are kept for the next request.
 const KEPT_BYTES_MAX: usize = 4 << 20;
@@ -23,6 +24,9 @@ const RESERVE_BYTES_MAX: usize = 1 << 20;
 const DRAIN_BYTES_MAX: usize = 16 << 20;
 /// For so long at most.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// So much of a body, or of a gRPC message, must come in each read timeout, unless it ends: a client that sends a byte
+/// now and then would hold what came so far in memory, where others have no room for it.
+pub const READ_BYTES_MIN: usize = 16 << 10;
 /// When to come back if there is no room.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The largest window of a zstd frame (`zstd -19` uses 8 MiB), as a power of two.
@@ -131,16 +135,22 @@ impl Bodies {
         // At most `max`, so it fits. It is not counted before its bytes are there: a few clients that
         // announce much and send nothing would shut out all others.
         collected.bytes.reserve((length.unwrap_or(0) as usize).min(RESERVE_BYTES_MAX));
+        let (mut end, mut came) = (Instant::now() + self.read_timeout, 0);
         loop {
-            let frame = tokio::time::timeout(self.read_timeout, body.frame()).await.map_err(|_| {
+            let frame = tokio::time::timeout_at(end, body.frame()).await.map_err(|_| {
                 let seconds = self.read_timeout.as_secs();
-                ApiError::new(StatusCode::REQUEST_TIMEOUT, format!("nothing of the body came for {seconds} s"))
+                let message = format!("less than {READ_BYTES_MIN} bytes of the body came in {seconds} s");
+                ApiError::new(StatusCode::REQUEST_TIMEOUT, message)
             })?;
             match frame {
                 None => return Ok(collected),
                 Some(Err(error)) => return Err(ApiError::invalid(format!("the body ended early: {error}"))),
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
+                    came += data.len();
+                    if came >= READ_BYTES_MIN {
+                        (end, came) = (Instant::now() + self.read_timeout, 0);
+                    }
                     collected.push(&data, max)?;
                 }
             }

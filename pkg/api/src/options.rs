@@ -33,7 +33,7 @@ pub struct ServerOptions {
     pub bodies_bytes_max: usize,
     /// Connections to HTTP at one time, and as many to gRPC; further ones wait to be accepted.
     pub connections_max: usize,
-    /// How long a client may take to send the next part of a request.
+    /// How long a client may take for the head of a request, and for every 16 KiB of its body or message.
     pub read_timeout: Duration,
     /// Queries that run at one time.
     pub query_concurrency: usize,
@@ -89,7 +89,7 @@ impl Default for ServerOptions {
             grpc_message_bytes_max: 16 << 20,
             query_body_bytes_max: 1 << 20,
             bodies_bytes_max: 128 << 20,
-            connections_max: 4096,
+            connections_max: 8192,
             read_timeout: Duration::from_secs(30),
             query_concurrency: cores.max(2),
             queries_waiting_max: 256,

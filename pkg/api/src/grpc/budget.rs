@@ -4,9 +4,9 @@
 //! tonic collects a message before a handler sees it; so bytes are counted as they come over the
 //! wire, and a handler that reads many messages says when it is done with one ([`Charge::release`]).
 //! As in HTTP nothing is counted on the word of a length, and a client that stops in the middle of
-//! a message is let go.
+//! a message, or sends it byte by byte, is let go.
 
-use crate::body::Bodies;
+use crate::body::{Bodies, READ_BYTES_MIN};
 use crate::error;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -29,7 +29,7 @@ type Request = axum::http::Request<Body>;
 pub struct Budget {
     /// The budget.
     pub bodies: Arc<Bodies>,
-    /// How long a client may take to send the next part of a message.
+    /// How long a client may take to send the next [`READ_BYTES_MIN`] bytes of a message.
     pub read_timeout: Duration,
 }
 
@@ -104,7 +104,7 @@ where
         let read_timeout = self.budget.read_timeout;
         let (mut parts, inner) = request.into_parts();
         parts.extensions.insert(Arc::clone(&charge));
-        let body = Body::new(Counted { inner, charge: Arc::clone(&charge), read_timeout, waiting: None });
+        let body = Body::new(Counted { inner, charge: Arc::clone(&charge), read_timeout, waiting: None, came: 0 });
         let call = self.inner.call(Request::from_parts(parts, body));
         Box::pin(async move {
             let answer = call.await;
@@ -122,6 +122,8 @@ struct Counted {
     read_timeout: Duration,
     /// Runs while a message is here in part.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Bytes since then.
+    came: usize,
 }
 
 impl HttpBody for Counted {
@@ -130,17 +132,25 @@ impl HttpBody for Counted {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
+        if this.charge.bytes.load(Relaxed) == 0 {
+            // Between two messages a client may be quiet for as long as it likes.
+            (this.waiting, this.came) = (None, 0);
+        }
         match Pin::new(&mut this.inner).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
-                this.waiting = None;
-                let counted = this.charge.add(frame.data_ref().map_or(0, Bytes::len));
+                let len = frame.data_ref().map_or(0, Bytes::len);
+                this.came += len;
+                if this.came >= READ_BYTES_MIN {
+                    (this.waiting, this.came) = (None, 0);
+                }
+                let counted = this.charge.add(len);
                 Poll::Ready(Some(counted.map(|()| frame).map_err(error::status)))
             }
             Poll::Pending if this.charge.bytes.load(Relaxed) > 0 => {
                 let max = this.read_timeout;
                 let waiting = this.waiting.get_or_insert_with(|| Box::pin(sleep(max)));
                 std::task::ready!(waiting.as_mut().poll(context));
-                let message = format!("nothing of the message came for {} s", max.as_secs());
+                let message = format!("less than {READ_BYTES_MIN} bytes of a message came in {} s", max.as_secs());
                 Poll::Ready(Some(Err(Status::deadline_exceeded(message))))
             }
             other => other,
@@ -179,6 +189,34 @@ mod tests {
         let status = call.await.expect("an end").unwrap().unwrap();
         assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
         assert_eq!(bodies.used_bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_a_message_byte_by_byte_is_let_go() {
+        let bodies = Arc::new(Bodies::new(1 << 30, Duration::from_secs(1)));
+        let budget = Budget { bodies: Arc::clone(&bodies), read_timeout: Duration::from_millis(50) };
+        let mut service = budget.layer(tower::service_fn(read));
+        let bytes = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            Some((Ok::<_, Status>(Frame::data(Bytes::from_static(b"x"))), ()))
+        });
+        let call = service.call(Request::new(Body::new(StreamBody::new(bytes))));
+        let status = tokio::time::timeout(Duration::from_secs(20), call).await.expect("an end").unwrap().unwrap();
+        assert_eq!(status.code(), tonic::Code::DeadlineExceeded);
+        assert_eq!(bodies.used_bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_long_message_may_take_its_time() {
+        let bodies = Arc::new(Bodies::new(1 << 30, Duration::from_secs(1)));
+        let budget = Budget { bodies: Arc::clone(&bodies), read_timeout: Duration::from_millis(200) };
+        let mut service = budget.layer(tower::service_fn(read));
+        let parts = futures_util::stream::unfold(0, |sent| async move {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            (sent < 40).then(|| (Ok::<_, Status>(Frame::data(Bytes::from(vec![b'x'; READ_BYTES_MIN]))), sent + 1))
+        });
+        let call = service.call(Request::new(Body::new(StreamBody::new(parts))));
+        assert!(call.await.unwrap().is_none());
     }
 
     #[tokio::test]

@@ -125,6 +125,23 @@ fn a_client_that_stops_sending_is_let_go() {
 }
 
 #[test]
+fn a_client_that_sends_byte_by_byte_is_let_go() {
+    let server = start_with(|options| options.read_timeout = std::time::Duration::from_millis(200));
+    let mut stream = TcpStream::connect(server.http).unwrap();
+    stream.write_all(b"POST /ingest HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n").unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_millis(20))).unwrap();
+    let (mut answer, mut sent) = ([0; 12], 0);
+    while stream.peek(&mut answer).is_err() {
+        // It may be closed by now; then the answer is there.
+        let _ = stream.write_all(b" ");
+        sent += 1;
+        assert!(sent < 1_000, "still reading after {sent} bytes");
+    }
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 408");
+}
+
+#[test]
 fn bodies_beyond_the_budget_wait_for_another_day() {
     let server = start_with(|options| options.bodies_bytes_max = 1000);
     let answer = server.post("/ingest", vec![b' '; 2000]);
