@@ -85,6 +85,9 @@ fn check_store(place: &Data, s3: &S3, expected: &BTreeMap<u64, u64>) {
     check_ids(&server, expected, "after gc");
     server.kill();
     verify(place);
+    // Whoever has no copies of what was read before sees whether all is there.
+    let server = Server::start(&Data::new(), &with_tier(s3, &url, &["--from", &url, "--read-only"]));
+    check_ids(&server, expected, "of the store alone");
 }
 
 #[test]
