@@ -42,7 +42,8 @@ fn main() -> Result<()> {
     let last = page(&snapshot, &newest())?.records.first().map_or(0, |record| record.timestamp);
     let trace = middle.fields.iter().find(|(name, ..)| name == "trace_id").map_or("", |(.., text)| text);
     let part = arguments.get(4).map_or("", String::as_str);
-    for (name, question) in questions(trace, &middle.service, last).into_iter().filter(|(name, _)| name.contains(part)) {
+    for (name, question) in questions(trace, &middle.service, last).into_iter().filter(|(name, _)| name.contains(part))
+    {
         let (mut times, mut cpu, mut found) = (Vec::new(), 0.0, 0);
         for round in 0..=rounds {
             let (started, before) = (Instant::now(), cpu_seconds()?);
