@@ -220,6 +220,10 @@ impl Link<'_> {
                 return None;
             }
             if part.last_seq < next {
+                // It ends with what is there already, and may know of later that nothing else came.
+                if part.last_seq == followed.last_seq {
+                    followed.time = followed.time.max(part.time);
+                }
                 continue;
             }
             if part.first_seq > next {

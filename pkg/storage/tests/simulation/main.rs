@@ -65,7 +65,11 @@ fn seeds() {
     let started = Instant::now();
     let end = variable("TIMBERLOG_SIM_SECONDS").map(|seconds| started + Duration::from_secs(seconds));
     // Fresh ones are small enough to be typed again.
-    let first = if end.is_some() { u64::from(fresh()) * 1_000 } else { 0 };
+    let first = match end {
+        Some(_) => variable("TIMBERLOG_SIM_FIRST").unwrap_or_else(|| u64::from(fresh()) * 1_000),
+        None => 0,
+    };
+    let most = variable("TIMBERLOG_SIM_SEEDS").unwrap_or(u64::MAX);
     let lines = REGRESSIONS.lines().map(|line| line.split('#').next().unwrap_or("").trim());
     let known: Vec<u64> = lines.filter(|line| !line.is_empty()).map(|line| line.parse().expect("a seed")).collect();
     let fixed = known.len() as u64 + SEEDS;
@@ -74,7 +78,7 @@ fn seeds() {
         let mut total = Report::default();
         loop {
             let tried = next.fetch_add(1, Ordering::SeqCst);
-            if end.map_or(tried > fixed, |end| Instant::now() >= end) {
+            if end.map_or(tried > fixed, |end| tried > most || Instant::now() >= end) {
                 return total;
             }
             let seed = match end {
