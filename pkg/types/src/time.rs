@@ -184,7 +184,8 @@ pub fn parse_rfc3339(text: &[u8]) -> Result<i64, TimeError> {
     let offset = parse_offset(rest)?;
     let days = days_from_civil(year, month, day);
     let seconds = days * 86_400 + hour * 3600 + minute * 60 + second - offset;
-    seconds.checked_mul(SECOND_NS).and_then(|ns| ns.checked_add(fraction)).ok_or(TimeError::OutOfRange)
+    // Of the first second that has a number, the beginning has none.
+    i64::try_from(i128::from(seconds) * i128::from(SECOND_NS) + i128::from(fraction)).map_err(|_| TimeError::OutOfRange)
 }
 
 fn parse_offset(text: &[u8]) -> Result<i64, TimeError> {
@@ -274,6 +275,9 @@ mod tests {
             "inf",
         ] {
             assert_eq!(parse(text.as_bytes()), Err(TimeError::Malformed), "{text}");
+        }
+        for ns in [i64::MIN, i64::MIN + 17_999, i64::MAX] {
+            assert_eq!(parse(format_rfc3339(ns).as_bytes()), Ok(ns));
         }
         for text in ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "99999999999999999999", "1e40"] {
             assert_eq!(parse(text.as_bytes()), Err(TimeError::OutOfRange), "{text}");
