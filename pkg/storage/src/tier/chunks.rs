@@ -75,7 +75,7 @@ impl Chunks {
     pub(super) fn store(&self, object: &Arc<str>, start: u64, bytes: &[u8]) {
         let Some((folder, extents)) = &self.disk else { return };
         let len = bytes.len() as u64;
-        if folder.free_bytes() < self.free_bytes_min.saturating_add(len) {
+        if !lock(extents).has_room_for(len) || folder.free_bytes() < self.free_bytes_min.saturating_add(len) {
             return;
         }
         if folder.write(&name(object, start, len), &[bytes]).is_ok() {

@@ -63,9 +63,14 @@ impl<V: Clone> Extents<V> {
         before.any(|(start, extent)| *start + extent.len >= range.end)
     }
 
+    /// Whether a range of this length can be there at all.
+    pub(super) fn has_room_for(&self, len: u64) -> bool {
+        len <= self.bytes_max
+    }
+
     /// Adds a range, and says which ones went for it. One that is longer than all may be is the one that goes.
     pub(super) fn insert(&mut self, object: &Arc<str>, start: u64, len: u64, value: V) -> Vec<Gone<V>> {
-        if len > self.bytes_max {
+        if !self.has_room_for(len) {
             return vec![(Arc::clone(object), start, len, value)];
         }
         let mut gone: Vec<Gone<V>> = self.remove(object, start).into_iter().collect();

@@ -25,7 +25,8 @@ pub fn options(shelf: &Shelf, rng: &mut Rng) -> TierOptions {
     let local_bytes_max = rng.percent(50).then(|| rng.below(40_000));
     let mut tier = TierOptions { after, local_bytes_max, ..TierOptions::new(Arc::new(shelf.clone())) };
     tier.read.threads = 1;
-    // Nothing of the cache is synced, and it is read here without a second try.
+    // Nothing of the cache is synced, and it is read here without a second try; it is also written behind the answer,
+    // by another thread, and a seed does the same twice.
     tier.read.data_bytes = 0;
     tier
 }
