@@ -5,7 +5,7 @@
 use super::CompactionOptions;
 use super::plan::{Job, Tier, full_bytes};
 use crate::manifest::{SegmentEntry, State};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use timberlog_disk::{Env, Open};
@@ -13,8 +13,9 @@ use timberlog_index::SegmentIndex;
 use timberlog_segment::SegmentReader;
 use timberlog_types::{Day, Error, ErrorKind, Result, Tenant};
 
-/// Segments of which is remembered whether they lack an index, at most.
-const KNOWN_MAX: usize = 1 << 18;
+/// When so many times more segments are known than stay, those that are gone are forgotten.
+const FORGET_FACTOR: usize = 2;
+const FORGET_MIN: usize = 1024;
 
 /// Whether segments lack an index, by id. What an index holds never changes, nor what is declared while a storage is
 /// open.
@@ -42,17 +43,15 @@ pub(crate) fn plan(
     known: &mut Known,
     lacks: &dyn Fn(&SegmentEntry) -> Result<bool>,
 ) -> Result<Plan> {
-    if known.len() > KNOWN_MAX {
-        known.clear();
-    }
     let quiet_ns = i64::try_from(options.sealed_quiet.as_nanos()).unwrap_or(i64::MAX);
     let before = now_ns.saturating_sub(quiet_ns);
     let mut plan = Plan::default();
-    let mut newest = i64::MIN;
+    let (mut newest, mut staying) = (i64::MIN, 0_usize);
     for (tenant, day, partition) in state.all_partitions() {
         let is_over = day.range().end < before;
         let stays = |entry: &SegmentEntry| is_over || entry.raw_bytes >= full_bytes(options);
         for entry in partition.segments.iter().filter(|entry| stays(entry) && may_touch(tenant, day, entry)) {
+            staying += 1;
             let is_lacking = match known.get(&entry.id) {
                 Some(&is_lacking) => is_lacking,
                 None => *known.entry(entry.id.clone()).or_insert(lacks(entry)?),
@@ -67,6 +66,11 @@ pub(crate) fn plan(
                 plan.next = Some(Job { tenant: tenant.clone(), day, inputs, tier: Tier::Last });
             }
         }
+    }
+    if known.len() > FORGET_FACTOR * staying.max(FORGET_MIN) {
+        let segments = state.all_partitions().flat_map(|(.., partition)| &partition.segments);
+        let there: HashSet<&str> = segments.map(|entry| entry.id.as_str()).collect();
+        known.retain(|id, _| there.contains(id.as_str()));
     }
     Ok(plan)
 }

@@ -201,7 +201,7 @@ impl Core {
         memory.resting.retain(|_, until| *until > now);
         let mut indexed = std::mem::take(&mut memory.indexed);
         let (now_ns, options) = (self.env.clock.now_ns(), &self.options.compaction);
-        let (next, waiting) = {
+        let planned = {
             let may_touch = memory.may_touch(now);
             let may_merge = |tenant: &Tenant, day: Day, entry: &SegmentEntry| {
                 // What is in the object store stays as it is.
@@ -210,17 +210,18 @@ impl Core {
             let Plan { next, segments_waiting } = plan::plan(state, now_ns, options, &may_merge);
             let names = &self.options.user_indexes;
             if next.is_some() || names.is_empty() {
-                (next, segments_waiting)
+                Ok((next, segments_waiting))
             } else {
                 let lacks = |entry: &SegmentEntry| {
                     self.compactor.wake.check_going()?;
                     reindex::lacks(&self.env, &self.options.data_dir, names, entry)
                 };
-                let planned = reindex::plan(state, now_ns, options, &may_merge, &mut indexed, &lacks)?;
-                (planned.next, planned.segments_waiting)
+                reindex::plan(state, now_ns, options, &may_merge, &mut indexed, &lacks)
+                    .map(|planned| (planned.next, planned.segments_waiting))
             }
         };
         memory.indexed = indexed;
+        let (next, waiting) = planned?;
         self.compactor.counters.segments_waiting.store(waiting, Ordering::Relaxed);
         Ok(next)
     }
