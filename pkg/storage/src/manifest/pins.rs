@@ -95,22 +95,28 @@ pub(super) fn read(env: &Env, data_dir: &Path) -> Vec<Pin> {
     pins
 }
 
-/// Adds what pins of a start name to the files of old roots. Pins whose root cannot be read go.
+/// Adds what pins of a start name to the files of old roots. Pins whose root or its nodes cannot be read go: the end
+/// of a pin is not synced, so after a power loss it can be there again, and what it held be gone.
 pub(super) fn extend(env: &Env, data_dir: &Path, state: &State, chain: &mut Chain, pins: &mut Vec<Pin>) -> Result<()> {
     let nodes = state.tenants.values().flat_map(|months| months.values());
     let mut seen: BTreeSet<String> = nodes.map(|node| node.file.path.clone()).collect();
     let mut found = Vec::new();
     for pin in std::mem::take(pins) {
-        match load::read_root(env, data_dir, &pin.root) {
+        let is_whole = match load::read_root(env, data_dir, &pin.root) {
             Ok(root) if root.version == pin.version => {
+                let known = chain.damage.len();
                 chain.old_files.entry(pin.root.path.clone()).or_insert(pin.version);
                 load::read_old_root(env, data_dir, &root, &mut seen, chain)?;
-                found.push(pin);
+                chain.damage.drain(known..).next().is_none()
             }
-            Ok(_) | Err(ReadError::Damaged(_)) => {
-                tracing::warn!(pin = pin.id, "the root of a pin cannot be read; the backup must begin again");
-            }
+            Ok(_) | Err(ReadError::Damaged(_)) => false,
             Err(ReadError::Stop(error)) => return Err(error),
+        };
+        if is_whole {
+            found.push(pin);
+        } else {
+            tracing::warn!(pin = pin.id, "what a pin holds cannot be read; its backup must begin again");
+            drop(env.disk.remove_file(&path_of(data_dir, &pin.id)));
         }
     }
     *pins = found;

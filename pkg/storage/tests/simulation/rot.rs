@@ -28,6 +28,8 @@ struct Raw {
     blocks: BTreeMap<(Tenant, String, u32), Option<Vec<String>>>,
     /// Batches of the buffer.
     buffer: BTreeMap<Seq, Vec<String>>,
+    /// Segments whose files are here. What is only in the store may still have some: older roots name them.
+    local: BTreeSet<String>,
     damage: Vec<String>,
     /// Batches up to here are known to be on disk to a frame behind them.
     proven_seq: Seq,
@@ -40,6 +42,9 @@ impl Raw {
         for tenant in tenants {
             let snapshot = storage.snapshot(tenant);
             for segment in snapshot.segments.iter() {
+                if segment.entry.location.is_local() {
+                    raw.local.insert(segment.entry.id.clone());
+                }
                 let key = |block| (tenant.clone(), segment.entry.id.clone(), block);
                 let Ok(files) = segment.open() else {
                     raw.blocks.insert(key(0), None);
@@ -56,10 +61,6 @@ impl Raw {
         }
         raw.damage = storage.stats().damage;
         raw
-    }
-
-    fn ids(&self) -> BTreeSet<&str> {
-        self.blocks.keys().map(|(_, id, _)| id.as_str()).collect()
     }
 
     /// Every record, in whatever it is.
@@ -125,7 +126,7 @@ fn check(sim: &Sim, options: &Options, tenants: &[Tenant], path: &Path, before: 
         Err(error) => vec![error.to_string()],
     };
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    if is_in("segments") && before.ids().contains(stem.as_str()) && !said.iter().any(|line| line.contains(&stem)) {
+    if is_in("segments") && before.local.contains(&stem) && !said.iter().any(|line| line.contains(&stem)) {
         return Err(format!("`verify` does not name it: {said:?}"));
     }
     let mut rotten = Rotten { named: u64::from(!said.is_empty()), lost: 0 };

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::manifest::{Depth, POINTER_FILE, verify};
+use std::path::PathBuf;
 use std::sync::Arc;
+use timberlog_disk::Open;
 
 #[test]
 fn a_new_directory_becomes_a_database_with_an_id_that_stays() {
@@ -149,4 +151,31 @@ fn the_producers_file_is_named_by_the_root_and_replaced() {
     let old = FileRef { path: "producers/4.producers".to_owned(), len: 4, crc32c: 0 };
     assert!(manifest.commit(Edit { producers: Some(old), ..Edit::default() }).is_err(), "an old root names it");
     assert!(files(&sim).contains(&POINTER_FILE.to_owned()));
+}
+
+#[test]
+fn a_pin_that_a_power_loss_brings_back_holds_nothing_and_damages_nothing() {
+    let sim = sim(1);
+    let env = sim.env();
+    let (manifest, _) = open(&env, 1).unwrap();
+    let a = tenant("a");
+    let pinned = manifest.commit(flush(&env, &a, DAY, 1)).unwrap();
+    let root = dir().join(&pinned.root.path);
+    let keep = |path: &PathBuf| env.disk.open(path, Open::Read).unwrap().read_all(1 << 20).unwrap();
+    manifest.pin("p", i64::MAX).unwrap();
+    let pin = dir().join("pins/p.json");
+    let kept = [(pin.clone(), keep(&pin)), (root.clone(), keep(&root))];
+    drop(pinned);
+    manifest.unpin("p");
+    (2..6).for_each(|seq| drop(manifest.commit(flush(&env, &a, DAY, seq)).unwrap()));
+    assert!(!env.disk.exists(&pin).unwrap() && !env.disk.exists(&root).unwrap());
+    drop(manifest);
+    // Neither removal had reached the disk; that of the root's month had.
+    for (path, bytes) in kept {
+        env.disk.open(&path, Open::CreateNew).unwrap().write_all_at(&bytes, 0).unwrap();
+    }
+    let (manifest, report) = open(&env, 1).unwrap();
+    assert!(!report.is_damaged(), "{report:?}");
+    assert!(manifest.check_pin("p").is_err());
+    assert!(!env.disk.exists(&pin).unwrap(), "it is told of once");
 }
