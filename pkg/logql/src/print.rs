@@ -34,7 +34,7 @@ impl Display for LogExpr {
 
 impl Display for LabelMatcher {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}{}", self.name, self.op, quote(&self.value))
+        write!(f, "{}{}{}", Name(&self.name), self.op, quote(&self.value))
     }
 }
 
@@ -46,6 +46,17 @@ impl Display for MatchOp {
             Self::Regex => "=~",
             Self::NotRegex => "!~",
         })
+    }
+}
+
+/// A name in front of an operator. A character that means nothing is a name, and `!` would be the beginning of another
+/// operator there.
+struct Name<'a>(&'a str);
+
+impl Display for Name<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)?;
+        f.write_str(if self.0 == "!" { " " } else { "" })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Conditions on labels as text.
 
+use super::Name;
 use crate::ast::{CompareOp, LabelFilter, LabelMatcher, MatchOp};
 use crate::units::{parse_bytes, print_bytes, print_float, print_go_duration, quote};
 use std::fmt::{self, Display, Formatter};
@@ -11,12 +12,12 @@ impl Display for LabelFilter {
             Self::Or(left, right) => write!(f, "( {left} or {right} )"),
             Self::Text(matcher) if matcher.op == MatchOp::Regex => regex(matcher, f),
             Self::Text(matcher) => matcher.fmt(f),
-            Self::Number { name, op, value } => write!(f, "{name}{op}{}", number(*value)),
-            Self::Duration { name, op, ns } => write!(f, "{name}{op}{}", print_go_duration(*ns)),
-            Self::Bytes { name, op, bytes } => write!(f, "{name}{op}{}", size(*bytes)),
+            Self::Number { name, op, value } => write!(f, "{}{op}{}", Name(name), number(*value)),
+            Self::Duration { name, op, ns } => write!(f, "{}{op}{}", Name(name), print_go_duration(*ns)),
+            Self::Bytes { name, op, bytes } => write!(f, "{}{op}{}", Name(name), size(*bytes)),
             Self::Ip { name, negated, pattern } => {
                 let op = if *negated { "!=" } else { "=" };
-                write!(f, "{name}{op}ip({})", quote(pattern))
+                write!(f, "{}{op}ip({})", Name(name), quote(pattern))
             }
         }
     }
@@ -41,7 +42,7 @@ fn regex(matcher: &LabelMatcher, f: &mut Formatter<'_>) -> fmt::Result {
     if is_of_literals(value) || value.contains(['`', '\0']) {
         return matcher.fmt(f);
     }
-    write!(f, "{}{}`{value}`", matcher.name, matcher.op)
+    write!(f, "{}{}`{value}`", Name(&matcher.name), matcher.op)
 }
 
 /// Close to what Loki's simplifier takes: literals, `.*`, `.+` alone, and alternatives of them.

@@ -1,6 +1,6 @@
 //! Stages as text.
 
-use super::joined;
+use super::{Name, joined};
 use crate::ast::{Extraction, FormatValue, LabelFormat, LabelPick, LineFilter, LineMatch, LineOp, Stage};
 use crate::units::quote;
 use std::fmt::{self, Display, Formatter};
@@ -78,15 +78,17 @@ impl Display for LineOp {
 
 impl Display for Extraction {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.name, quote(&self.expression))
+        write!(f, "{}={}", Name(&self.name), quote(&self.expression))
     }
 }
 
 impl Display for LabelFormat {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.value {
-            FormatValue::Rename(from) => write!(f, "{}={from}", self.name),
-            FormatValue::Template(template) => write!(f, "{}={}", self.name, quote(template)),
+            // Behind the sign this name would be the rest of an operator.
+            FormatValue::Rename(from) if from == "~" => write!(f, "{}= ~", Name(&self.name)),
+            FormatValue::Rename(from) => write!(f, "{}={from}", Name(&self.name)),
+            FormatValue::Template(template) => write!(f, "{}={}", Name(&self.name), quote(template)),
         }
     }
 }

@@ -39,6 +39,9 @@ fn nothing_is_lost_where_loki_loses_it() {
             "(vector(1.000000) + on (a) group_left () (vector(2.000000) + vector(3.000000)))",
         ),
         (r#"{'a'="b"}"#, r#"{'a'="b"}"#),
+        (r#"{! ="b"} | json!"#, r#"{! ="b"} | json ! ="!""#),
+        (r#"{a="b"} | label_format ! = ~, c=!"#, r#"{a="b"} | label_format ! = ~,c=!"#),
+        (r#"{a="b"} | ! > 5 | drop ! =~ "c.+""#, r#"{a="b"} | ! >5 | drop ! =~"c.+""#),
     ] {
         let expr = parse(query).unwrap_or_else(|error| panic!("{query}: {error}"));
         assert_eq!(expr.to_string(), printed);

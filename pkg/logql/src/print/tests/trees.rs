@@ -14,7 +14,7 @@ fn name() -> impl Strategy<Value = String> {
     prop_oneof![
         "x[a-z0-9_]{0,6}",
         "_[A-Z]{1,3}",
-        select(vec!["sum", "rate", "ip", "bytes", "größe", "@"]).prop_map(String::from)
+        select(vec!["sum", "rate", "ip", "bytes", "größe", "@", "!", "~"]).prop_map(String::from)
     ]
 }
 
