@@ -63,8 +63,8 @@ pub struct BatchBuilder {
 /// buffers of its own, so a few bytes of a hostile request would cost hundreds of bytes of memory.
 pub const BATCH_FIELDS_MAX: usize = 16_384;
 
-/// Begins the key of a level with a spelling; that of one without is the level's number.
-const SPELT: u8 = u8::MAX;
+/// A level's key is its number and its spelling; this bit of the number says that it has one.
+const SPELT: u8 = 0x80;
 
 /// Fields kept with their buffers between two batches; more than this, and all are let go.
 const FIELDS_KEPT_MAX: usize = 256;
@@ -183,12 +183,11 @@ impl BatchBuilder {
         self.level_of(LevelRef { level: spelling.map_or(Level::Unknown, Level::normalise), spelling })
     }
 
-    /// The id of a level in this batch. One without a spelling was found out by other means than the
-    /// sender's word; it is kept as it is, one with a spelling is what the spelling means.
+    /// The id of a level in this batch, kept as it is: it was found out by other means than the sender's word, or stored by
+    /// a version that knew other spellings, and indexes and the manifest's sums say the same of it as its bytes.
     pub fn level_of(&mut self, LevelRef { level, spelling }: LevelRef<'_>) -> Result<u16, BuildError> {
-        let level = spelling.map_or(level, Level::normalise);
         self.scratch.clear();
-        self.scratch.push(if spelling.is_some() { SPELT } else { level as u8 });
+        self.scratch.push(level as u8 | if spelling.is_some() { SPELT } else { 0 });
         self.scratch.extend_from_slice(spelling.unwrap_or_default().as_bytes());
         if self.scratch.len() > usize::from(u16::MAX) {
             return Err(BuildError::LevelTooLong);

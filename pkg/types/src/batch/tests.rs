@@ -77,6 +77,27 @@ fn a_level_may_be_known_without_a_spelling() {
     assert_eq!(batch.level(batch.level_id(1)), found(Level::Error));
 }
 
+/// What a version that knew fewer spellings has stored is what its indexes and sums say.
+#[test]
+fn a_stored_level_is_not_what_its_spelling_means_today() {
+    let levels = [
+        LevelRef { level: Level::Unknown, spelling: Some("30") },
+        LevelRef { level: Level::Info, spelling: Some("30") },
+        LevelRef { level: Level::Info, spelling: None },
+    ];
+    let mut builder = BatchBuilder::new();
+    let stream = builder.stream("s", &[]).unwrap();
+    for level in levels {
+        let level = builder.level_of(level).unwrap();
+        builder.finish_row(1, stream, level, b"").unwrap();
+    }
+    let batch = Batch::decode(builder.finish().unwrap().as_bytes().into()).unwrap();
+    assert_eq!(batch.level_count(), levels.len());
+    for (row, level) in levels.into_iter().enumerate() {
+        assert_eq!(batch.level(batch.level_id(row)), level);
+    }
+}
+
 #[test]
 fn every_truncation_is_refused() {
     let bytes = sample().as_bytes().to_vec();
