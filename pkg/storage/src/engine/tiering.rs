@@ -15,7 +15,7 @@ use crate::tier::stats::{TierPhase, TierStats, Tiered};
 use crate::tier::upload::{Stored, Upload};
 use crate::tier::writer_file;
 use crate::tier::{Followed, TierOptions};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -33,6 +33,10 @@ const BATCH_TIME: Duration = Duration::from_secs(60);
 const CLAIM_WAIT: Duration = Duration::from_secs(5);
 /// The least time between two collections of garbage.
 const GC_EVERY_MIN: Duration = Duration::from_secs(60);
+
+/// What was sent over an old orphan is named when it is still there after so long: twice what a look of a collection
+/// that runs elsewhere (`timberlog gc`) is valid for.
+const RESENT_WAIT: Duration = gc::LOOK_VALID.saturating_mul(2);
 
 /// What the tierer knows and is told.
 #[derive(Default)]
@@ -55,6 +59,8 @@ struct Memory {
     gc_due_ns: u64,
     /// Segments whose files are damaged.
     left_alone: HashSet<String>,
+    /// Segments that were sent over old orphans: from when they may be named, in monotonic ns.
+    resent: HashMap<String, u64>,
     /// Versions of manifest and bucket that were found in step.
     in_step: Option<(u64, u64)>,
     /// Whether the kept history was cut behind the last segment that left the disk: not known of an earlier process,
@@ -230,7 +236,7 @@ impl Core {
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         let mut tiered = Tiered::default();
-        let Memory { writer, gc_due_ns, left_alone, in_step, is_cut } = memory;
+        let Memory { writer, gc_due_ns, left_alone, resent, in_step, is_cut } = memory;
         // Until this pass has come to its end.
         let was_cut = std::mem::replace(is_cut, false);
         let writer = match writer {
@@ -248,7 +254,10 @@ impl Core {
             let state = self.manifest.state();
             let mut uploaded = Uploaded::new();
             let due = mirror::due(&state, writer.state(), options, self.env.clock.now_ns());
-            let due: Vec<_> = due.into_iter().filter(|(.., entry)| !left_alone.contains(&entry.id)).collect();
+            let now = self.env.clock.monotonic_ns();
+            resent.retain(|id, _| due.iter().any(|(.., entry)| entry.id == *id));
+            let may_go = |id: &str| !left_alone.contains(id) && resent.get(id).is_none_or(|&from| from <= now);
+            let due: Vec<_> = due.into_iter().filter(|(.., entry)| may_go(&entry.id)).collect();
             let bytes = |entry: &SegmentEntry| entry.files().map(|file| file.len).sum::<u64>();
             let waiting: u64 = due.iter().map(|(.., entry)| bytes(entry)).sum();
             self.tiering.counters.segments_waiting.store(due.len() as u64, Ordering::Relaxed);
@@ -269,6 +278,11 @@ impl Core {
                         self.tiering.counters.bytes_uploaded.fetch_add(stored.bytes_sent, Ordering::Relaxed);
                         if let (Some(cold), Some(object)) = (&self.opener.cold, &stored.entry.index_object) {
                             cold.keep_index(object, &stored.index);
+                        }
+                        if resent.remove(&entry.id).is_none() && stored.may_be_collected {
+                            let wait_ns = u64::try_from(RESENT_WAIT.as_nanos()).unwrap_or(u64::MAX);
+                            resent.insert(entry.id.clone(), now.saturating_add(wait_ns));
+                            continue;
                         }
                         uploaded.insert((tenant.clone(), *day, entry.id.clone()), Arc::new(stored.entry));
                     }

@@ -19,7 +19,7 @@ const CLOCK: &str = "gc/";
 /// Objects that are looked at once more, and deleted, together.
 const DELETE_BATCH: usize = 500;
 /// A batch that takes longer between the last look and the deletion is looked at again.
-const LOOK_VALID: Duration = Duration::from_secs(30);
+pub(crate) const LOOK_VALID: Duration = Duration::from_secs(30);
 
 /// What becomes of what is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

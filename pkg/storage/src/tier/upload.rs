@@ -7,7 +7,7 @@ use super::index_object;
 use super::mirror::cold;
 use crate::manifest::verify::check_file;
 use crate::manifest::{Depth, FileRef, SegmentEntry, index_object_path};
-use crate::objects::ObjectStore;
+use crate::objects::{ObjectMeta, ObjectStore};
 use std::path::Path;
 use std::time::Duration;
 use timberlog_disk::{Env, Open};
@@ -35,6 +35,9 @@ pub(crate) struct Stored {
     pub(crate) index: Vec<u8>,
     /// Bytes that were sent.
     pub(crate) bytes_sent: u64,
+    /// Whether it was sent over what an earlier try had left long ago: a collection of garbage that has looked at that
+    /// before may still delete it, for as long as a look is valid.
+    pub(crate) may_be_collected: bool,
 }
 
 impl Upload<'_> {
@@ -67,16 +70,21 @@ impl Upload<'_> {
             crc32c: crc32c::crc32c(&index),
         };
         (self.pace)(object.len);
+        let index_before = self.store.head(&object.path)?;
         self.store.put(&object.path, &index)?;
         let now_ns = self.check(&object)?;
         let mut bytes_sent = object.len;
-        if !self.is_there(&entry.log, now_ns)? {
+        let log_before = self.store.head(&entry.log.path)?;
+        let may_be_collected = index_before.iter().chain(&log_before).any(|before| !self.is_fresh(before, now_ns));
+        let is_candidate =
+            log_before.is_some_and(|before| before.size == entry.log.len && self.is_fresh(&before, now_ns));
+        if !is_candidate || !self.is_whole(&entry.log)? {
             self.store.put_file(&entry.log.path, &*log, entry.log.len, self.pace)?;
             bytes_sent += entry.log.len;
             self.check(&entry.log)?;
         }
         let entry = cold(&SegmentEntry { index_object: Some(object), ..entry.clone() });
-        Ok(Stored { entry, index, bytes_sent })
+        Ok(Stored { entry, index, bytes_sent, may_be_collected })
     }
 
     /// Checks that an object is there with its length; returns when it was stored. Its bytes were checked on the way.
@@ -90,15 +98,14 @@ impl Upload<'_> {
         }
     }
 
-    /// Whether an earlier try left an object whole, and not so long ago that it might be collected. `now_ns` is by the
-    /// store's clock.
-    fn is_there(&self, file: &FileRef, now_ns: i64) -> Result<bool> {
+    /// Whether an object was stored not so long ago that it might be collected. `now_ns` is by the store's clock.
+    fn is_fresh(&self, found: &ObjectMeta, now_ns: i64) -> bool {
         let grace_ns = i64::try_from(self.gc_grace.as_nanos()).unwrap_or(i64::MAX);
-        let fresh_ns = now_ns.saturating_sub(grace_ns / 2);
-        match self.store.head(&file.path)? {
-            Some(found) if found.size == file.len && found.modified_ns > fresh_ns => {}
-            _ => return Ok(false),
-        }
+        found.modified_ns > now_ns.saturating_sub(grace_ns / 2)
+    }
+
+    /// Whether an earlier try left an object whole.
+    fn is_whole(&self, file: &FileRef) -> Result<bool> {
         let (mut offset, mut crc32c) = (0, 0);
         while offset < file.len {
             let end = file.len.min(offset.saturating_add(WINDOW_BYTES));

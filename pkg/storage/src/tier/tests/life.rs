@@ -164,3 +164,27 @@ fn what_compaction_replaced_stays_until_its_replacement_is_there() {
     let removed = change(&gone, &[], &present, &Uploaded::new());
     assert!(removed.partitions.values().all(Vec::is_empty) && removed.partitions.len() == 1);
 }
+
+#[test]
+fn what_is_sent_over_an_old_orphan_is_named_when_no_collection_can_take_it_any_more() {
+    let (sim, store) = (Sim::new(1), FaultStore::new());
+    let storage = open(&sim.env(), &store);
+    append(&storage, 0);
+    storage.flush().unwrap();
+    let expected = records(&storage);
+    let log = storage.core_state().segments().map(|(.., entry)| entry.log.path.clone()).next().unwrap();
+    store.put(&log, b"half of it").unwrap();
+    store.advance(2 * 3_600);
+    let passed = storage.tier().unwrap();
+    assert_eq!((passed.segments_uploaded, passed.segments_cold), (1, 0));
+    // A collection elsewhere saw what was there before, and its deletion arrives now.
+    store.delete(std::slice::from_ref(&log)).unwrap();
+    sim.clock.advance(Duration::from_secs(50));
+    store.advance(50);
+    assert_eq!(storage.tier().unwrap().segments_uploaded, 0, "too early");
+    sim.clock.advance(Duration::from_secs(11));
+    store.advance(11);
+    assert_eq!(storage.tier().unwrap().segments_cold, 1);
+    check_bucket(&store, 10);
+    assert_eq!(records(&storage), expected);
+}
