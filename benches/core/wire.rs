@@ -1,6 +1,7 @@
 //! The two ways of a request: a body of JSON lines over HTTP, and `timberlog.v1.TimberLog/Append` over gRPC.
 
 use crate::load::Connection;
+use prost::Message;
 use serde_json::{Map, Value};
 use std::time::Duration;
 use timberlog_client::Client;
@@ -49,7 +50,10 @@ impl Connection for Stream {
 
     fn prepare(&self, body: Vec<u8>) -> v1::AppendRequest {
         let lines = body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-        v1::AppendRequest { records: lines.map(record).collect(), ..v1::AppendRequest::default() }
+        v1::AppendRequest {
+            records: lines.map(|line| record(line).encode_to_vec().into()).collect(),
+            ..v1::AppendRequest::default()
+        }
     }
 
     fn send(&mut self, request: &v1::AppendRequest) -> Result<u64, Error> {

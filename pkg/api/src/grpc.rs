@@ -5,6 +5,7 @@ mod budget;
 pub(crate) mod convert;
 mod log_ingestor;
 mod query;
+pub(crate) mod records;
 mod service;
 
 use crate::server::ACCEPT_PAUSE;

@@ -2,6 +2,7 @@
 
 use crate::body::{Bodies, Encoding, MediaType};
 use crate::grpc::convert;
+use crate::grpc::records::Records;
 use crate::http::ask::Ask;
 use crate::http::params::{self, When};
 use crate::http::short::ShortParams;
@@ -90,9 +91,8 @@ pub fn headers(bytes: &[u8]) {
 
 /// Takes the records of a gRPC request: each is stored, or refused by its index.
 pub fn append(request: &v1::AppendRequest, options: &DecodeOptions<'_>) {
-    let _ = convert::records_bytes(&request.records);
-    let inputs = convert::Inputs::new(&request.records);
-    if let Ok(decoded) = Decoder::new().records(inputs.iter(), options) {
+    let records = Records::read(&request.records);
+    if let Ok(decoded) = Decoder::new().records(records.iter(), options) {
         assert_eq!(decoded.accepted + decoded.refused_total, request.records.len());
         assert_eq!(decoded.accepted, decoded.batch.as_ref().map_or(0, |batch| batch.rows()));
     }

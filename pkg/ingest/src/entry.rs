@@ -88,7 +88,7 @@ impl<'r> Sink<'r> {
 
 pub(crate) fn decode_records<'a>(
     decoder: &mut Decoder,
-    records: impl IntoIterator<Item = RecordInput<'a>>,
+    records: impl IntoIterator<Item = Result<RecordInput<'a>, String>>,
     options: &DecodeOptions<'_>,
 ) -> Result<Decoded, IngestError> {
     let mut decoded = Decoded::default();
@@ -96,7 +96,7 @@ pub(crate) fn decode_records<'a>(
     let mut sink = Sink::new(decoder, options)?;
     for (index, record) in records.into_iter().enumerate() {
         count += 1;
-        if let Err(reason) = sink.push(&record) {
+        if let Err(reason) = record.and_then(|record| sink.push(&record)) {
             decoded.refuse(index, || reason);
         }
     }

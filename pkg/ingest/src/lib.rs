@@ -12,6 +12,7 @@ mod entry;
 mod labels;
 mod loki;
 mod options;
+pub mod protobuf;
 mod push;
 mod record;
 mod roles;
@@ -105,13 +106,14 @@ impl Decoder {
         entry::decode_log_entries(self, entries, options)
     }
 
-    /// Takes records that are already apart, each as [`push_record`] does.
+    /// Takes records that are already apart, each as [`push_record`] does. One that could not be read is refused, with
+    /// the reason that stands for it.
     ///
     /// # Errors
     /// As [`Decoder::json`].
     pub fn records<'a>(
         &mut self,
-        records: impl IntoIterator<Item = RecordInput<'a>>,
+        records: impl IntoIterator<Item = Result<RecordInput<'a>, String>>,
         options: &DecodeOptions<'_>,
     ) -> Result<Decoded, IngestError> {
         entry::decode_records(self, records, options)

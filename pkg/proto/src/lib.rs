@@ -16,7 +16,8 @@ pub mod loge {
     tonic::include_proto!("loge");
 }
 
-/// TimberLog's own service, `timberlog.v1.TimberLog`.
+/// TimberLog's own service, `timberlog.v1.TimberLog`. The records of an `AppendRequest` are encoded ones, each a
+/// `Record`: `record.encode_to_vec().into()`.
 pub mod v1 {
     tonic::include_proto!("timberlog.v1");
 }

@@ -4,6 +4,7 @@
 use super::{BATCH, Ledger, engine, message, poll, verify};
 use crate::server::{Data, Server, timberlog};
 use crate::tier::make_bucket;
+use prost::Message;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -97,7 +98,8 @@ fn request(batch: u64) -> AppendRequest {
         }],
         ..Record::default()
     };
-    AppendRequest { records: (batch * BATCH..(batch + 1) * BATCH).map(record).collect(), ..AppendRequest::default() }
+    let encoded = |id| record(id).encode_to_vec().into();
+    AppendRequest { records: (batch * BATCH..(batch + 1) * BATCH).map(encoded).collect(), ..AppendRequest::default() }
 }
 
 /// Deletes batches that were acknowledged, now and then, until the server is gone.

@@ -5,12 +5,14 @@
 
 use super::budget::Charge;
 use super::convert;
+use super::records::Records;
 use super::service::Answers;
 use crate::error;
 use crate::metrics::Protocol;
 use crate::refusals::Refusals;
 use crate::state::State;
 use crate::store::{self, Incoming};
+use bytes::Bytes;
 use std::sync::Arc;
 use timberlog_db::{Appended, Database, Durability, ProducerBatch};
 use timberlog_ingest::Refused;
@@ -130,11 +132,11 @@ fn decode(
         "" => None,
         producer => Some(ProducerBatch::new(producer, request.number)?),
     };
-    let bytes = convert::records_bytes(&request.records);
+    let bytes = request.records.iter().map(Bytes::len).sum();
     charge.map_or(Ok(()), |charge| charge.grow_to(bytes))?;
     let mut decoded = store::in_place(bytes, || {
-        let inputs = convert::Inputs::new(&request.records);
-        store::decode(state, database, incoming, bytes, |decoder, options| decoder.records(inputs.iter(), options))
+        let records = Records::read(&request.records);
+        store::decode(state, database, incoming, bytes, |decoder, options| decoder.records(records.iter(), options))
     })?;
     store::count(state, Protocol::Append, &decoded, bytes);
     let refusals = Refusals::of(&decoded);

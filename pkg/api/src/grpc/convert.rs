@@ -1,10 +1,8 @@
 //! Between messages of the wire and the words of the database.
 
-use crate::http::is_number;
-use std::ops::Range;
 use timberlog_db::filter::{Comparison, Filter, Op, Pattern, Target, Test};
 use timberlog_db::query::{Page, Record};
-use timberlog_ingest::{Decoded, LogEntry, RecordInput};
+use timberlog_ingest::{Decoded, LogEntry};
 use timberlog_proto::{logapi, v1};
 use timberlog_types::{Error, Result, ValueKind};
 
@@ -32,70 +30,6 @@ pub fn log_entry(entry: &logapi::LogEntry) -> LogEntry<'_, impl Iterator<Item = 
         message: &entry.message,
         timestamp_s: entry.timestamp,
         labels: entry.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())),
-    }
-}
-
-/// Bytes of text in records, about.
-pub fn records_bytes(records: &[v1::Record]) -> usize {
-    let labels =
-        |record: &v1::Record| record.labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    let fields =
-        |record: &v1::Record| record.fields.iter().map(|field| field.name.len() + value(field).1.len()).sum::<usize>();
-    records.iter().map(|record| record.message.len() + record.service.len() + labels(record) + fields(record) + 8).sum()
-}
-
-/// Records with their labels and fields in rows, as the decoder takes them.
-pub struct Inputs<'a> {
-    records: &'a [v1::Record],
-    labels: Vec<(&'a str, &'a str)>,
-    fields: Vec<(&'a str, ValueKind, &'a str)>,
-    /// Where the labels and fields of each record are.
-    ranges: Vec<(Range<usize>, Range<usize>)>,
-}
-
-impl<'a> Inputs<'a> {
-    /// Lines records up.
-    pub fn new(records: &'a [v1::Record]) -> Self {
-        let mut inputs =
-            Self { records, labels: Vec::new(), fields: Vec::new(), ranges: Vec::with_capacity(records.len()) };
-        for record in records {
-            let (labels, fields) = (inputs.labels.len(), inputs.fields.len());
-            inputs.labels.extend(record.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-            inputs.fields.extend(record.fields.iter().map(|field| {
-                let (kind, text) = value(field);
-                (field.name.as_str(), kind, text)
-            }));
-            inputs.ranges.push((labels..inputs.labels.len(), fields..inputs.fields.len()));
-        }
-        inputs
-    }
-
-    /// The records.
-    pub fn iter(&self) -> impl Iterator<Item = RecordInput<'_>> {
-        self.records.iter().zip(&self.ranges).map(|(record, (labels, fields))| RecordInput {
-            timestamp: record.timestamp_ns,
-            service: &record.service,
-            level: record.level.as_deref(),
-            message: &record.message,
-            labels: self.labels.get(labels.clone()).unwrap_or_default(),
-            fields: self.fields.get(fields.clone()).unwrap_or_default(),
-        })
-    }
-}
-
-/// A field's kind and text. What is not of the kind that it says is text.
-fn value(field: &v1::Field) -> (ValueKind, &str) {
-    use v1::value::Kind;
-    match field.value.as_ref().and_then(|value| value.kind.as_ref()) {
-        None | Some(Kind::Null(_)) => (ValueKind::Null, ""),
-        Some(Kind::Text(text)) => (ValueKind::String, text),
-        Some(Kind::Number(text)) if is_number(text.as_bytes()) => (ValueKind::Number, text),
-        Some(Kind::Boolean(true)) => (ValueKind::Bool, "true"),
-        Some(Kind::Boolean(false)) => (ValueKind::Bool, "false"),
-        Some(Kind::Json(text)) if serde_json::from_str::<Vec<serde::de::IgnoredAny>>(text).is_ok() => {
-            (ValueKind::Json, text)
-        }
-        Some(Kind::Number(text) | Kind::Json(text)) => (ValueKind::String, text),
     }
 }
 
@@ -210,19 +144,5 @@ mod tests {
             nested = v1::Filter { kind: Some(v1::filter::Kind::Not(Box::new(nested))) };
         }
         assert!(filter(Some(&nested)).is_err());
-    }
-
-    #[test]
-    fn values_that_are_not_what_they_say_are_text() {
-        use v1::value::Kind;
-        let read = |kind| {
-            let field = v1::Field { name: "f".to_owned(), value: Some(v1::Value { kind: Some(kind) }) };
-            let (kind, text) = value(&field);
-            (kind, text.to_owned())
-        };
-        assert_eq!(read(Kind::Number("1.50".to_owned())), (ValueKind::Number, "1.50".to_owned()));
-        assert_eq!(read(Kind::Number("1,5".to_owned())), (ValueKind::String, "1,5".to_owned()));
-        assert_eq!(read(Kind::Json("[1]".to_owned())), (ValueKind::Json, "[1]".to_owned()));
-        assert_eq!(read(Kind::Json("[1".to_owned())), (ValueKind::String, "[1".to_owned()));
     }
 }

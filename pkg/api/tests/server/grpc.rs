@@ -1,6 +1,8 @@
 //! gRPC through real clients: LogsGo's service, ours, reflection, health.
 
 use crate::harness::{Running, start, start_in, start_unopened};
+use bytes::Bytes;
+use prost::Message;
 use std::collections::HashMap;
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -48,13 +50,18 @@ pub fn record(message: &str) -> Record {
 }
 
 pub fn batch(producer: &str, number: u64, messages: &[&str]) -> AppendRequest {
-    let records = messages.iter().map(|message| record(message)).collect();
+    let records = messages.iter().map(|message| record(message).encode_to_vec().into()).collect();
     AppendRequest { records, producer: producer.to_owned(), number, strict: false }
 }
 
 pub async fn append(client: &mut TimberLogClient<Channel>, requests: Vec<AppendRequest>) -> Vec<AppendResponse> {
     let answers = client.append(tokio_stream::iter(requests)).await.unwrap().into_inner();
     answers.map(Result::unwrap).collect().await
+}
+
+/// A record whose time is refused.
+fn far_ahead() -> Bytes {
+    Record { timestamp_ns: Some(i64::MAX), ..record("far ahead") }.encode_to_vec().into()
 }
 
 async fn all(client: &mut TimberLogClient<Channel>, request: QueryRequest) -> Vec<Record> {
@@ -111,7 +118,7 @@ fn batches_are_acknowledged_in_order_and_once() {
     on(&server, |channel| async move {
         let mut client = TimberLogClient::new(channel);
         let mut future = batch("p", 4, &["good", "far ahead"]);
-        future.records[1].timestamp_ns = Some(i64::MAX);
+        future.records[1] = far_ahead();
         let strict = AppendRequest { strict: true, number: 5, ..future.clone() };
         let answers = append(
             &mut client,
@@ -149,15 +156,49 @@ fn a_duplicate_is_answered_as_the_first_was() {
     on(&server, |channel| async move {
         let mut client = TimberLogClient::new(channel);
         let mut first = batch("p", 1, &["good", "far ahead"]);
-        first.records[1].timestamp_ns = Some(i64::MAX);
+        first.records[1] = far_ahead();
         let mut other = batch("p", 1, &["far ahead", "a", "b"]);
-        other.records[0].timestamp_ns = Some(i64::MAX);
+        other.records[0] = far_ahead();
         let answers = append(&mut client, vec![first, other, batch("p", 1, &["c"])]).await;
         assert_eq!(answers[0].refused[0].index, 1);
         for answer in &answers[1..] {
             assert!(answer.duplicate);
             assert_eq!((answer.accepted, &answer.refused), (1, &answers[0].refused));
         }
+    });
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_refused_and_those_beside_it_are_stored() {
+    let server = start();
+    on(&server, |channel| async move {
+        let mut client = TimberLogClient::new(channel);
+        let whole = record("good").encode_to_vec();
+        let not_text = |name: u8| Bytes::from([&whole[..], &[name << 3 | 2, 2, b'a', 0xff]].concat());
+        let mut request = batch("p", 1, &["first"]);
+        let damaged = [
+            (not_text(4), "`message` is not UTF-8 from byte `1` on"),
+            (not_text(3), "`service` is not UTF-8 from byte `1` on"),
+            (Bytes::copy_from_slice(&whole[..whole.len() - 1]), "the protobuf message is cut short"),
+            (Bytes::from_static(b"\x08\x01"), "`timestamp_ns`: expected a number of eight bytes"),
+            (
+                Bytes::from_static(b"\x32\x07\x0a\x01a\x12\x02\x0b\x0c"),
+                "the protobuf message has a field of wire type `3`",
+            ),
+        ];
+        request.records.extend(damaged.iter().map(|(bytes, _)| bytes.clone()));
+        // Of a field that stands twice the last counts, and one that is not known is passed over.
+        let twice = [&whole[..], b"\x22\x05again\xfa\x01\x01x"].concat();
+        request.records.push(twice.into());
+        let answer = append(&mut client, vec![request]).await.remove(0);
+        assert_eq!((answer.accepted, answer.error.is_none()), (2, true));
+        let refused: Vec<(u32, &str)> = answer.refused.iter().map(|one| (one.index, one.reason.as_str())).collect();
+        let expected: Vec<(u32, &str)> = (1..).zip(damaged.iter().map(|(_, reason)| *reason)).collect();
+        assert_eq!(refused, expected);
+        let mut messages: Vec<String> =
+            all(&mut client, QueryRequest::default()).await.into_iter().map(|one| one.message).collect();
+        messages.sort();
+        assert_eq!(messages, ["again", "first"]);
     });
 }
 

@@ -179,7 +179,7 @@ fn what_cannot_be_read_stores_nothing() {
     assert_eq!(refused(&send(&brotli, &good), 400), "Content-Encoding \"br\" not supported");
     assert!(refused(&send(&[JSON, ("Content-Encoding", "gzip")], &good), 400).contains("not gzip"));
     assert_eq!(refused(&send(&[PROTOBUF], &good), 400), "snappy: corrupt input");
-    assert!(refused(&send(&[PROTOBUF], &snappy(b"\x0a\xff")), 400).contains("not a push request"));
+    assert!(refused(&send(&[PROTOBUF], &snappy(b"\x0a\xff")), 400).contains("protobuf message is cut short"));
     assert!(
         refused(&send(&[PROTOBUF], &snappy(&protobuf("{a=", "x"))), 400).starts_with("couldn't parse labels: 1:4:")
     );

@@ -13,9 +13,8 @@
 use super::State;
 use super::labels;
 use super::sink::Sink;
+use crate::protobuf::{Message, Read};
 use std::borrow::Cow;
-
-pub(crate) type Read<T = ()> = Result<T, String>;
 
 /// Reads a request.
 pub(super) fn read(body: &[u8], state: &mut State, sink: &mut Sink<'_>) -> Read {
@@ -98,71 +97,4 @@ fn instant(bytes: &[u8]) -> Read<Option<i64>> {
         }
     }
     Ok(seconds.checked_mul(1_000_000_000).and_then(|ns| ns.checked_add(nanos)))
-}
-
-/// What is left of a message.
-pub(crate) struct Message<'a>(pub &'a [u8]);
-
-/// The value of a field.
-pub(crate) enum Value<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-    Other,
-}
-
-impl<'a> Value<'a> {
-    pub fn bytes(self) -> Read<&'a [u8]> {
-        match self {
-            Self::Bytes(bytes) => Ok(bytes),
-            _ => Err("the body is not a push request: a field has the wrong wire type".into()),
-        }
-    }
-
-    fn number(self) -> Read<u64> {
-        match self {
-            Self::Number(number) => Ok(number),
-            _ => Err("the body is not a push request: a field has the wrong wire type".into()),
-        }
-    }
-}
-
-impl<'a> Message<'a> {
-    /// The next field and its number.
-    pub fn next(&mut self) -> Read<Option<(u64, Value<'a>)>> {
-        if self.0.is_empty() {
-            return Ok(None);
-        }
-        let key = self.varint()?;
-        let value = match key & 7 {
-            0 => Value::Number(self.varint()?),
-            1 => self.take(8).map(|_| Value::Other)?,
-            2 => {
-                let len = self.varint()?;
-                Value::Bytes(self.take(len)?)
-            }
-            5 => self.take(4).map(|_| Value::Other)?,
-            other => return Err(format!("the body is not a push request: wire type `{other}`")),
-        };
-        Ok(Some((key >> 3, value)))
-    }
-
-    fn take(&mut self, len: u64) -> Read<&'a [u8]> {
-        let parts = usize::try_from(len).ok().and_then(|len| self.0.split_at_checked(len));
-        let (taken, rest) = parts.ok_or("the body is not a push request: it is cut short")?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn varint(&mut self) -> Read<u64> {
-        let mut number = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let (&byte, rest) = self.0.split_first().ok_or("the body is not a push request: it is cut short")?;
-            self.0 = rest;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-        Err("the body is not a push request: a number is too long".into())
-    }
 }

@@ -10,7 +10,7 @@
 
 use super::State;
 use super::sink::Sink;
-use crate::loki::protobuf::{Message, Read};
+use crate::protobuf::{Message, Read};
 
 /// Reads a payload.
 pub(super) fn read(body: &[u8], state: &mut State, sink: &mut Sink<'_>) -> Read {

@@ -1,0 +1,165 @@
+//! The records of an append, read where they stand in the request.
+//!
+//! | message | fields |
+//! |---|---|
+//! | Record | 1: time (sfixed64), 2: level, 3: service, 4: message, 5: map of labels, 6: repeated Field |
+//! | Field | 1: name, 2: Value |
+//! | Value | one of 1: text, 2: number as text, 3: truth, 4: JSON array as text, 5: null |
+//!
+//! Of a field that stands twice the last counts; others are passed over. What is wrong with one record is no matter of
+//! the others.
+
+use crate::http::is_number;
+use bytes::Bytes;
+use std::ops::Range;
+use timberlog_ingest::RecordInput;
+use timberlog_ingest::protobuf::{Message, Read, Value};
+use timberlog_types::ValueKind;
+
+/// Records with their labels and fields in rows, as the decoder takes them.
+pub struct Records<'a> {
+    labels: Vec<(&'a str, &'a str)>,
+    fields: Vec<(&'a str, ValueKind, &'a str)>,
+    records: Vec<Read<Record<'a>>>,
+}
+
+/// What a record says, and where its labels and fields are.
+#[derive(Clone, Default)]
+struct Record<'a> {
+    timestamp: Option<i64>,
+    level: Option<&'a str>,
+    service: &'a str,
+    message: &'a str,
+    labels: Range<usize>,
+    fields: Range<usize>,
+}
+
+impl<'a> Records<'a> {
+    /// Reads encoded records.
+    pub fn read(encoded: &'a [Bytes]) -> Self {
+        let mut read = Self { labels: Vec::new(), fields: Vec::new(), records: Vec::with_capacity(encoded.len()) };
+        for record in encoded {
+            let record = read.record(record);
+            read.records.push(record);
+        }
+        read
+    }
+
+    fn record(&mut self, bytes: &'a [u8]) -> Read<Record<'a>> {
+        let mut record = Record::default();
+        let (labels, fields) = (self.labels.len(), self.fields.len());
+        let mut message = Message(bytes);
+        while let Some((number, value)) = message.next()? {
+            match number {
+                1 => match value {
+                    Value::Fixed64(time) => record.timestamp = Some(time.cast_signed()),
+                    _ => return Err("`timestamp_ns`: expected a number of eight bytes".to_owned()),
+                },
+                2 => record.level = Some(text("level", value)?),
+                3 => record.service = text("service", value)?,
+                4 => record.message = text("message", value)?,
+                5 => self.labels.push(label(value.bytes()?)?),
+                6 => self.fields.push(field(value.bytes()?)?),
+                _ => {}
+            }
+        }
+        record.labels = labels..self.labels.len();
+        record.fields = fields..self.fields.len();
+        Ok(record)
+    }
+
+    /// The records, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Read<RecordInput<'_>>> {
+        self.records.iter().map(|record| {
+            let record = record.as_ref().map_err(String::clone)?;
+            Ok(RecordInput {
+                timestamp: record.timestamp,
+                service: record.service,
+                level: record.level,
+                message: record.message,
+                labels: self.labels.get(record.labels.clone()).unwrap_or_default(),
+                fields: self.fields.get(record.fields.clone()).unwrap_or_default(),
+            })
+        })
+    }
+}
+
+fn text<'a>(name: &str, value: Value<'a>) -> Read<&'a str> {
+    let text = std::str::from_utf8(value.bytes()?);
+    text.map_err(|error| format!("`{name}` is not UTF-8 from byte `{}` on", error.valid_up_to()))
+}
+
+/// An entry of the map of labels.
+fn label(bytes: &[u8]) -> Read<(&str, &str)> {
+    let (mut name, mut label) = ("", "");
+    let mut message = Message(bytes);
+    while let Some((number, value)) = message.next()? {
+        match number {
+            1 => name = text("labels", value)?,
+            2 => label = text("labels", value)?,
+            _ => {}
+        }
+    }
+    Ok((name, label))
+}
+
+fn field(bytes: &[u8]) -> Read<(&str, ValueKind, &str)> {
+    let (mut name, mut found) = ("", (ValueKind::Null, ""));
+    let mut message = Message(bytes);
+    while let Some((number, value)) = message.next()? {
+        match number {
+            1 => name = text("fields", value)?,
+            2 => found = kind(value.bytes()?)?.unwrap_or(found),
+            _ => {}
+        }
+    }
+    Ok((name, found.0, found.1))
+}
+
+/// A value's kind and text. What is not of the kind that it says is text.
+fn kind(bytes: &[u8]) -> Read<Option<(ValueKind, &str)>> {
+    let mut found = None;
+    let mut message = Message(bytes);
+    while let Some((number, value)) = message.next()? {
+        found = match number {
+            1 => Some((ValueKind::String, text("fields", value)?)),
+            2 => Some(checked(ValueKind::Number, text("fields", value)?)),
+            3 => Some((ValueKind::Bool, if value.number()? != 0 { "true" } else { "false" })),
+            4 => Some(checked(ValueKind::Json, text("fields", value)?)),
+            5 => value.number().map(|_| Some((ValueKind::Null, "")))?,
+            _ => found,
+        };
+    }
+    Ok(found)
+}
+
+fn checked(kind: ValueKind, text: &str) -> (ValueKind, &str) {
+    let is_right = match kind {
+        ValueKind::Number => is_number(text.as_bytes()),
+        _ => serde_json::from_str::<Vec<serde::de::IgnoredAny>>(text).is_ok(),
+    };
+    (if is_right { kind } else { ValueKind::String }, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message as _;
+    use timberlog_proto::v1;
+
+    #[test]
+    fn values_that_are_not_what_they_say_are_text() {
+        use v1::value::Kind;
+        let read = |kind| {
+            let encoded = v1::Value { kind: Some(kind) }.encode_to_vec();
+            let (kind, text) = super::kind(&encoded).unwrap().unwrap();
+            (kind, text.to_owned())
+        };
+        assert_eq!(read(Kind::Number("1.50".to_owned())), (ValueKind::Number, "1.50".to_owned()));
+        assert_eq!(read(Kind::Number("1,5".to_owned())), (ValueKind::String, "1,5".to_owned()));
+        assert_eq!(read(Kind::Json("[1]".to_owned())), (ValueKind::Json, "[1]".to_owned()));
+        assert_eq!(read(Kind::Json("[1".to_owned())), (ValueKind::String, "[1".to_owned()));
+        assert_eq!(read(Kind::Boolean(false)), (ValueKind::Bool, "false".to_owned()));
+        assert_eq!(read(Kind::Null(false)), (ValueKind::Null, String::new()));
+    }
+}
