@@ -9,12 +9,20 @@ use timberlog_client::Client;
 use timberlog_types::Tenant;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_timberlog");
+/// Names another binary to measure: that of an earlier build, say.
+const OTHER_BINARY: &str = "TIMBERLOG_BENCH_BINARY";
 
 /// The binary with arguments.
 pub fn timberlog<S: AsRef<OsStr>>(arguments: &[S]) -> Command {
-    let mut command = Command::new(BINARY);
-    command.args(arguments).envs(crate::tier::keys());
+    let mut command = Command::new(std::env::var_os(OTHER_BINARY).unwrap_or_else(|| BINARY.into()));
+    command.args(arguments).envs(keys());
     command
+}
+
+/// The keys of the S3 server: those of the environment, or those of `.ci/s3-server`.
+pub fn keys() -> [(&'static str, String); 2] {
+    [("AWS_ACCESS_KEY_ID", "timberlog-test-key"), ("AWS_SECRET_ACCESS_KEY", "timberlog-test-secret")]
+        .map(|(name, ours)| (name, std::env::var(name).unwrap_or_else(|_| ours.to_owned())))
 }
 
 /// A server of this benchmark; ended by SIGKILL when it is dropped.
@@ -36,6 +44,8 @@ pub struct Usage {
     pub written_bytes: u64,
     /// The peak of resident memory.
     pub memory_bytes: u64,
+    /// Resident memory now.
+    pub resident_bytes: u64,
 }
 
 impl Process {
@@ -153,7 +163,7 @@ fn ended(id: u32) -> Usage {
     Usage { memory_bytes: last.memory_bytes, ..usage(id) }
 }
 
-/// Source: proc(5), fields 14 and 15 of `stat` in ticks of 10 ms, `io`, and `VmHWM` of `status`.
+/// Source: proc(5), fields 14 and 15 of `stat` in ticks of 10 ms, `io`, and `VmHWM` and `VmRSS` of `status`.
 fn usage(id: u32) -> Usage {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
     let field = |text: &str, name: &str| {
@@ -163,11 +173,12 @@ fn usage(id: u32) -> Usage {
     let stat = read("stat");
     let ticks = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_ascii_whitespace().skip(11).take(2);
     let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-    let io = read("io");
+    let (io, status) = (read("io"), read("status"));
     Usage {
         cpu_seconds: ticks as f64 / 100.0,
         read_bytes: field(&io, "read_bytes"),
         written_bytes: field(&io, "write_bytes"),
-        memory_bytes: field(&read("status"), "VmHWM") * 1024,
+        memory_bytes: field(&status, "VmHWM") * 1024,
+        resident_bytes: field(&status, "VmRSS") * 1024,
     }
 }

@@ -1,6 +1,6 @@
 //! Tiering: the stored segments go to an S3 server, and an empty disk answers from there.
 
-use crate::process::Process;
+use crate::process::{Process, keys};
 use crate::queries::{ask, set};
 use crate::report::Better;
 use crate::{Bench, files};
@@ -81,12 +81,6 @@ fn read(bench: &mut Bench<'_>, data: &Path, flags: &[&str]) {
             }
         }
     }
-}
-
-/// The keys of the S3 server: those of the environment, or those of `.ci/s3-server`.
-pub fn keys() -> [(&'static str, String); 2] {
-    [("AWS_ACCESS_KEY_ID", "timberlog-test-key"), ("AWS_SECRET_ACCESS_KEY", "timberlog-test-secret")]
-        .map(|(name, ours)| (name, std::env::var(name).unwrap_or_else(|_| ours.to_owned())))
 }
 
 /// The server makes a bucket with the first object in it.
