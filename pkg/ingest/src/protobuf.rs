@@ -28,6 +28,7 @@ pub enum Value<'a> {
 impl<'a> Value<'a> {
     /// # Errors
     /// If it is of another wire type.
+    #[inline]
     pub fn bytes(self) -> Read<&'a [u8]> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
@@ -37,6 +38,7 @@ impl<'a> Value<'a> {
 
     /// # Errors
     /// If it is of another wire type.
+    #[inline]
     pub fn number(self) -> Read<u64> {
         match self {
             Self::Number(number) => Ok(number),
@@ -50,6 +52,7 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// If it is cut short, or no field.
+    #[inline]
     #[allow(clippy::should_implement_trait)] // It can fail.
     pub fn next(&mut self) -> Read<Option<(u64, Value<'a>)>> {
         if self.0.is_empty() {
@@ -69,6 +72,7 @@ impl<'a> Message<'a> {
         Ok(Some((key >> 3, value)))
     }
 
+    #[inline]
     fn take(&mut self, len: u64) -> Read<&'a [u8]> {
         let parts = usize::try_from(len).ok().and_then(|len| self.0.split_at_checked(len));
         let (taken, rest) = parts.ok_or(CUT_SHORT)?;
@@ -76,7 +80,12 @@ impl<'a> Message<'a> {
         Ok(taken)
     }
 
+    #[inline]
     fn varint(&mut self) -> Read<u64> {
+        if let Some((&byte, rest)) = self.0.split_first().filter(|(byte, _)| **byte < 0x80) {
+            self.0 = rest;
+            return Ok(u64::from(byte));
+        }
         let mut number = 0_u64;
         for shift in (0..64).step_by(7) {
             let (&byte, rest) = self.0.split_first().ok_or(CUT_SHORT)?;
