@@ -8,8 +8,8 @@ use timberlog_fuzz_targets::TARGETS;
 /// Of one corpus; all of them are small enough to live in the tree.
 const CORPUS_BYTES_MAX: u64 = 200 << 10;
 
-fn corpora() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus")
+fn fuzz() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")
 }
 
 #[test]
@@ -19,7 +19,9 @@ fn every_corpus_passes() {
             scope.spawn(move || {
                 let mut bytes = 0;
                 let mut files = 0;
-                for entry in std::fs::read_dir(corpora().join(name)).unwrap_or_else(|error| panic!("{name}: {error}")) {
+                for entry in std::fs::read_dir(fuzz().join("corpus").join(name))
+                    .unwrap_or_else(|error| panic!("{name}: {error}"))
+                {
                     let path = entry.unwrap().path();
                     let input = std::fs::read(&path).unwrap();
                     if std::panic::catch_unwind(|| target(&input)).is_err() {
@@ -39,8 +41,8 @@ fn every_corpus_passes() {
 fn every_target_has_a_binary_and_a_corpus_and_no_other_has() {
     let mut names: Vec<&str> = TARGETS.map(|(name, _)| name).to_vec();
     names.sort_unstable();
-    for (folder, ending) in [("../fuzz_targets", ".rs"), ("../corpus", "")] {
-        let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
+    for (folder, ending) in [("fuzz_targets", ".rs"), ("corpus", "")] {
+        let entries = std::fs::read_dir(fuzz().join(folder)).unwrap();
         let mut found: Vec<String> = entries
             .map(|entry| entry.unwrap().file_name().into_string().unwrap().trim_end_matches(ending).to_owned())
             .collect();

@@ -36,8 +36,8 @@ pub fn pipeline(input: &[u8]) {
         assert!(labels.is_sorted_by(|left, right| left.0 < right.0));
         let mut key = Vec::new();
         runner.group_key(None, &mut key);
-        // Of a line with an error empty labels stay.
-        if !labels.iter().any(|(name, value)| name == "__error__" && !value.is_empty()) {
+        // Of a line with an error empty labels stay. A key of the line that is named like it is none.
+        if runner.error().is_none() {
             labels.retain(|(_, value)| !value.is_empty());
         }
         let from_key: Vec<_> = Runner::key_labels(&key).iter().map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
