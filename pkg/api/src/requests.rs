@@ -2,7 +2,7 @@
 
 use crate::body::{Bodies, Encoding, MediaType};
 use crate::grpc::convert;
-use crate::grpc::records::Records;
+use crate::grpc::records;
 use crate::http::ask::Ask;
 use crate::http::params::{self, When};
 use crate::http::short::ShortParams;
@@ -17,7 +17,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use std::sync::Arc;
 use std::time::Duration;
 use timberlog_db::filter::Filter;
-use timberlog_ingest::{DecodeOptions, Decoder};
+use timberlog_ingest::{DecodeOptions, Decoder, Records};
 use timberlog_proto::{logapi, v1};
 use timberlog_types::{Tenant, TimeRange};
 
@@ -91,8 +91,8 @@ pub fn headers(bytes: &[u8]) {
 
 /// Takes the records of a gRPC request: each is stored, or refused by its index.
 pub fn append(request: &v1::AppendRequest, options: &DecodeOptions<'_>) {
-    let records = Records::read(&request.records);
-    if let Ok(decoded) = Decoder::new().records(records.iter(), options) {
+    let feed = |records: &mut Records<'_>| records::read(&request.records, records);
+    if let Ok(decoded) = Decoder::new().records(feed, options) {
         assert_eq!(decoded.accepted + decoded.refused_total, request.records.len());
         assert_eq!(decoded.accepted, decoded.batch.as_ref().map_or(0, |batch| batch.rows()));
     }

@@ -86,20 +86,32 @@ impl<'r> Sink<'r> {
     }
 }
 
-pub(crate) fn decode_records<'a>(
+/// Where records go that are apart already, one after the other.
+pub struct Records<'r> {
+    sink: Sink<'r>,
+    decoded: Decoded,
+    count: usize,
+}
+
+impl Records<'_> {
+    /// Takes the next record. One that could not be read is refused, with the reason that stands for it.
+    pub fn push(&mut self, record: Result<&RecordInput<'_>, String>) {
+        if let Err(reason) = record.and_then(|record| self.sink.push(record)) {
+            self.decoded.refuse(self.count, || reason);
+        }
+        self.count += 1;
+    }
+}
+
+pub(crate) fn decode_records(
     decoder: &mut Decoder,
-    records: impl IntoIterator<Item = Result<RecordInput<'a>, String>>,
+    feed: impl FnOnce(&mut Records<'_>),
     options: &DecodeOptions<'_>,
 ) -> Result<Decoded, IngestError> {
-    let mut decoded = Decoded::default();
-    let mut count = 0;
-    let mut sink = Sink::new(decoder, options)?;
-    for (index, record) in records.into_iter().enumerate() {
-        count += 1;
-        if let Err(reason) = record.and_then(|record| sink.push(&record)) {
-            decoded.refuse(index, || reason);
-        }
-    }
+    let sink = Sink::new(decoder, options)?;
+    let mut records = Records { sink, decoded: Decoded::default(), count: 0 };
+    feed(&mut records);
+    let Records { decoded, count, .. } = records;
     if count == 0 { Err(IngestError::Empty) } else { Ok(finish(decoder, decoded, options)) }
 }
 

@@ -25,7 +25,7 @@ mod unescape;
 mod tests;
 
 pub use decoded::{Decoded, IngestError, REFUSALS_LISTED_MAX, Refused};
-pub use entry::{LogEntry, RecordInput, push_record};
+pub use entry::{LogEntry, RecordInput, Records, push_record};
 pub use loki::{LokiForm, LokiPush, STREAM_LIMIT_WORDS};
 pub use options::{DecodeOptions, Limits, NoStreamLimit, STREAM_LABELS_MAX, StreamRegistry};
 pub use push::PushForm;
@@ -106,16 +106,15 @@ impl Decoder {
         entry::decode_log_entries(self, entries, options)
     }
 
-    /// Takes records that are already apart, each as [`push_record`] does. One that could not be read is refused, with
-    /// the reason that stands for it.
+    /// Takes records that are already apart, each as [`push_record`] does: `feed` gives them one after the other.
     ///
     /// # Errors
     /// As [`Decoder::json`].
-    pub fn records<'a>(
+    pub fn records(
         &mut self,
-        records: impl IntoIterator<Item = Result<RecordInput<'a>, String>>,
+        feed: impl FnOnce(&mut Records<'_>),
         options: &DecodeOptions<'_>,
     ) -> Result<Decoded, IngestError> {
-        entry::decode_records(self, records, options)
+        entry::decode_records(self, feed, options)
     }
 }

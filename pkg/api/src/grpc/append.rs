@@ -5,7 +5,7 @@
 
 use super::budget::Charge;
 use super::convert;
-use super::records::Records;
+use super::records;
 use super::service::Answers;
 use crate::error;
 use crate::metrics::Protocol;
@@ -133,10 +133,12 @@ fn decode(
         producer => Some(ProducerBatch::new(producer, request.number)?),
     };
     let bytes = request.records.iter().map(Bytes::len).sum();
-    charge.map_or(Ok(()), |charge| charge.grow_to(bytes))?;
+    let held = bytes + request.records.len() * size_of::<Bytes>();
+    charge.map_or(Ok(()), |charge| charge.grow_to(held))?;
     let mut decoded = store::in_place(bytes, || {
-        let records = Records::read(&request.records);
-        store::decode(state, database, incoming, bytes, |decoder, options| decoder.records(records.iter(), options))
+        store::decode(state, database, incoming, bytes, |decoder, options| {
+            decoder.records(|records| records::read(&request.records, records), options)
+        })
     })?;
     store::count(state, Protocol::Append, &decoded, bytes);
     let refusals = Refusals::of(&decoded);

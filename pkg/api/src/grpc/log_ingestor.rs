@@ -58,7 +58,7 @@ impl Ingestor {
         let incoming = Incoming { tenant, stream_labels: None, strict: true };
         let bytes = convert::entries_bytes(entries);
         if let Some(charge) = &charge {
-            charge.grow_to(bytes).map_err(error::status)?;
+            charge.grow_to(bytes + size_of_val(entries)).map_err(error::status)?;
         }
         let decoded = store::in_place(bytes, || {
             store::decode(state, &database, &incoming, bytes, |decoder, options| {

@@ -11,77 +11,46 @@
 
 use crate::http::is_number;
 use bytes::Bytes;
-use std::ops::Range;
-use timberlog_ingest::RecordInput;
 use timberlog_ingest::protobuf::{Message, Read, Value};
+use timberlog_ingest::{RecordInput, Records};
 use timberlog_types::ValueKind;
 
-/// Records with their labels and fields in rows, as the decoder takes them.
-pub struct Records<'a> {
-    labels: Vec<(&'a str, &'a str)>,
-    fields: Vec<(&'a str, ValueKind, &'a str)>,
-    records: Vec<Read<Record<'a>>>,
+/// Reads encoded records, one after the other. What they need while they are read is kept for the next.
+pub fn read(encoded: &[Bytes], records: &mut Records<'_>) {
+    let (mut labels, mut fields) = (Vec::new(), Vec::new());
+    for bytes in encoded {
+        labels.clear();
+        fields.clear();
+        match record(bytes, &mut labels, &mut fields) {
+            Ok(record) => records.push(Ok(&RecordInput { labels: &labels, fields: &fields, ..record })),
+            Err(reason) => records.push(Err(reason)),
+        }
+    }
 }
 
-/// What a record says, and where its labels and fields are.
-#[derive(Clone, Default)]
-struct Record<'a> {
-    timestamp: Option<i64>,
-    level: Option<&'a str>,
-    service: &'a str,
-    message: &'a str,
-    labels: Range<usize>,
-    fields: Range<usize>,
-}
-
-impl<'a> Records<'a> {
-    /// Reads encoded records.
-    pub fn read(encoded: &'a [Bytes]) -> Self {
-        let mut read = Self { labels: Vec::new(), fields: Vec::new(), records: Vec::with_capacity(encoded.len()) };
-        for record in encoded {
-            let record = read.record(record);
-            read.records.push(record);
+/// A record without its labels and fields, which are put where they are kept.
+fn record<'a>(
+    bytes: &'a [u8],
+    labels: &mut Vec<(&'a str, &'a str)>,
+    fields: &mut Vec<(&'a str, ValueKind, &'a str)>,
+) -> Read<RecordInput<'a>> {
+    let mut record = RecordInput::default();
+    let mut message = Message(bytes);
+    while let Some((number, value)) = message.next()? {
+        match number {
+            1 => match value {
+                Value::Fixed64(time) => record.timestamp = Some(time.cast_signed()),
+                _ => return Err("`timestamp_ns`: expected a number of eight bytes".to_owned()),
+            },
+            2 => record.level = Some(text("level", value)?),
+            3 => record.service = text("service", value)?,
+            4 => record.message = text("message", value)?,
+            5 => labels.push(label(value.bytes()?)?),
+            6 => fields.push(field(value.bytes()?)?),
+            _ => {}
         }
-        read
     }
-
-    fn record(&mut self, bytes: &'a [u8]) -> Read<Record<'a>> {
-        let mut record = Record::default();
-        let (labels, fields) = (self.labels.len(), self.fields.len());
-        let mut message = Message(bytes);
-        while let Some((number, value)) = message.next()? {
-            match number {
-                1 => match value {
-                    Value::Fixed64(time) => record.timestamp = Some(time.cast_signed()),
-                    _ => return Err("`timestamp_ns`: expected a number of eight bytes".to_owned()),
-                },
-                2 => record.level = Some(text("level", value)?),
-                3 => record.service = text("service", value)?,
-                4 => record.message = text("message", value)?,
-                5 => self.labels.push(label(value.bytes()?)?),
-                6 => self.fields.push(field(value.bytes()?)?),
-                _ => {}
-            }
-        }
-        record.labels = labels..self.labels.len();
-        record.fields = fields..self.fields.len();
-        Ok(record)
-    }
-
-    /// The records, in order.
-    pub fn iter(&self) -> impl Iterator<Item = Read<RecordInput<'_>>> {
-        self.records.iter().map(|record| {
-            let record = record.as_ref().map_err(String::clone)?;
-            Ok(RecordInput {
-                timestamp: record.timestamp,
-                service: record.service,
-                level: record.level,
-                message: record.message,
-                labels: self.labels.get(record.labels.clone()).unwrap_or_default(),
-                fields: self.fields.get(record.fields.clone()).unwrap_or_default(),
-            })
-        })
-    }
+    Ok(record)
 }
 
 fn text<'a>(name: &str, value: Value<'a>) -> Read<&'a str> {
