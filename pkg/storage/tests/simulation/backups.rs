@@ -42,6 +42,8 @@ struct Taken {
 pub struct Backups {
     shelf: Shelf,
     taken: Vec<Taken>,
+    /// The line of the archive, once a pass was made without faults.
+    line: Option<String>,
 }
 
 /// What an action has come to.
@@ -60,6 +62,11 @@ impl Backups {
     /// From now on this process asks.
     pub fn serve(&self, process: &Arc<Process>) {
         self.shelf.serve(process);
+    }
+
+    /// There were faults: an archive whose WAL is damaged may begin a new line.
+    pub fn expect_any_line(&mut self) {
+        self.line = None;
     }
 
     /// Does one of the things that are done with backups. `shown` is what the storage shows, if nothing is faulty.
@@ -88,6 +95,9 @@ impl Backups {
             }),
         };
         let has_struck = self.shelf.heal();
+        if let (Ok(Done::Archived), true) = (&done, is_calm) {
+            self.check_line(storage)?;
+        }
         match done {
             Ok(done) => Ok(done),
             Err(_) if has_struck || process.is_dead() || !is_calm => Ok(Done::Failed),
@@ -102,6 +112,16 @@ impl Backups {
             self.taken.push(Taken { id: None, at: end.to, contents: shown });
         }
         Ok(Done::Archived)
+    }
+
+    /// A new line says that frames were gone before they were archived.
+    fn check_line(&mut self, storage: &Storage) -> Result<(), String> {
+        let line = storage.stats().archive.map(|archive| archive.line);
+        if self.line.is_some() && self.line != line {
+            return Err(format!("the archive has begun line {line:?}, it was at {:?}", self.line));
+        }
+        self.line = line;
+        Ok(())
     }
 
     fn prune(&mut self, env: &Env, keep: usize) -> Result<(), Error> {
@@ -133,8 +153,13 @@ impl Backups {
                 return Err(format!("backup {} is damaged: {damage:?}", record.id));
             }
         }
-        let comparable: Vec<&Taken> = self.taken.iter().filter(|one| one.contents.is_some()).collect();
-        let Some(one) = comparable.get(rng.below(comparable.len() as u64) as usize) else { return Ok(0) };
+        let mut comparable: Vec<&Taken> = self.taken.iter().filter(|one| one.contents.is_some()).collect();
+        let drawn = rng.below(u64::MAX) as usize;
+        // Instants are rarer, and more goes into them.
+        if drawn % 2 == 0 && comparable.iter().any(|one| one.id.is_none()) {
+            comparable.retain(|one| one.id.is_none());
+        }
+        let Some(one) = comparable.get(drawn / 2 % comparable.len().max(1)) else { return Ok(0) };
         let Some(contents) = &one.contents else { return Ok(0) };
         let sim = Sim::new(rng.next());
         sim.clock.set_wall(now_ns);

@@ -217,6 +217,9 @@ impl History {
             }
             self.stop(storage, &process, mood)?;
         }
+        if let Some(backups) = self.backups.as_mut().filter(|_| self.is_faulty) {
+            backups.expect_any_line();
+        }
         if self.sim.disk.is_crashed() {
             self.lose_power();
         }
@@ -357,7 +360,7 @@ impl History {
             0..4 if self.shelf.is_some() => self.tier(storage, process)?,
             0..45 => self.append(storage),
             45..50 => self.append_again(storage),
-            50..58 => self.delete(storage)?,
+            50..58 => self.delete(storage, process)?,
             58..60 => self.cancel(storage)?,
             60..62 => self.turn_the_clock(storage)?,
             62..76 => self.flush(storage, process)?,
@@ -447,13 +450,15 @@ impl History {
         Ok(())
     }
 
-    fn delete(&mut self, storage: &Storage) -> Result<(), String> {
+    fn delete(&mut self, storage: &Storage, process: &Process) -> Result<(), String> {
         let tenant = self.tenants[self.rng.below(self.tenants.len() as u64) as usize].clone();
         let last_seq = self.model.last_seq();
         let (selector, range) = self.model.deletes.random(&tenant, records::FIRST_DAY, &mut self.rng);
         let answer = storage.delete(&tenant, &selector, range);
         self.tell(|| format!("delete `{selector}` of {tenant} within {range:?}: {answer:?}"));
         self.report.count(if answer.is_ok() { "deletes" } else { "deletes that failed" }, 1);
+        // A batch that waited for room may have come in before it.
+        self.listen(if process.is_dead() { Listening::Dead } else { Listening::Alive })?;
         self.model.deletes.answer(&answer, last_seq)
     }
 
