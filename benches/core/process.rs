@@ -45,6 +45,7 @@ pub struct Usage {
     /// The peak of resident memory.
     pub memory_bytes: u64,
     /// Resident memory now.
+    #[allow(dead_code, reason = "the benchmark of limits watches it")]
     pub resident_bytes: u64,
 }
 
