@@ -156,7 +156,7 @@ impl Backups {
         let mut comparable: Vec<&Taken> = self.taken.iter().filter(|one| one.contents.is_some()).collect();
         let drawn = rng.below(u64::MAX) as usize;
         // Instants are rarer, and more goes into them.
-        if drawn % 2 == 0 && comparable.iter().any(|one| one.id.is_none()) {
+        if drawn.is_multiple_of(2) && comparable.iter().any(|one| one.id.is_none()) {
             comparable.retain(|one| one.id.is_none());
         }
         let Some(one) = comparable.get(drawn / 2 % comparable.len().max(1)) else { return Ok(0) };
