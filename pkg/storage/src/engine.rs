@@ -357,7 +357,7 @@ impl Core {
             };
             let bytes = batch.memory_bytes();
             self.make_replay_room(bytes)?;
-            self.memory.take(bytes);
+            self.memory.take(&frame.tenant, bytes);
             self.publish(&frame, batch);
             self.flush_replayed(&mut flush_at)
         };
@@ -426,9 +426,11 @@ impl Core {
     fn admit(self: &Arc<Self>, pending: PendingAppend, bytes: usize) {
         let wait_ns = u64::try_from(self.options.wait_max.as_nanos()).unwrap_or(u64::MAX);
         let deadline = self.env.clock.monotonic_ns().saturating_add(wait_ns);
-        match self.memory.admit(bytes, deadline, pending) {
+        let tenant = pending.tenant.clone();
+        match self.memory.admit(&tenant, bytes, deadline, pending) {
             Admission::Now(pending) => self.write(pending),
-            Admission::Later => {
+            Admission::Later(left) => {
+                left.into_iter().for_each(|pending| self.refuse(pending, self.no_room()));
                 self.signal.flush();
                 // It may have come into the line after `close` had emptied it.
                 if self.closed.load(Ordering::SeqCst) {
@@ -472,7 +474,7 @@ impl Core {
                 done(Ok(Appended { seq, rows, duplicate: false, refused: Vec::new() }));
             }
             Err(error) => {
-                core.memory.release(bytes);
+                core.memory.release(&told_tenant, bytes);
                 core.fail(&told_tenant, told_producer.as_ref(), rows, done, error);
             }
         };
@@ -535,7 +537,7 @@ impl Core {
             let saved = view.publish(&frame.tenant, Arc::clone(&batch), now, self.options.partitions_per_flush_max);
             (saved, view.active().bytes >= self.options.flush_bytes || view.next_frozen().is_some())
         };
-        self.memory.release(saved);
+        self.memory.release(&frame.tenant, saved);
         if is_full {
             self.signal.flush();
         }

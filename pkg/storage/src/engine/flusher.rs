@@ -163,7 +163,10 @@ impl Core {
                 self.counters.flushes.fetch_add(1, Ordering::Relaxed);
                 self.counters.flush_ns.fetch_add(took, Ordering::Relaxed);
                 *lock(&self.counters.flush_error) = None;
-                self.memory.release(generation.bytes);
+                for (tenant, batches) in &generation.tenants {
+                    let bytes = batches.iter().map(|batch| batch.batch.memory_bytes()).sum();
+                    self.memory.release(tenant, bytes);
+                }
             }
             Err(error) => {
                 self.counters.flushes_failed.fetch_add(1, Ordering::Relaxed);
