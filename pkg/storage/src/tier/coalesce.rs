@@ -92,6 +92,10 @@ mod tests {
         let joined = of(&[block(1), block(3), block(8), block(12)]);
         assert_eq!(joined, [(block(1).0, block(3).1), (block(8).0, block(8).1), (block(12).0, block(12).1)]);
         assert_eq!(of(&[block(1), block(8), block(15), block(22)]).len(), 4, "far from each other");
+        // All are near enough: the nearest are joined, and no more than must be.
+        let kib = |from: u64, to: u64| (from << 10, to << 10, None);
+        let joined = of(&[kib(0, 10), kib(210, 220), kib(320, 330), kib(480, 490)]);
+        assert_eq!(joined, [(0, 10 << 10), (210 << 10, 330 << 10), (480 << 10, 490 << 10)]);
         let many: Vec<_> = (0..9).map(|n| block(2 * n)).collect();
         assert_eq!(of(&many).len(), 9, "no needle");
     }
