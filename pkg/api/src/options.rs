@@ -40,6 +40,9 @@ pub struct ServerOptions {
     /// Queries that may wait for their turn, which tenants take by turns; beyond, they are refused
     /// with 429, those of the tenant first that has most in line.
     pub queries_waiting_max: usize,
+    /// Long queries that may wait for others to go first, with what they have found so far in memory; beyond, long
+    /// queries run to their end.
+    pub queries_resting_max: usize,
     /// The longest time of a query, waiting included; an export may take as long as it needs.
     pub query_timeout: Duration,
     /// Bytes of columns that a query may look at; an export as many as it needs.
@@ -93,6 +96,7 @@ impl Default for ServerOptions {
             read_timeout: Duration::from_secs(30),
             query_concurrency: cores.max(2),
             queries_waiting_max: 256,
+            queries_resting_max: 8,
             query_timeout: Duration::from_secs(30),
             query_bytes_max: 64 << 30,
             query_memory_bytes_max: 256 << 20,

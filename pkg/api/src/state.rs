@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use timberlog_db::query::QueryError;
+use timberlog_db::query::{QueryError, resting};
 use timberlog_db::{Database, Env, Progress};
 use timberlog_ingest::Decoder;
 use timberlog_types::{Error, ErrorKind, Tenant};
@@ -40,6 +40,7 @@ pub struct State {
     progress: Arc<Progress>,
     decoders: Mutex<Vec<Decoder>>,
     queries: Arc<Turns>,
+    decoding: Arc<Turns>,
     tails: Arc<Semaphore>,
     exports: Arc<Semaphore>,
     draining: watch::Sender<bool>,
@@ -61,13 +62,23 @@ pub enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overtime(pub Duration);
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}
+
 impl State {
     /// The state of a server whose database is not open yet.
     pub fn new(options: ServerOptions, env: Env, progress: Arc<Progress>) -> Self {
         Self {
             answers: Arc::new(Answers::new(options.answers_bytes_max, options.write_timeout)),
             bodies: Arc::new(Bodies::new(options.bodies_bytes_max, options.read_timeout)),
-            queries: Arc::new(Turns::new(options.query_concurrency, options.queries_waiting_max)),
+            queries: Arc::new(Turns::new(
+                options.query_concurrency,
+                options.queries_waiting_max,
+                options.queries_resting_max,
+            )),
+            // As many wait as there are connections, each with a body that is counted.
+            decoding: Arc::new(Turns::new(cores(), usize::MAX, 0)),
             tails: Arc::new(Semaphore::new(options.tails_max)),
             exports: Arc::new(Semaphore::new(options.exports_max)),
             started_ns: env.clock.monotonic_ns(),
@@ -165,12 +176,9 @@ impl State {
         let limit = self.options.query_timeout;
         let end = Instant::now().checked_add(limit);
         let run = async {
-            let turn = self.query_turn(tenant).await?;
-            let done = tokio::task::spawn_blocking(move || {
-                let result = work(&database);
-                drop(turn);
-                result
-            });
+            let mut turn = self.query_turn(tenant).await?;
+            // The turn goes with what is called between waves of the query.
+            let done = tokio::task::spawn_blocking(move || resting(move || turn.rest(), || work(&database)));
             done.await.map_err(|error| {
                 tracing::error!(%error, "a query ended in a panic");
                 ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the query failed by a defect; see the log")
@@ -196,6 +204,12 @@ impl State {
             tracing::error!(%error, "a request ended in a panic");
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed by a defect; see the log")
         })
+    }
+
+    /// Waits until records of a tenant may be decoded: not more at one time than there are cores, and tenants take turns, so
+    /// that one that sends a lot waits for itself.
+    pub async fn decoding_turn(&self, tenant: &Tenant) -> Option<Turn> {
+        self.decoding.take(tenant).await.ok()
     }
 
     /// Waits until a query of a tenant may run.
@@ -225,6 +239,11 @@ impl State {
     /// Queries that wait for their turn.
     pub fn queries_waiting(&self) -> usize {
         self.queries.waiting()
+    }
+
+    /// Long queries that let others go first.
+    pub fn queries_resting(&self) -> usize {
+        self.queries.resting()
     }
 
     /// Queries that run: those that have not noticed yet that they are to end count too.

@@ -1,32 +1,42 @@
 //! Turns of queries: so many run at one time, and those that wait take turns by tenant, so that a
 //! tenant that asks a lot waits for itself and not the others for it.
 //!
+//! A query that runs for long rests: it gives its turn to another one, waits in a line of its own, and goes on
+//! when its turn comes again. Of all turns one is kept for those that are not long.
+//!
 //! A turn is given back when it is dropped, and so is a place in the line: a client that goes away
 //! holds neither. When the line is full, whoever has most in it makes room for those who have less.
 
-use std::collections::{HashMap, VecDeque};
+mod line;
+
+use line::Line;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use timberlog_types::Tenant;
 use tokio::sync::oneshot;
+
+/// After so long a turn is a long one, and so long it then is before another long one has it.
+const SLICE: Duration = Duration::from_millis(200);
 
 /// Who may run, and who waits.
 #[derive(Debug)]
 pub struct Turns {
     running_max: usize,
     waiting_max: usize,
-    line: Mutex<Line>,
+    resting_max: usize,
+    lines: Mutex<Lines>,
 }
 
-/// Those who wait.
+/// Who runs, and those who wait.
 #[derive(Debug, Default)]
-struct Line {
+struct Lines {
     running: usize,
-    waiting: usize,
-    /// Numbers the places, so that one can be found again.
-    next: u64,
-    /// The tenants that have somebody in line, the one whose turn is next first.
-    tenants: VecDeque<Tenant>,
-    places: HashMap<Tenant, VecDeque<(u64, oneshot::Sender<Turn>)>>,
+    /// How many of them are long.
+    long: usize,
+    fresh: Line,
+    resting: Line,
+    /// Where only one may run: whether the next is to be a long one.
+    is_long_next: bool,
 }
 
 /// The line is full of queries of tenants that have no more in it than who asks.
@@ -35,7 +45,14 @@ pub struct Full;
 
 /// Leave to run; given back when dropped.
 #[derive(Debug)]
-pub struct Turn(Arc<Turns>);
+pub struct Turn {
+    turns: Arc<Turns>,
+    tenant: Tenant,
+    since: Instant,
+    is_long: bool,
+    /// Given away: there is nothing to give back.
+    is_gone: bool,
+}
 
 /// A place in the line; left when dropped.
 struct Place<'a> {
@@ -44,10 +61,13 @@ struct Place<'a> {
     number: u64,
 }
 
+/// A turn and who has it next.
+type Given = Vec<(oneshot::Sender<Turn>, Turn)>;
+
 impl Turns {
-    /// So many run at one time, and so many may wait.
-    pub fn new(running_max: usize, waiting_max: usize) -> Self {
-        Self { running_max: running_max.max(1), waiting_max, line: Mutex::default() }
+    /// So many run at one time, and so many may wait; of long ones so many may rest.
+    pub fn new(running_max: usize, waiting_max: usize, resting_max: usize) -> Self {
+        Self { running_max: running_max.max(1), waiting_max, resting_max, lines: Mutex::default() }
     }
 
     /// Waits until it is a tenant's turn. Whoever stops waiting leaves the line at once.
@@ -56,17 +76,17 @@ impl Turns {
     /// [`Full`], at once or when a tenant with less in the line needs the place.
     pub async fn take(self: &Arc<Self>, tenant: &Tenant) -> Result<Turn, Full> {
         let (place, receiver) = {
-            let mut line = self.lock();
-            if line.running < self.running_max {
-                line.running += 1;
-                drop(line);
-                return Ok(Turn(Arc::clone(self)));
+            let mut lines = self.lock();
+            if lines.running < self.running_max {
+                lines.running += 1;
+                drop(lines);
+                return Ok(self.turn(tenant.clone(), false));
             }
-            if line.waiting >= self.waiting_max && !line.make_room_for(tenant) {
+            if lines.fresh.len() >= self.waiting_max && !lines.fresh.make_room_for(tenant) {
                 return Err(Full);
             }
             let (sender, receiver) = oneshot::channel();
-            (Place { turns: self, tenant, number: line.enter(tenant, sender) }, receiver)
+            (Place { turns: self, tenant, number: lines.fresh.enter(tenant, sender) }, receiver)
         };
         // A turn that has come is dropped with the receiver, and so passed on.
         let turn = receiver.await.map_err(|_| Full);
@@ -81,91 +101,115 @@ impl Turns {
 
     /// How many wait.
     pub fn waiting(&self) -> usize {
-        self.lock().waiting
+        self.lock().fresh.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How many rest.
+    pub fn resting(&self) -> usize {
+        self.lock().resting.len()
+    }
+
+    fn turn(self: &Arc<Self>, tenant: Tenant, is_long: bool) -> Turn {
+        Turn { turns: Arc::clone(self), tenant, since: Instant::now(), is_long, is_gone: false }
+    }
+
+    /// Gives the turns that are free to those who wait; the turns must be sent when the lock is gone.
+    fn give(self: &Arc<Self>, lines: &mut Lines) -> Given {
+        let mut given = Given::new();
+        while lines.running < self.running_max {
+            let Some((tenant, sender, is_long)) = lines.next(self.long_max(), self.running_max) else { break };
+            lines.running += 1;
+            lines.long += usize::from(is_long);
+            lines.is_long_next = !is_long;
+            given.push((sender, self.turn(tenant, is_long)));
+        }
+        given
+    }
+
+    /// One turn is kept for those that are not long, if there are two.
+    fn long_max(&self) -> usize {
+        (self.running_max - 1).max(1)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Line {
-    fn enter(&mut self, tenant: &Tenant, sender: oneshot::Sender<Turn>) -> u64 {
-        let number = self.next;
-        self.next += 1;
-        self.waiting += 1;
-        if !self.places.contains_key(tenant) {
-            self.tenants.push_back(tenant.clone());
+impl Lines {
+    /// Who has the next turn, and whether it is a long one.
+    fn next(&mut self, long_max: usize, running_max: usize) -> Option<(Tenant, oneshot::Sender<Turn>, bool)> {
+        let prefers_long = running_max > 1 || self.is_long_next || self.fresh.len() == 0;
+        let long = if self.long < long_max && prefers_long { self.resting.leave_first() } else { None };
+        if let Some((tenant, sender)) = long {
+            return Some((tenant, sender, true));
         }
-        self.places.entry(tenant.clone()).or_default().push_back((number, sender));
-        number
+        self.fresh.leave_first().map(|(tenant, sender)| (tenant, sender, false))
     }
+}
 
-    /// The first in line of the tenant whose turn is next, who then goes to the end.
-    fn leave_first(&mut self) -> Option<oneshot::Sender<Turn>> {
-        let tenant = self.tenants.pop_front()?;
-        let places = self.places.get_mut(&tenant)?;
-        let (_, sender) = places.pop_front()?;
-        self.waiting -= 1;
-        if places.is_empty() {
-            self.places.remove(&tenant);
-        } else {
-            self.tenants.push_back(tenant);
+impl Turn {
+    /// Lets another one go first, if this has run for long and another one should; waits until it may go on. Blocks.
+    pub fn rest(&mut self) {
+        if self.since.elapsed() < SLICE {
+            return;
         }
-        Some(sender)
-    }
-
-    fn leave(&mut self, tenant: &Tenant, number: u64) {
-        let Some(places) = self.places.get_mut(tenant) else { return };
-        let Ok(at) = places.binary_search_by_key(&number, |&(number, _)| number) else { return };
-        places.remove(at);
-        self.waiting -= 1;
-        if places.is_empty() {
-            self.places.remove(tenant);
-            self.tenants.retain(|other| other != tenant);
-        }
-    }
-
-    /// Sends the last one away of whoever has most in line, if that leaves them as many as `tenant`
-    /// then has.
-    fn make_room_for(&mut self, tenant: &Tenant) -> bool {
-        let own = self.places.get(tenant).map_or(0, VecDeque::len);
-        let Some((largest, count)) =
-            self.places.iter().map(|(tenant, places)| (tenant, places.len())).max_by_key(|&(_, count)| count)
-        else {
-            return false;
+        let turns = Arc::clone(&self.turns);
+        let (receiver, given) = {
+            let mut lines = turns.lock();
+            if !self.is_long {
+                self.is_long = true;
+                lines.long += 1;
+            }
+            let is_wanted = lines.long > turns.long_max()
+                || lines.resting.len() > 0
+                || (turns.running_max == 1 && lines.fresh.len() > 0);
+            if !is_wanted || lines.resting.len() >= turns.resting_max {
+                self.since = Instant::now();
+                return;
+            }
+            let (sender, receiver) = oneshot::channel();
+            lines.resting.enter(&self.tenant, sender);
+            lines.running -= 1;
+            lines.long -= 1;
+            lines.is_long_next = false;
+            self.is_gone = true;
+            (receiver, turns.give(&mut lines))
         };
-        if count < own + 2 {
-            return false;
+        send(given);
+        // The sender stands in the line until it is used.
+        if let Ok(turn) = receiver.blocking_recv() {
+            *self = turn;
         }
-        let largest = largest.clone();
-        // Its sender is dropped, which tells it.
-        if self.places.get_mut(&largest).and_then(VecDeque::pop_back).is_some() {
-            self.waiting -= 1;
-        }
-        true
+    }
+}
+
+/// Tells those who have a turn now. If nobody receives it, the turn comes back by its own drop.
+fn send(given: Given) {
+    for (sender, turn) in given {
+        drop(sender.send(turn));
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.turns.lock().leave(self.tenant, self.number);
+        self.turns.lock().fresh.leave(self.tenant, self.number);
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        if self.is_gone {
+            return;
+        }
         // Who was next may have gone between: then it is the turn of the one behind.
-        let mut line = self.0.lock();
-        let next = line.leave_first();
-        if next.is_none() {
-            line.running -= 1;
-        }
-        drop(line);
-        if let Some(sender) = next {
-            // If nobody receives it, the turn comes back here by its own drop.
-            let _ = sender.send(Self(Arc::clone(&self.0)));
-        }
+        let given = {
+            let mut lines = self.turns.lock();
+            lines.running -= 1;
+            lines.long -= usize::from(self.is_long);
+            self.turns.give(&mut lines)
+        };
+        send(given);
     }
 }
 

@@ -14,6 +14,7 @@ mod weight;
 
 use crate::budget::Budget;
 use crate::error::QueryError;
+use crate::pace::WAVE_UNITS;
 use crate::plan::fetch::Need;
 use crate::plan::{Place, Plan, Unit};
 use crate::request::Aggregation;
@@ -97,8 +98,10 @@ pub(crate) fn count(plan: &Plan, question: &Question) -> Result<Tally, QueryErro
     if plan.has_cold() {
         return count_fetched(plan, question, &unread, counted);
     }
-    counted.merge(count_units(plan, question, &unread)?);
-    counted.check(&plan.budget)?;
+    for some in unread.chunks(WAVE_UNITS) {
+        counted.merge(count_units(plan, question, some)?);
+        counted.check(&plan.budget)?;
+    }
     Ok(counted)
 }
 
@@ -123,16 +126,17 @@ fn count_units(plan: &Plan, question: &Question, units: &[&Unit]) -> Result<Tall
     };
     Ok(match units {
         few if few.len() <= 1 => few.iter().try_fold(start(), add)?.0,
-        many => many
-            .par_iter()
-            .try_fold(start, add)
-            .map(|state| state.map(|(tally, _)| tally))
-            .try_reduce_with(|mut a, b| {
-                a.merge(b);
-                a.check(&plan.budget)?;
-                Ok(a)
-            })
-            .unwrap_or_else(|| Ok(Tally::new(question.groups_max)))?,
+        many => plan.budget.wave(|| {
+            many.par_iter()
+                .try_fold(start, add)
+                .map(|state| state.map(|(tally, _)| tally))
+                .try_reduce_with(|mut a, b| {
+                    a.merge(b);
+                    a.check(&plan.budget)?;
+                    Ok(a)
+                })
+                .unwrap_or_else(|| Ok(Tally::new(question.groups_max)))
+        })?,
     })
 }
 

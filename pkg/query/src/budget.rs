@@ -4,6 +4,7 @@
 //! depends on it.
 
 use crate::error::QueryError;
+use crate::pace;
 use crate::request::{Cancel, QueryLimits};
 use crate::statistics::Statistics;
 use std::sync::Mutex;
@@ -154,6 +155,12 @@ impl Budget {
     /// Does not count the time since then: the caller was busy with what it was given.
     pub fn was_idle_since(&self, then: Instant) {
         self.idle.fetch_add(nanoseconds(then.elapsed()), Relaxed);
+    }
+
+    /// Runs something that may be costly on several threads, and lets others go first if this query has run for long.
+    pub fn wave<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        pace::rest();
+        pace::wave(self.spent(), work)
     }
 
     fn spent(&self) -> Duration {

@@ -76,7 +76,7 @@ pub(crate) fn materialise_slots(plan: &Plan, order: Order, keys: &[Key]) -> Resu
     let mut records: Vec<(usize, Record)> = match units.as_slice() {
         [only] => one(only)?,
         many => {
-            let lists: Vec<_> = many.par_iter().map(one).collect::<Result<_, QueryError>>()?;
+            let lists: Vec<_> = plan.budget.wave(|| many.par_iter().map(one).collect::<Result<_, QueryError>>())?;
             lists.into_iter().flatten().collect()
         }
     };

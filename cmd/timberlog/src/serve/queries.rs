@@ -13,6 +13,10 @@ pub struct Queries {
     /// Queries that wait for their turn, which tenants take by turns; further ones are answered with 429
     #[arg(long, value_name = "N", env = "TIMBERLOG_QUERIES_WAITING_MAX", default_value_t = 256)]
     queries_waiting_max: usize,
+    /// Long queries that may be interrupted for others to go first, each with what it has found in memory; further long
+    /// ones run to their end
+    #[arg(long, value_name = "N", env = "TIMBERLOG_QUERIES_RESTING_MAX", default_value_t = 8)]
+    queries_resting_max: usize,
     /// The longest time of a query, waiting included
     #[arg(long, value_name = "TIME", env = "TIMBERLOG_QUERY_TIMEOUT", default_value = "30s")]
     query_timeout: humantime::Duration,
@@ -61,6 +65,7 @@ impl Queries {
                 self.query_concurrency
             },
             queries_waiting_max: self.queries_waiting_max,
+            queries_resting_max: self.queries_resting_max,
             query_timeout: *self.query_timeout,
             query_bytes_max: self.query_bytes_max.as_u64(),
             query_memory_bytes_max: self.query_memory_max.as_u64(),

@@ -67,7 +67,9 @@ async fn read(appender: Appender, mut requests: Streaming<AppendRequest>, waitin
         let next = match request {
             Ok(Some(request)) => {
                 incoming.strict = request.strict;
+                let turn = state.decoding_turn(&incoming.tenant).await;
                 let next = append(&state, &database, &incoming, &request, charge.as_deref());
+                drop(turn);
                 // Its records are counted as the database's from here on.
                 drop(request);
                 if let Some(charge) = &charge {

@@ -60,11 +60,13 @@ impl Ingestor {
         if let Some(charge) = &charge {
             charge.grow_to(bytes + size_of_val(entries)).map_err(error::status)?;
         }
+        let turn = state.decoding_turn(&incoming.tenant).await;
         let decoded = store::in_place(bytes, || {
             store::decode(state, &database, &incoming, bytes, |decoder, options| {
                 decoder.log_entries(entries.iter().map(convert::log_entry), options)
             })
         });
+        drop(turn);
         let mut decoded = decoded.map_err(|error| error::status(Error::from(error)))?;
         store::count(state, Protocol::LogIngestor, &decoded, bytes);
         let Some(batch) = decoded.batch.take() else {

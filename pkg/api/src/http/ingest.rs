@@ -67,12 +67,14 @@ async fn decode(
     body: Collected,
     incoming: Incoming,
 ) -> ApiResult<(Result<Decoded, IngestError>, Incoming)> {
+    let turn = state.decoding_turn(&incoming.tenant).await;
     // Longer bodies, and compressed ones, are decoded on a thread that may block.
     if encoding == Encoding::Identity && body.as_ref().len() <= store::INLINE_BYTES_MAX {
         return Ok((run(state, database, &body, &incoming), incoming));
     }
     let (state, database) = (Arc::clone(state), database.clone());
     let decoding = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
         let body = state.bodies.decompress(encoding, body, state.options.body_bytes_max)?;
         Ok((run(&state, &database, &body, &incoming), incoming))
     });

@@ -57,6 +57,8 @@ pub async fn metrics(Of(state): Of<Arc<State>>) -> impl IntoResponse {
     out.single("timberlog_answers_bytes", "gauge", "Bytes of answers that wait for their clients.", bytes);
     let running = state.queries_running();
     out.single("timberlog_queries_running", "gauge", "Queries that run.", running);
+    let resting = state.queries_resting();
+    out.single("timberlog_queries_resting", "gauge", "Long queries that let others go first.", resting);
     state.metrics.write(&mut out);
     if let Ok(database) = state.database() {
         out.engine(&database.stats());

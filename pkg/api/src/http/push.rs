@@ -90,12 +90,16 @@ async fn decode(
     received: Received,
     incoming: Incoming,
 ) -> ApiResult<(Batch, Incoming)> {
+    let turn = state.decoding_turn(&incoming.tenant).await;
     // Longer bodies, and compressed ones, are decoded on a thread that may block.
     if received.encoding == Encoding::Identity && received.body.as_ref().len() <= store::INLINE_BYTES_MAX {
         return Ok((run(state, database, received, &incoming)?, incoming));
     }
     let (state, database) = (Arc::clone(state), database.clone());
-    let decoding = tokio::task::spawn_blocking(move || Ok((run(&state, &database, received, &incoming)?, incoming)));
+    let decoding = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        Ok((run(&state, &database, received, &incoming)?, incoming))
+    });
     decoding.await.unwrap_or_else(|error| {
         tracing::error!(%error, "decoding ended in a panic");
         Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "decoding failed by a defect; see the log"))

@@ -100,12 +100,16 @@ async fn decode(
     received: Received,
     incoming: Incoming,
 ) -> LokiResult<(Answer, Incoming)> {
+    let turn = state.decoding_turn(&incoming.tenant).await;
     // Longer bodies, and those that may become longer, are decoded on a thread that may block.
     if received.encoding == Encoding::Identity && received.body.as_ref().len() <= store::INLINE_BYTES_MAX / 4 {
         return Ok((run(state, database, received, &incoming), incoming));
     }
     let (state, database) = (Arc::clone(state), database.clone());
-    let decoding = tokio::task::spawn_blocking(move || (run(&state, &database, received, &incoming), incoming));
+    let decoding = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        (run(&state, &database, received, &incoming), incoming)
+    });
     decoding.await.map_err(|error| {
         tracing::error!(%error, "decoding ended in a panic");
         LokiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed by a defect; see the log")

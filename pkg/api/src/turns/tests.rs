@@ -28,7 +28,7 @@ fn poll(waiting: &mut Waiting<'_>) -> Poll<Result<Turn, Full>> {
 #[test]
 fn tenants_take_turns() {
     let (a, b, c) = (tenant("a"), tenant("b"), tenant("c"));
-    let turns = Arc::new(Turns::new(1, 100));
+    let turns = Arc::new(Turns::new(1, 100, 0));
     let mut turn = turns.take(&a).now_or_never().unwrap().unwrap();
     let mut line: Vec<(&str, Waiting<'_>)> = Vec::new();
     for (name, tenant) in [("a1", &a), ("a2", &a), ("a3", &a), ("b1", &b), ("b2", &b), ("c1", &c)] {
@@ -59,7 +59,7 @@ fn now(place: &mut Waiting<'_>) -> Option<Turn> {
 #[test]
 fn who_goes_leaves_no_turn_and_no_place_behind() {
     let names: Vec<Tenant> = ["a", "b", "c"].map(tenant).into();
-    let turns = Arc::new(Turns::new(2, 50));
+    let turns = Arc::new(Turns::new(2, 50, 0));
     let mut random = 1_u64;
     let mut next = move |below: usize| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -90,13 +90,13 @@ fn who_goes_leaves_no_turn_and_no_place_behind() {
     }
     drop((line, running));
     assert_eq!((turns.running(), turns.waiting()), (0, 0));
-    assert!(turns.lock().places.is_empty() && turns.lock().tenants.is_empty());
+    assert!(turns.lock().fresh.is_empty());
 }
 
 #[test]
 fn a_full_line_has_room_for_those_who_have_less_in_it() {
     let (a, b) = (tenant("a"), tenant("b"));
-    let turns = Arc::new(Turns::new(1, 4));
+    let turns = Arc::new(Turns::new(1, 4, 0));
     let _turn = turns.take(&a).now_or_never().unwrap().unwrap();
     let mut of_a: Vec<Waiting<'_>> = (0..4).map(|_| enter(&turns, &a)).collect();
     assert_eq!(turns.take(&a).now_or_never().unwrap().unwrap_err(), Full);
@@ -113,9 +113,73 @@ fn a_full_line_has_room_for_those_who_have_less_in_it() {
 #[test]
 fn nobody_waits_where_nobody_may() {
     let a = tenant("a");
-    let turns = Arc::new(Turns::new(0, 0));
+    let turns = Arc::new(Turns::new(0, 0, 0));
     let turn = turns.take(&a).now_or_never().unwrap().unwrap();
     assert_eq!(turns.take(&a).now_or_never().unwrap().unwrap_err(), Full);
     drop(turn);
     assert!(turns.take(&a).now_or_never().unwrap().is_ok());
+}
+
+/// Makes a turn as old as a long query's.
+fn age(turn: &mut Turn) {
+    turn.since = Instant::now().checked_sub(SLICE * 2).unwrap();
+}
+
+#[test]
+fn long_ones_rest_and_leave_a_turn_to_those_that_are_not_long() {
+    let (a, b) = (tenant("a"), tenant("b"));
+    let turns = Arc::new(Turns::new(2, 100, 1));
+    let take = || turns.take(&a).now_or_never().unwrap().unwrap();
+    let (mut first, mut second) = (take(), take());
+    let mut short = enter(&turns, &b);
+    first.rest();
+    assert!(now(&mut short).is_none(), "it is not long yet");
+    age(&mut first);
+    first.rest();
+    assert!(now(&mut short).is_none(), "one long one may run");
+    age(&mut second);
+    let resting = std::thread::spawn(move || {
+        second.rest();
+        second
+    });
+    let short = poll_until(&mut short);
+    assert_eq!((turns.running(), turns.resting()), (2, 1));
+    // Its turn comes when the other long one rests, or ends.
+    drop(short);
+    assert_eq!(turns.resting(), 1, "the free turn is not for a second long one");
+    drop(first);
+    let second = resting.join().unwrap();
+    assert!(second.is_long);
+    drop(second);
+    assert_eq!((turns.running(), turns.resting(), turns.lock().long), (0, 0, 0));
+}
+
+#[test]
+fn where_one_runs_long_ones_and_others_alternate() {
+    let (a, b) = (tenant("a"), tenant("b"));
+    let turns = Arc::new(Turns::new(1, 100, 4));
+    let mut long = turns.take(&a).now_or_never().unwrap().unwrap();
+    let (mut one, mut other) = (enter(&turns, &b), enter(&turns, &b));
+    age(&mut long);
+    let resting = std::thread::spawn(move || {
+        long.rest();
+        long
+    });
+    let one = poll_until(&mut one);
+    drop(one);
+    let long = resting.join().unwrap();
+    assert!(now(&mut other).is_none());
+    drop(long);
+    assert!(now(&mut other).is_some());
+}
+
+fn poll_until(place: &mut Waiting<'_>) -> Turn {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(turn) = now(place) {
+            return turn;
+        }
+        assert!(Instant::now() < end, "no turn comes");
+        std::thread::yield_now();
+    }
 }

@@ -102,7 +102,7 @@ fn materialise(plan: &Plan, order: Order, keys: &[Key], shape: &Residual) -> Res
     plan.bring(&of_units)?;
     let lists: Vec<Vec<(usize, Entry)>> = match units.as_slice() {
         [only] => vec![one(only)?],
-        many => many.par_iter().map(one).collect::<Result<_, QueryError>>()?,
+        many => plan.budget.wave(|| many.par_iter().map(one).collect::<Result<_, QueryError>>())?,
     };
     let mut entries: Vec<(usize, Entry)> = lists.into_iter().flatten().collect();
     entries.sort_unstable_by_key(|&(slot, _)| slot);

@@ -102,7 +102,8 @@ pub(crate) fn patterns(
     };
     let mut units: Vec<Counted> = Vec::new();
     plan.fetched(&plan.units.iter().collect::<Vec<_>>(), &Fetched::Block, &mut |some| {
-        let counted: Vec<Counted> = some.par_iter().map(|unit| counting.unit(unit)).collect::<Result<_, _>>()?;
+        let counted: Vec<Counted> =
+            plan.budget.wave(|| some.par_iter().map(|unit| counting.unit(unit)).collect::<Result<_, _>>())?;
         units.extend(counted);
         Ok(())
     })?;

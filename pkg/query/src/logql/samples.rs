@@ -262,7 +262,8 @@ fn scan(
     };
     let mut units: Vec<HashMap<Box<[u8]>, Found>> = Vec::new();
     plan.fetched(&plan.units.iter().collect::<Vec<_>>(), &Fetched::Block, &mut |some| {
-        let found: Vec<_> = some.par_iter().map(|unit| how.unit(plan, unit)).collect::<Result<_, QueryError>>()?;
+        let found: Vec<_> =
+            plan.budget.wave(|| some.par_iter().map(|unit| how.unit(plan, unit)).collect::<Result<_, QueryError>>())?;
         units.extend(found);
         Ok(())
     })?;

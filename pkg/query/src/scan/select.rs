@@ -220,7 +220,7 @@ impl Selection {
         };
         match units {
             [only] => Ok(one(only)?.into_iter().collect()),
-            many => many.par_iter().filter_map(|index| one(index).transpose()).collect(),
+            many => plan.budget.wave(|| many.par_iter().filter_map(|index| one(index).transpose()).collect()),
         }
     }
 
@@ -234,7 +234,7 @@ impl Selection {
             let Some(unit) = plan.units.get(index as usize) else { return Ok(None) };
             self.keys(plan, index, unit, rows, None, limit)
         };
-        active.into_par_iter().filter_map(|unit| one(unit).transpose()).collect()
+        plan.budget.wave(|| active.into_par_iter().filter_map(|unit| one(unit).transpose()).collect())
     }
 
     /// The first keys of a unit behind `after`, and before `worst`.
