@@ -139,7 +139,7 @@ impl Turns {
 impl Lines {
     /// Who has the next turn, and whether it is a long one.
     fn next(&mut self, long_max: usize, running_max: usize) -> Option<(Tenant, oneshot::Sender<Turn>, bool)> {
-        let prefers_long = running_max > 1 || self.is_long_next || self.fresh.len() == 0;
+        let prefers_long = running_max > 1 || self.is_long_next || self.fresh.is_empty();
         let long = if self.long < long_max && prefers_long { self.resting.leave_first() } else { None };
         if let Some((tenant, sender)) = long {
             return Some((tenant, sender, true));
@@ -162,8 +162,8 @@ impl Turn {
                 lines.long += 1;
             }
             let is_wanted = lines.long > turns.long_max()
-                || lines.resting.len() > 0
-                || (turns.running_max == 1 && lines.fresh.len() > 0);
+                || !lines.resting.is_empty()
+                || (turns.running_max == 1 && !lines.fresh.is_empty());
             if !is_wanted || lines.resting.len() >= turns.resting_max {
                 self.since = Instant::now();
                 return;

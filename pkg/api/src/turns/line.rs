@@ -21,6 +21,10 @@ impl Line {
         self.waiting
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
     pub(super) fn enter(&mut self, tenant: &Tenant, sender: oneshot::Sender<Turn>) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -75,10 +79,5 @@ impl Line {
             self.waiting -= 1;
         }
         true
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.places.is_empty() && self.tenants.is_empty() && self.waiting == 0
     }
 }
