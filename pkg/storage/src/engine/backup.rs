@@ -6,13 +6,13 @@
 use super::{Core, Storage, closed, lock};
 use crate::backup::{self, ColdFiles, Pinned};
 use crate::manifest::{SegmentEntry, State};
-use crate::wal;
+use crate::wal::{self, Wal};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use timberlog_disk::File;
-use timberlog_types::{Error, ErrorKind, Result};
+use timberlog_types::{Error, ErrorKind, Result, Seq};
 
 /// The longest time that a pin is held without being renewed.
 pub(super) const PIN_TTL_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -148,7 +148,10 @@ impl Core {
                 (state, durable, tail)
             }
         };
-        let (until, line) = (Some(self.env.clock.now_ns()), self.archive_line()?);
+        // What is not synced may be lost with the power and its numbers be given again: no archive goes on from that.
+        let synced_seq = self.wal.get().map_or(Seq::MAX, Wal::synced_seq);
+        let is_synced = tail.as_ref().is_none_or(|tail| tail.last_seq <= synced_seq);
+        let (until, line) = (Some(self.env.clock.now_ns()), self.archive_line()?.filter(|_| is_synced));
         let mut pinned = Pinned { until, line, ..Pinned::of(&id, &state, now, tail.as_ref(), cold) };
         if let (Some(referenced), Some(tier)) = (&mut pinned.referenced, &self.options.tier) {
             referenced.store = tier.store.describe();

@@ -34,8 +34,8 @@ const CLAIM_WAIT: Duration = Duration::from_secs(5);
 /// The least time between two collections of garbage.
 const GC_EVERY_MIN: Duration = Duration::from_secs(60);
 
-/// What was sent over an old orphan is named when it is still there after so long: twice what a look of a collection
-/// that runs elsewhere (`timberlog gc`) is valid for.
+/// What was sent over an old orphan leaves the disk when it is still in the store after so long: twice what a look of a
+/// collection that runs elsewhere (`timberlog gc`) is valid for.
 const RESENT_WAIT: Duration = gc::LOOK_VALID.saturating_mul(2);
 
 /// What the tierer knows and is told.
@@ -59,7 +59,7 @@ struct Memory {
     gc_due_ns: u64,
     /// Segments whose files are damaged.
     left_alone: HashSet<String>,
-    /// Segments that were sent over old orphans: from when they may be named, in monotonic ns.
+    /// Segments that were sent over old orphans: from when they may leave the disk, in monotonic ns.
     resent: HashMap<String, u64>,
     /// Versions of manifest and bucket that were found in step.
     in_step: Option<(u64, u64)>,
@@ -246,18 +246,16 @@ impl Core {
         writer.check()?;
         self.tiering.note_place((writer.state().epoch, writer.state().version));
         self.tiering.note_claimed();
-        if *in_step != Some((state.version, writer.state().version)) {
-            self.settle(writer, &mut tiered)?;
+        let is_confirmed = self.confirm(options, &state, resent, free)?;
+        if is_confirmed || *in_step != Some((state.version, writer.state().version)) {
+            self.settle(writer, resent, &mut tiered)?;
         }
         drop(state);
         loop {
             let state = self.manifest.state();
             let mut uploaded = Uploaded::new();
             let due = mirror::due(&state, writer.state(), options, self.env.clock.now_ns());
-            let now = self.env.clock.monotonic_ns();
-            resent.retain(|id, _| due.iter().any(|(.., entry)| entry.id == *id));
-            let may_go = |id: &str| !left_alone.contains(id) && resent.get(id).is_none_or(|&from| from <= now);
-            let due: Vec<_> = due.into_iter().filter(|(.., entry)| may_go(&entry.id)).collect();
+            let due: Vec<_> = due.into_iter().filter(|(.., entry)| !left_alone.contains(&entry.id)).collect();
             let bytes = |entry: &SegmentEntry| entry.files().map(|file| file.len).sum::<u64>();
             let waiting: u64 = due.iter().map(|(.., entry)| bytes(entry)).sum();
             self.tiering.counters.segments_waiting.store(due.len() as u64, Ordering::Relaxed);
@@ -279,10 +277,10 @@ impl Core {
                         if let (Some(cold), Some(object)) = (&self.opener.cold, &stored.entry.index_object) {
                             cold.keep_index(object, &stored.index);
                         }
-                        if resent.remove(&entry.id).is_none() && stored.may_be_collected {
+                        if stored.may_be_collected {
                             let wait_ns = u64::try_from(RESENT_WAIT.as_nanos()).unwrap_or(u64::MAX);
-                            resent.insert(entry.id.clone(), now.saturating_add(wait_ns));
-                            continue;
+                            let until_ns = self.env.clock.monotonic_ns().saturating_add(wait_ns);
+                            resent.insert(entry.id.clone(), until_ns);
                         }
                         uploaded.insert((tenant.clone(), *day, entry.id.clone()), Arc::new(stored.entry));
                     }
@@ -303,7 +301,7 @@ impl Core {
             }
             let cold_before = tiered.segments_cold;
             self.commit_bucket(writer, &uploaded, &mut tiered)?;
-            self.settle(writer, &mut tiered)?;
+            self.settle(writer, resent, &mut tiered)?;
             *in_step = Some((self.manifest.state().version, writer.state().version));
             // What was uploaded and then merged is not worth another round at once.
             if uploaded.is_empty() || tiered.segments_cold == cold_before {
@@ -341,6 +339,26 @@ impl Core {
             *gc_due_ns = now.saturating_add(u64::try_from(every.as_nanos()).unwrap_or(u64::MAX));
         }
         Ok(tiered)
+    }
+
+    /// Looks for what was sent over old orphans, when no collection can take it any more, and sends what is not there once
+    /// more. Whether there was any.
+    fn confirm(
+        &self,
+        options: &TierOptions,
+        state: &State,
+        resent: &mut HashMap<String, u64>,
+        free: bool,
+    ) -> Result<bool> {
+        let now = self.env.clock.monotonic_ns();
+        let ripe: Vec<String> = resent.iter().filter(|(_, from)| **from <= now).map(|(id, _)| id.clone()).collect();
+        for (tenant, day, entry) in state.segments().filter(|(.., entry)| ripe.contains(&entry.id)) {
+            if entry.location.is_local() {
+                self.upload(options, (tenant, day), entry, free)?;
+            }
+        }
+        resent.retain(|id, _| !ripe.contains(id));
+        Ok(!ripe.is_empty())
     }
 
     /// Whether the manifest still names a segment.
@@ -449,7 +467,7 @@ impl Core {
     }
 
     /// Brings the manifest in step with the bucket: what it names is `both`, then `cold`; then local files go.
-    fn settle(&self, writer: &Writer, tiered: &mut Tiered) -> Result<()> {
+    fn settle(&self, writer: &Writer, resent: &HashMap<String, u64>, tiered: &mut Tiered) -> Result<()> {
         let bucket = writer.state();
         let both = |state: &State| {
             let named = bucket.segments().filter_map(|(tenant, day, stored)| {
@@ -465,7 +483,8 @@ impl Core {
         let cold = |state: &State| {
             let named: HashSet<&str> = bucket.segments().map(|(_, _, entry)| entry.id.as_str()).collect();
             let both = state.segments().filter(|(_, _, entry)| entry.location == Location::Both);
-            let both = both.filter(|(_, _, entry)| named.contains(entry.id.as_str()));
+            let may_leave = |entry: &SegmentEntry| named.contains(entry.id.as_str()) && !resent.contains_key(&entry.id);
+            let both = both.filter(|(_, _, entry)| may_leave(entry));
             both.map(|(tenant, day, entry)| (tenant.clone(), day, mirror::cold(entry))).collect::<Vec<_>>()
         };
         let edit = |moved: Vec<(Tenant, Day, SegmentEntry)>| (!moved.is_empty()).then(|| Edit::move_to(moved));

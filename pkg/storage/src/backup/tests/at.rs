@@ -1,8 +1,9 @@
 //! The archive and restores to an instant: what is archived, what comes back, what is refused.
 
 use super::*;
+use crate::Durability;
 use crate::archive::{ArchiveOptions, Lines};
-use timberlog_disk::sim::Sim;
+use timberlog_disk::sim::{Fault, Op, Sim};
 
 pub(super) const SECOND: i64 = 1_000_000_000;
 
@@ -103,6 +104,26 @@ fn an_instant_behind_a_backup_that_has_every_batch_is_reached() {
     assert_eq!(find_at(&store, "latest", at).unwrap().0.id, has_all.id);
     restore_at_to(&env, &store, at, "/to").unwrap();
     assert_eq!(restored(&env, "/to"), expected);
+}
+
+#[test]
+fn no_archive_goes_on_from_a_backup_of_what_is_not_synced() {
+    let sim = Sim::new(34);
+    let (env, store) = (sim.env(), MemoryStore::default());
+    let options = Options {
+        durability: Durability::Async { interval: Duration::from_secs(3_600) },
+        ..archived_options("/db", &store)
+    };
+    let storage = Storage::open(options, env.clone(), Arc::new(Nobody), &Progress::default()).unwrap();
+    fill(&storage);
+    assert!(back_up(&env, &store, &storage).unwrap().line.is_some());
+    // The first frame of a file is synced with its header.
+    (0..2).for_each(|number| append(&storage, &tenants()[0], batch(DAY, 90_000 + number * 10, 3), 20_000 + number));
+    assert!(storage.stats().synced_seq < storage.stats().visible_seq);
+    sim.disk.inject(Op::Sync, "wal", 0, Fault::Io);
+    let record = back_up(&env, &store, &storage).unwrap();
+    assert!(record.wal.is_some(), "its flush fails");
+    assert_eq!(record.line, None);
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn what_compaction_replaced_stays_until_its_replacement_is_there() {
 }
 
 #[test]
-fn what_is_sent_over_an_old_orphan_is_named_when_no_collection_can_take_it_any_more() {
+fn what_is_sent_over_an_old_orphan_leaves_the_disk_when_no_collection_can_take_it_any_more() {
     let (sim, store) = (Sim::new(1), FaultStore::new());
     let storage = open(&sim.env(), &store);
     append(&storage, 0);
@@ -177,11 +177,13 @@ fn what_is_sent_over_an_old_orphan_is_named_when_no_collection_can_take_it_any_m
     store.advance(2 * 3_600);
     let passed = storage.tier().unwrap();
     assert_eq!((passed.segments_uploaded, passed.segments_cold), (1, 0));
+    assert_eq!(locations(&storage), [Location::Both]);
+    check_bucket(&store, 10);
     // A collection elsewhere saw what was there before, and its deletion arrives now.
     store.delete(std::slice::from_ref(&log)).unwrap();
     sim.clock.advance(Duration::from_secs(50));
     store.advance(50);
-    assert_eq!(storage.tier().unwrap().segments_uploaded, 0, "too early");
+    assert_eq!(storage.tier().unwrap().segments_cold, 0, "too early");
     sim.clock.advance(Duration::from_secs(11));
     store.advance(11);
     assert_eq!(storage.tier().unwrap().segments_cold, 1);
