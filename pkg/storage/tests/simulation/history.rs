@@ -355,6 +355,8 @@ impl History {
     fn operation(&mut self, storage: &Storage, process: &Arc<Process>, mood: Mood) -> Result<(), String> {
         if self.rng.percent(12) {
             self.back_up(storage, process)?;
+            // Its flush may have let appends in that waited for room.
+            self.listen(if process.is_dead() { Listening::Dead } else { Listening::Alive })?;
         }
         match self.rng.below(100) {
             0..4 if self.shelf.is_some() => self.tier(storage, process)?,
