@@ -169,7 +169,8 @@ fn a_backup_during_ingestion_survives_kills_of_the_server() {
         let restored = restored(&store, "latest", &[]);
         let server = Server::start(&restored, &flags);
         let lines = export(&server);
-        assert!(lines.len() as u64 <= held && lines.len() > 500);
+        // The backup may have come right behind the first 500.
+        assert!((500..=held).contains(&(lines.len() as u64)), "{} of {held}", lines.len());
         let mut ids: Vec<u64> = lines
             .iter()
             .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["fields"]["id"].as_u64().expect("an id"))
