@@ -104,9 +104,10 @@ fn flood(server: &Process, stop: &AtomicBool) -> Disturbed {
                         seen.requests.push((now.as_secs_f32(), (now - asked).as_secs_f32() * 1e3));
                     }
                     // It floods: it comes back at once, but for the CPU that the client itself would take of this machine.
-                    Err(error) => match seen.refused(&error) {
-                        Refusal::Later(_) | Refusal::Error => std::thread::sleep(Duration::from_millis(20)),
-                    },
+                    Err(error) => {
+                        seen.refused(&error);
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
                 }
             }
             (acknowledged, seen)

@@ -10,7 +10,7 @@ use timberlog_types::{Error, ErrorKind};
 pub struct Seen {
     /// When a request ended since the start of the phase in s, and its latency in ms.
     pub requests: Vec<(f32, f32)>,
-    /// How often the server said to come back later (429, and 503 while it has no room).
+    /// How often the server said to come back later (429).
     pub put_off: u64,
     /// Everything else that is no answer, by its words.
     pub errors: BTreeMap<String, u64>,

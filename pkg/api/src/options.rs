@@ -80,9 +80,13 @@ pub struct ServerOptions {
     pub drain_max: Duration,
 }
 
+/// The cores that this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}
+
 impl Default for ServerOptions {
     fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self {
             http_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT)),
             grpc_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, GRPC_PORT)),
@@ -94,7 +98,7 @@ impl Default for ServerOptions {
             bodies_bytes_max: 128 << 20,
             connections_max: 8192,
             read_timeout: Duration::from_secs(30),
-            query_concurrency: cores.max(2),
+            query_concurrency: cores().max(2),
             queries_waiting_max: 256,
             queries_resting_max: 8,
             query_timeout: Duration::from_secs(30),

@@ -4,7 +4,7 @@ use crate::answers::Answers;
 use crate::body::Bodies;
 use crate::error::{ApiError, ApiResult};
 use crate::metrics::Metrics;
-use crate::options::ServerOptions;
+use crate::options::{self, ServerOptions};
 use crate::turns::{Turn, Turns};
 use axum::http::StatusCode;
 use serde_json::json;
@@ -62,10 +62,6 @@ pub enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overtime(pub Duration);
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
-}
-
 impl State {
     /// The state of a server whose database is not open yet.
     pub fn new(options: ServerOptions, env: Env, progress: Arc<Progress>) -> Self {
@@ -78,7 +74,7 @@ impl State {
                 options.queries_resting_max,
             )),
             // As many wait as there are connections, each with a body that is counted.
-            decoding: Arc::new(Turns::new(cores(), usize::MAX, 0)),
+            decoding: Arc::new(Turns::new(options::cores(), usize::MAX, 0)),
             tails: Arc::new(Semaphore::new(options.tails_max)),
             exports: Arc::new(Semaphore::new(options.exports_max)),
             started_ns: env.clock.monotonic_ns(),

@@ -14,7 +14,7 @@ mod weight;
 
 use crate::budget::Budget;
 use crate::error::QueryError;
-use crate::pace::WAVE_UNITS;
+use crate::pace;
 use crate::plan::fetch::Need;
 use crate::plan::{Place, Plan, Unit};
 use crate::request::Aggregation;
@@ -98,7 +98,7 @@ pub(crate) fn count(plan: &Plan, question: &Question) -> Result<Tally, QueryErro
     if plan.has_cold() {
         return count_fetched(plan, question, &unread, counted);
     }
-    for some in unread.chunks(WAVE_UNITS) {
+    for some in unread.chunks(pace::wave_units()) {
         counted.merge(count_units(plan, question, some)?);
         counted.check(&plan.budget)?;
     }

@@ -8,8 +8,9 @@ use std::cell::RefCell;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// So many units are read between two rests.
-pub(crate) const WAVE_UNITS: usize = 32;
+/// So many units are read between two rests, and so many for each thread where there are many.
+const WAVE_UNITS_MIN: usize = 32;
+const WAVE_UNITS_PER_THREAD: usize = 4;
 /// A query that has run for so long gives way to those that have not.
 const LONG: Duration = Duration::from_millis(200);
 
@@ -28,6 +29,11 @@ impl Drop for Restore {
         let last = REST.replace(self.0.take());
         drop(last);
     }
+}
+
+/// How many units are read between two rests: enough to keep all threads busy.
+pub(crate) fn wave_units() -> usize {
+    WAVE_UNITS_MIN.max(WAVE_UNITS_PER_THREAD * rayon::current_num_threads())
 }
 
 /// Runs a query on this thread; `rest` is called between its waves, and dropped with its end.

@@ -6,7 +6,7 @@
 
 use super::{Place, Plan, Unit};
 use crate::error::QueryError;
-use crate::pace::WAVE_UNITS;
+use crate::pace;
 use crate::source::{Known, OpenSegment};
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ impl Plan {
         run: &mut dyn FnMut(&[&'u Unit]) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         if !self.has_cold() {
-            return units.chunks(WAVE_UNITS).try_for_each(run);
+            return units.chunks(pace::wave_units()).try_for_each(run);
         }
         for some in units.chunks(UNITS_AT_ONCE * 4) {
             let mut left: &[&Unit] = &self.sift(some)?;

@@ -352,13 +352,16 @@ impl Core {
     ) -> Result<bool> {
         let now = self.env.clock.monotonic_ns();
         let ripe: Vec<String> = resent.iter().filter(|(_, from)| **from <= now).map(|(id, _)| id.clone()).collect();
+        if ripe.is_empty() {
+            return Ok(false);
+        }
         for (tenant, day, entry) in state.segments().filter(|(.., entry)| ripe.contains(&entry.id)) {
             if entry.location.is_local() {
                 self.upload(options, (tenant, day), entry, free)?;
             }
         }
         resent.retain(|id, _| !ripe.contains(id));
-        Ok(!ripe.is_empty())
+        Ok(true)
     }
 
     /// Whether the manifest still names a segment.

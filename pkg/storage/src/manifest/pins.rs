@@ -107,7 +107,9 @@ pub(super) fn extend(env: &Env, data_dir: &Path, state: &State, chain: &mut Chai
                 let known = chain.damage.len();
                 chain.old_files.entry(pin.root.path.clone()).or_insert(pin.version);
                 load::read_old_root(env, data_dir, &root, &mut seen, chain)?;
-                chain.damage.drain(known..).next().is_none()
+                let is_whole = chain.damage.len() == known;
+                chain.damage.truncate(known);
+                is_whole
             }
             Ok(_) | Err(ReadError::Damaged(_)) => false,
             Err(ReadError::Stop(error)) => return Err(error),

@@ -1,6 +1,8 @@
 //! Indexes that are declared after segments were written.
 
 use super::*;
+use crate::compaction::reindex;
+use crate::manifest::SegmentEntry;
 
 /// The same settings with these indexes.
 fn with_indexes(options: &Options, names: &[&str]) -> Options {
@@ -62,6 +64,23 @@ fn segments_of_days_that_are_over_get_indexes_that_were_declared_later() {
     drop(storage);
     let report = crate::verify::verify(&sim.env(), std::path::Path::new("/data"), &|_, _| {}).unwrap();
     assert_eq!(report.damage, Vec::<String>::new());
+}
+
+#[test]
+fn what_is_known_of_segments_that_are_there_stays_and_the_rest_is_forgotten() {
+    let plain = options(500);
+    let (storage, _) = six(&Sim::new(1), &plain);
+    let state = storage.core_state();
+    let mut known: reindex::Known = (0..5_000).map(|number| (format!("gone-{number}"), true)).collect();
+    let asked = std::cell::Cell::new(0);
+    let lacks = |_: &SegmentEntry| {
+        asked.set(asked.get() + 1);
+        Ok(false)
+    };
+    for _ in 0..2 {
+        reindex::plan(&state, i64::MAX, &plain.compaction, &|_, _, _| true, &mut known, &lacks).unwrap();
+    }
+    assert_eq!((known.len(), asked.get()), (6, 6));
 }
 
 #[test]
