@@ -6,7 +6,8 @@
 //!
 //! A store holds immutable files that all backups share (`files/`), sealed ends of the WAL
 //! (`wal/`) and one record a backup (`backups/<id>.json`), written last: without it a backup does
-//! not exist. `plans/` and `prunes/` say what runs, so that neither takes a file from the other.
+//! not exist. `plans/` and `prunes/` say what runs, so that neither takes a file from the other;
+//! `void/` says of which ones nothing comes any more.
 //!
 //! What is in a backup: everything that was acknowledged before it began. The buffer is flushed
 //! and the root of that flush is pinned; where the flush cannot run (a full disk, a manifest that
@@ -31,6 +32,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod void;
 
 pub use at::{Reachable, Tail, find_at, reachable};
 pub use catalog::{Catalog, Listed, find, list, read};
@@ -63,6 +65,8 @@ pub enum Event<'a> {
 }
 
 pub(crate) use catalog::is_of_store;
-pub(crate) use record::{PlanRecord, PruneRecord, decode as decode_record, encode as encode_record, is_id, new_id};
+pub(crate) use record::{
+    PlanRecord, PruneRecord, VoidRecord, decode as decode_record, encode as encode_record, is_id, new_id,
+};
 pub(crate) use restore::{Marker, check_restored};
 pub(crate) use source::{check_whole, open};

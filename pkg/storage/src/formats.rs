@@ -2,7 +2,7 @@
 //! the fuzz targets, and nothing else may use it.
 
 use crate::archive::{LineRecord, Local, Part};
-use crate::backup::{BackupRecord, Marker, PlanRecord, PruneRecord, decode_record, encode_record, key_of};
+use crate::backup::{BackupRecord, Marker, PlanRecord, PruneRecord, VoidRecord, decode_record, encode_record, key_of};
 use crate::deletes::Logged;
 use crate::manifest::format::Pointer;
 use crate::manifest::pins::Pin;
@@ -32,7 +32,10 @@ pub fn read(kind: u8, bytes: &[u8]) {
             }
         }
         1 => drop(record::<PlanRecord>(bytes)),
-        2 => drop(record::<PruneRecord>(bytes)),
+        2 => {
+            record::<PruneRecord>(bytes);
+            record::<VoidRecord>(bytes);
+        }
         3 => drop(record::<LineRecord>(bytes)),
         4 => comes_back(|bytes| Local::decode(bytes).ok().flatten(), |local| local.encode().ok(), bytes),
         5 => comes_back(Pin::decode, |pin| pin.encode().ok(), bytes),

@@ -1,6 +1,7 @@
 //! What is in a backup store: its records, and who needs which object.
 
 use super::record::{self, BACKUPS, BackupRecord, PLANS, PRUNES, PlanRecord, PruneRecord, id_in, record_key};
+use super::void;
 use crate::objects::ObjectStore;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, HashSet};
@@ -20,7 +21,7 @@ pub struct Listed {
 /// Of the store; a record that is damaged is one of those listed.
 pub fn list(store: &dyn ObjectStore) -> Result<Vec<Listed>> {
     let record = |id: String| {
-        let record = read(store, &id);
+        let record = read_record(store, &id);
         match &record {
             // Pruned since it was listed.
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
@@ -28,7 +29,16 @@ pub fn list(store: &dyn ObjectStore) -> Result<Vec<Listed>> {
             _ => Ok(Some(Listed { id, record })),
         }
     };
-    ids(store, BACKUPS)?.into_iter().filter_map(|id| record(id).transpose()).collect()
+    backups(store)?.into_iter().filter_map(|id| record(id).transpose()).collect()
+}
+
+/// The ids of all backups, oldest first.
+pub(super) fn backups(store: &dyn ObjectStore) -> Result<Vec<String>> {
+    let mut all = ids(store, BACKUPS)?;
+    // Behind the records: what is deleted of a backup that was given up is deleted behind that word.
+    let void = void::ids(store)?;
+    all.retain(|id| !void.contains(id));
+    Ok(all)
 }
 
 /// Whether an error says nothing of what was read, only that it could not be.
@@ -44,9 +54,9 @@ pub fn find(store: &dyn ObjectStore, id: &str) -> Result<BackupRecord> {
     if id != "latest" {
         return read(store, id);
     }
-    let newest = ids(store, BACKUPS)?.pop();
+    let newest = backups(store)?.pop();
     let none = || Error::new(ErrorKind::NotFound, format!("there is no backup in `{}`", store.describe()));
-    read(store, &newest.ok_or_else(none)?)
+    read_record(store, &newest.ok_or_else(none)?)
 }
 
 /// The record of one backup.
@@ -54,12 +64,22 @@ pub fn find(store: &dyn ObjectStore, id: &str) -> Result<BackupRecord> {
 /// # Errors
 /// `NotFound`, `Corrupt`, or `Invalid` if a newer program wrote it.
 pub fn read(store: &dyn ObjectStore, id: &str) -> Result<BackupRecord> {
-    let none = || Error::new(ErrorKind::NotFound, format!("there is no backup `{id}` in `{}`", store.describe()));
     if !record::is_id(id) {
-        return Err(none());
+        return Err(none(store, id));
     }
+    let record = read_record(store, id)?;
+    if void::is(store, id)? { Err(none(store, id)) } else { Ok(record) }
+}
+
+fn none(store: &dyn ObjectStore, id: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no backup `{id}` in `{}`", store.describe()))
+}
+
+/// The record of a backup that was not given up.
+pub(super) fn read_record(store: &dyn ObjectStore, id: &str) -> Result<BackupRecord> {
     let key = record_key(BACKUPS, id);
-    let bytes = store.get(&key).map_err(|error| if error.kind == ErrorKind::NotFound { none() } else { error })?;
+    let absent = |error: Error| if error.kind == ErrorKind::NotFound { none(store, id) } else { error };
+    let bytes = store.get(&key).map_err(absent)?;
     let record: BackupRecord = record::decode(&bytes).map_err(|error| error.context(format!("object `{key}`")))?;
     record.check(id).map_err(|error| error.context(format!("object `{key}`")))?;
     Ok(record)

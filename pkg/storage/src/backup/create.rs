@@ -8,7 +8,7 @@ use super::record::{
     BACKUPS, BackupRecord, FILES, FORMAT, Formats, PLANS, PlanRecord, WalTail, encode, key_of, record_key, wal_key,
 };
 use super::source::Pinned;
-use super::{Event, Source, Watch, catalog, copy};
+use super::{Event, Source, Watch, catalog, copy, prune, void};
 use crate::manifest::FileRef;
 use crate::objects::ObjectStore;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use timberlog_disk::{Clock, Env};
-use timberlog_types::{Error, ErrorKind, Result};
+use timberlog_types::{Error, ErrorKind, Result, time};
 
 /// How often the plan and the pin are renewed.
 const RENEWED: Duration = Duration::from_secs(30);
@@ -93,8 +93,13 @@ pub fn create(env: &Env, store: &dyn ObjectStore, source: &dyn Source, watch: &W
     if !store.put_if_absent(&record_key(BACKUPS, &record.id), &encode(&record)?)? {
         return Err(Error::new(ErrorKind::Conflict, format!("backup `{}` exists already", record.id)));
     }
+    if void::is(store, &record.id)? {
+        store.delete(&[record_key(BACKUPS, &record.id), plan_key])?;
+        let message = format!("backup `{}` was given up, it did not go on for too long: begin again", record.id);
+        return Err(Error::new(ErrorKind::Conflict, message));
+    }
     // It exists now. Plans that are left cost a little; a prune takes them.
-    if let Err(error) = forget_plans(store, &record, &plan_key, env.clock.now_ns()) {
+    if let Err(error) = forget_plans(env, store, &record, plan_key) {
         tracing::warn!(%error, "the plan of a finished backup was not removed");
     }
     Ok(Created { record })
@@ -138,11 +143,11 @@ fn sort(store: &dyn ObjectStore, pinned: &Pinned) -> Result<Sorted> {
         is_all |= trust(plan.files.get(..done).unwrap_or_default());
     }
     // The newest one has nearly all.
-    for id in catalog::ids(store, BACKUPS)?.iter().rev() {
+    for id in catalog::backups(store)?.iter().rev() {
         if is_all {
             break;
         }
-        match catalog::read(store, id) {
+        match catalog::read_record(store, id) {
             Ok(record) => is_all = trust(&record.files),
             Err(error) if catalog::is_of_store(&error) => return Err(error),
             // What it names is copied again.
@@ -169,12 +174,12 @@ struct Sorted {
 /// Refuses to rely on objects that are being deleted.
 fn refuse_pruned(store: &dyn ObjectStore, keys: &HashSet<String>, env: &Env) -> Result<()> {
     let now = env.clock.now_ns();
-    for (id, prune) in catalog::prunes(store)? {
-        let is_live = prune.updated > now.saturating_sub(super::prune::PRUNE_QUIET_NS);
-        if is_live && prune.keys.iter().any(|key| keys.contains(key)) {
+    for (id, record) in catalog::prunes(store)? {
+        if !prune::is_quiet(&record, now) && record.keys.iter().any(|key| keys.contains(key)) {
+            let quiet = time::format_rfc3339(record.updated.saturating_add(prune::PRUNE_QUIET_NS));
             let message = format!(
                 "prune `{id}` is deleting files that this backup needs: begin again when it is done (if it was \
-                 interrupted: run `timberlog backup prune` again)"
+                 interrupted, from {quiet} on)"
             );
             return Err(Error::new(ErrorKind::Conflict, message));
         }
@@ -316,12 +321,13 @@ fn check_there(store: &dyn ObjectStore, pinned: &Pinned, wal: Option<&WalTail>) 
 }
 
 /// Removes the plan of a finished backup, and those of earlier ones that it makes needless.
-fn forget_plans(store: &dyn ObjectStore, record: &BackupRecord, own: &str, now: i64) -> Result<()> {
-    let mut keys = vec![own.to_owned()];
-    for (id, plan) in catalog::readable_plans(store)? {
-        if plan.database_id == record.database_id && plan.updated < now.saturating_sub(PLAN_QUIET_NS) {
-            keys.push(record_key(PLANS, &id));
-        }
-    }
+fn forget_plans(env: &Env, store: &dyn ObjectStore, record: &BackupRecord, own: String) -> Result<()> {
+    store.delete(&[own])?;
+    let quiet_since = env.clock.now_ns().saturating_sub(PLAN_QUIET_NS);
+    let mut quiet = catalog::readable_plans(store)?;
+    quiet.retain(|(_, plan)| plan.database_id == record.database_id && plan.updated < quiet_since);
+    let quiet: Vec<String> = quiet.into_iter().map(|(id, _)| id).collect();
+    void::give_up(store, &quiet, &*env.clock)?;
+    let keys: Vec<String> = quiet.iter().map(|id| record_key(PLANS, id)).collect();
     store.delete(&keys)
 }

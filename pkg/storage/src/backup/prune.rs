@@ -3,21 +3,24 @@
 //! Beside a backup that runs: what is to be deleted is written down (`prunes/<id>.json`) before the
 //! plans and the records are read again, and only then deleted. A backup writes its plan and then
 //! reads what is being deleted. So either the plan is seen here and its objects stay, or the backup
-//! sees that they go, and stops.
+//! sees that they go, and stops. What did not go on for too long counts as interrupted: a backup is given up for good
+//! (`void`) before what it needs goes, a deletion does not go on when it wakes.
 
 use super::record::{self, BACKUPS, FILES, FORMAT, PLANS, PRUNES, PruneRecord, WALS, encode, record_key};
-use super::{Catalog, Event, Watch, catalog, prune_archive};
+use super::{Catalog, Event, Watch, catalog, prune_archive, void};
 use crate::objects::ObjectStore;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use timberlog_disk::Env;
-use timberlog_types::{Error, Result};
+use timberlog_types::{Error, ErrorKind, Result};
 
 /// How long the plan of a backup counts after it was renewed last, unless said otherwise.
 pub const PLAN_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// A deletion that is quiet for so long was interrupted.
-pub(super) const PRUNE_QUIET_NS: i64 = 3600 * 1_000_000_000;
+pub(super) const PRUNE_QUIET_NS: i64 = 15 * 60 * 1_000_000_000;
+/// How often one that runs says so.
+const RENEWED_NS: i64 = 30 * 1_000_000_000;
 /// Objects deleted at once.
 const DELETED_AT_ONCE: usize = 1_000;
 
@@ -97,9 +100,11 @@ pub fn prune(
         pruned.archive_bytes = going.iter().map(|(_, size)| size).sum();
         return Ok(pruned);
     }
+    void::give_up(store, &old_plans, &*env.clock)?;
     delete(env, store, unnamed, plans_since, &mut pruned, watch)?;
     let plans: Vec<String> = old_plans.iter().map(|id| record_key(PLANS, id)).collect();
     store.delete(&plans)?;
+    void::clear(store, &*env.clock)?;
     delete_archived(store, &prune_archive::unneeded(store, &kept, plans_since)?, &mut pruned, watch)?;
     Ok(pruned)
 }
@@ -128,6 +133,11 @@ fn delete_archived(
     Ok(())
 }
 
+/// Whether a deletion has ended: done, or interrupted for so long that it does not go on.
+pub(super) fn is_quiet(record: &PruneRecord, now_ns: i64) -> bool {
+    record.updated <= now_ns.saturating_sub(PRUNE_QUIET_NS)
+}
+
 /// Objects of the kinds that this program writes and that nothing names.
 fn unnamed(store: &dyn ObjectStore, catalog: &Catalog) -> Result<BTreeMap<String, u64>> {
     let mut objects = catalog::objects(store, FILES)?;
@@ -146,8 +156,7 @@ fn delete(
 ) -> Result<()> {
     let now = env.clock.now_ns();
     // What an interrupted one wrote down counts no more.
-    let quiet = |record: &PruneRecord| record.updated < now.saturating_sub(PRUNE_QUIET_NS);
-    let old = catalog::prunes(store)?.into_iter().filter(|(_, prune)| quiet(prune));
+    let old = catalog::prunes(store)?.into_iter().filter(|(_, prune)| is_quiet(prune, now));
     let old: Vec<String> = old.map(|(id, _)| record_key(PRUNES, &id)).collect();
     store.delete(&old)?;
     if objects.is_empty() {
@@ -164,7 +173,11 @@ fn delete(
     let keys: Vec<String> = objects.keys().cloned().collect();
     for some in keys.chunks(DELETED_AT_ONCE) {
         let now = env.clock.now_ns();
-        if now.saturating_sub(written.updated) > PRUNE_QUIET_NS / 4 {
+        if is_quiet(&written, now) {
+            let message = "the deletion did not go on for too long, others may rely on what was to go: begin again";
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        if now.saturating_sub(written.updated) > RENEWED_NS {
             written.updated = now;
             store.put(&key, &encode(&written)?)?;
         }

@@ -26,6 +26,7 @@ pub(super) const FILES: &str = "files/";
 pub(super) const WALS: &str = "wal/";
 pub(super) const PLANS: &str = "plans/";
 pub(super) const PRUNES: &str = "prunes/";
+pub(super) const VOIDS: &str = "void/";
 
 /// The newest version of each format that a backup's files may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,6 +185,15 @@ pub(crate) struct PruneRecord {
     /// When it was written, in ns since 1970 UTC.
     pub(super) updated: i64,
     pub(super) keys: Vec<String>,
+}
+
+/// A backup that was given up: `void/<id>.json`. That it is there is what counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VoidRecord {
+    pub(super) format: u32,
+    pub(super) id: String,
+    /// When, in ns since 1970 UTC.
+    pub(super) given_up: i64,
 }
 
 /// The object of a file of the database: `files/` and the last part of its path, which is unique in

@@ -5,6 +5,7 @@ mod at_crash;
 mod crash;
 mod damage;
 mod deletes;
+mod given_up;
 mod golden;
 mod golden_archive;
 mod life;

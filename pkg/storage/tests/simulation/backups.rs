@@ -16,9 +16,11 @@ use timberlog_storage::backup::{
 use timberlog_storage::manifest::FileRef;
 use timberlog_storage::objects::ObjectStore;
 use timberlog_storage::{ArchiveOptions, BufferedBatch, Options, Progress, Storage, Subscriber};
-use timberlog_types::{Error, Tenant};
+use timberlog_types::{Error, ErrorKind, Tenant};
 
 const TO: &str = "/to";
+/// How long a prune that was interrupted stands in the way of backups.
+const PRUNE_QUIET: Duration = Duration::from_secs(15 * 60);
 
 struct Nobody;
 
@@ -44,6 +46,8 @@ pub struct Backups {
     taken: Vec<Taken>,
     /// The line of the archive, once a pass was made without faults.
     line: Option<String>,
+    /// When a prune was interrupted last.
+    interrupted: Option<i64>,
 }
 
 /// What an action has come to.
@@ -101,6 +105,7 @@ impl Backups {
         match done {
             Ok(done) => Ok(done),
             Err(_) if has_struck || process.is_dead() || !is_calm => Ok(Done::Failed),
+            Err(error) if self.waits_for_a_prune(&env, &error) => Ok(Done::Failed),
             Err(error) => Err(format!("a backup, prune or archive failed: {error}")),
         }
     }
@@ -131,7 +136,19 @@ impl Backups {
         // Begun, the pruned ones may be gone; so may instants that only they reached.
         let kept: Vec<&String> = before.iter().rev().take(keep).collect();
         self.taken.retain(|one| one.id.as_ref().is_some_and(|id| kept.contains(&id)));
-        backup::prune(env, &self.shelf, keep, PLAN_KEPT, false, &silent).map(drop)
+        let pruned = backup::prune(env, &self.shelf, keep, PLAN_KEPT, false, &silent);
+        if pruned.is_err() {
+            self.interrupted = Some(env.clock.now_ns());
+        }
+        pruned.map(drop)
+    }
+
+    /// Whether a backup waits for a prune that may still go on, for all it knows.
+    fn waits_for_a_prune(&self, env: &Env, error: &Error) -> bool {
+        let is_recent = |at: i64| env.clock.now_ns() < at.saturating_add(PRUNE_QUIET.as_nanos() as i64);
+        error.kind == ErrorKind::Conflict
+            && error.message.starts_with("prune `")
+            && self.interrupted.is_some_and(is_recent)
     }
 
     /// Every backup that was made is there and whole, every one that is listed is; one of all that was taken is

@@ -351,3 +351,38 @@ fn a_prune_removes_what_all_kept_backups_hold_and_nothing_else() {
         assert_eq!(check(&store, &listed.id, Depth::Full).damage, Vec::<String>::new());
     }
 }
+
+#[test]
+fn an_object_that_comes_when_a_restart_has_sent_it_again_is_the_same_one() {
+    let sim = Sim::new(61);
+    let (env, store) = (sim.env(), MemoryStore::default());
+    let storage = open_archived(&env, "/db", &store);
+    let record = back_up(&env, &store, &storage).unwrap();
+    append(&storage, &tenants()[0], batch(DAY, 0, 7), 1);
+    storage.archive().unwrap();
+    append(&storage, &tenants()[0], batch(DAY, 100, 7), 2);
+    seconds(&sim, 1);
+    store.with(|inner| inner.fail_once = Some(1));
+    storage.archive().unwrap_err();
+    let (key, late) = store.with(|inner| inner.lost.pop().unwrap());
+    assert!(key.starts_with("archive/") && key.ends_with(".wal"), "{key}");
+    append(&storage, &tenants()[0], batch(DAY, 200, 7), 3);
+    drop(storage);
+    seconds(&sim, 10);
+    // The power is lost, too.
+    sim.disk.crash();
+    let sim = sim.recover(1);
+    let env = sim.env();
+    let storage = open_archived(&env, "/db", &store);
+    append(&storage, &tenants()[0], batch(DAY, 300, 7), 4);
+    let at = seconds(&sim, 1);
+    storage.archive().unwrap();
+    let expected = records(&storage);
+    store.put(&key, &late).unwrap();
+    let verified = check(&store, &record.id, Depth::Full);
+    assert_eq!((verified.damage, verified.archive_batches), (Vec::new(), 4));
+    restore_at_to(&env, &store, at, "/to").unwrap();
+    assert_eq!(restored(&env, "/to"), expected);
+    // The line is still the one that the backup names.
+    assert_eq!(Some(storage.stats().archive.unwrap().line), record.line);
+}

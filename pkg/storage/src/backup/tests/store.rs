@@ -19,6 +19,8 @@ pub struct Inner {
     /// The one after so many more fails, and leaves what is not whole; those behind it do not.
     pub fail_once: Option<u64>,
     pub bytes_put: u64,
+    /// What was put and not answered.
+    pub lost: Vec<(String, Vec<u8>)>,
 }
 
 impl MemoryStore {
@@ -72,6 +74,9 @@ impl ObjectStore for MemoryStore {
             inner.bytes_put += body.len() as u64;
             inner.objects.insert(key.to_owned(), body.to_vec());
         });
+        if put.is_err() {
+            self.with(|inner| inner.lost.push((key.to_owned(), body.to_vec())));
+        }
         if put.is_err() && key.starts_with("files/") {
             // What a failed upload leaves is not to be trusted, whatever its length.
             let torn = body.iter().map(|byte| byte ^ 1).collect();
