@@ -109,6 +109,18 @@ pub struct Local {
     pub store: String,
     /// Every frame of the line up to this number is in the store.
     pub archived_seq: Seq,
+    /// The object behind that, if one is being sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sending: Option<Sending>,
+}
+
+/// An object that may be in the store, or come to be there however late: so the next try sends the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sending {
+    /// The number of its last frame.
+    pub last_seq: Seq,
+    /// Everything that was committed up to this time has a number up to that.
+    pub time: i64,
 }
 
 #[derive(Deserialize)]
@@ -128,7 +140,7 @@ impl Local {
     /// A new line that began earlier.
     pub(crate) fn begun(env: &Env, created: i64, since: Seq, parent: Option<Parent>, store: String) -> Self {
         let line = new_id(env.clock.now_ns(), &*env.random);
-        Self { format: FORMAT, line, created, since, parent, store, archived_seq: since }
+        Self { format: FORMAT, line, created, since, parent, store, archived_seq: since, sending: None }
     }
 
     /// What stands in the store of it.

@@ -4,7 +4,7 @@
 //! an interrupted pass left is taken as done if it holds the same frames; if it holds others, this
 //! directory is a copy whose history has parted from the archive's, and it begins a line of its own.
 
-use super::line::{self, Local, Parent, Reached};
+use super::line::{self, Local, Parent, Reached, Sending};
 use super::object::{self, Part};
 use super::{ArchiveOptions, OBJECT_BYTES};
 use crate::wal::{Reader, Run, Wal};
@@ -39,9 +39,6 @@ pub(crate) struct Uploader {
     /// The store was compared with what this directory knows.
     is_known: bool,
     reached: Reached,
-    /// The object that was being sent when it failed: its last number, and its time. It may be there, so
-    /// the next try sends the same one.
-    pending: Option<(Seq, i64)>,
     /// When an idle database was marked last, by the monotonic clock.
     marked_ns: Option<u64>,
     /// The last number when the WAL was opened: no object holds frames of both sides, so that their
@@ -71,7 +68,6 @@ impl Uploader {
             options,
             is_known: false,
             reached: Reached { seq: 0, time: 0 },
-            pending: None,
             marked_ns: None,
             opened_seq: 0,
         };
@@ -107,7 +103,6 @@ impl Uploader {
     fn begin(&mut self, since: Seq, parent: Option<Parent>) {
         self.local = Some(Local::begin(&self.env, since, parent, self.options.store.describe()));
         self.is_known = false;
-        self.pending = None;
     }
 
     /// Archives everything that is synced by now. `flushed_seq` is where a new line would begin.
@@ -127,7 +122,8 @@ impl Uploader {
         while self.archived_seq() < until && !watch.must_stop() {
             let next = self.archived_seq() + 1;
             let end = if next <= self.opened_seq { until.min(self.opened_seq) } else { until };
-            let (end, bytes_max) = self.pending.map_or((end, OBJECT_BYTES), |(end, _)| (end, usize::MAX));
+            let sending = self.local.as_ref().and_then(|local| local.sending);
+            let (end, bytes_max) = sending.map_or((end, OBJECT_BYTES), |sending| (sending.last_seq, usize::MAX));
             let run = match self.reader.read(next, end, bytes_max) {
                 Err(error) if error.kind == ErrorKind::Corrupt && flushed_seq >= next => {
                     // What is flushed is in the next backup: from there on it goes on.
@@ -141,10 +137,7 @@ impl Uploader {
             // Frames of one group share their time, and an object may end between them.
             let is_end = is_whole && run.last_seq == until && now > run.commit_time;
             let time = if is_end { now } else { run.commit_time.saturating_sub(1) };
-            let time = self.pending.map_or(time, |(_, time)| time);
-            self.pending = Some((run.last_seq, time));
-            self.send(&run, time, watch)?;
-            self.pending = None;
+            self.send(&run, sending.map_or(time, |sending| sending.time), watch)?;
         }
         if is_whole && self.archived_seq() >= until && ((was_idle && self.is_mark_due()) || is_last) {
             self.mark(now)?;
@@ -156,8 +149,16 @@ impl Uploader {
         let local = self.local.as_mut().ok_or_else(no_line)?;
         let object = object::encode(self.id_bytes, run)?;
         let key = line::key(&self.database_id, &local.line, &Part::of(run, time));
+        let sending = Some(Sending { last_seq: run.last_seq, time });
+        if local.sending != sending {
+            local.sending = sending;
+            // On a full disk nothing but the archive lets go of the WAL: it does not wait for this.
+            if let Err(error) = local.write(&self.env, &self.data_dir) {
+                tracing::warn!(%error, "what is being archived was not written down");
+            }
+        }
         self.options.store.put(&key, &object).map_err(|error| error.context(format!("archive `{key}`")))?;
-        local.archived_seq = run.last_seq;
+        (local.archived_seq, local.sending) = (run.last_seq, None);
         watch.archived(run.last_seq, run.commit_time, run.bytes.len() as u64, object.len() as u64);
         self.write_local();
         Ok(())
@@ -174,7 +175,7 @@ impl Uploader {
     fn prepare(&mut self, wal: &Wal, flushed_seq: Seq, watch: &dyn Watch) -> Result<()> {
         while !self.is_known {
             let local = self.local.as_ref().ok_or_else(no_line)?;
-            if local.archived_seq > wal.last_seq() {
+            if local.sending.map_or(local.archived_seq, |sending| sending.last_seq) > wal.last_seq() {
                 // The directory was set back, by hand or by a snapshot of the disk.
                 tracing::error!(
                     line = local.line,
@@ -231,10 +232,9 @@ impl Uploader {
                 };
                 let (since, store) = (local.archived_seq, self.options.store.describe());
                 self.local = Some(Local::begun(&self.env, created, since, Some(parent), store));
-                self.pending = None;
                 return Ok(false);
             };
-            local.archived_seq = part.last_seq;
+            (local.archived_seq, local.sending) = (part.last_seq, None);
             watch.archived(part.last_seq, run.commit_time, run.bytes.len() as u64, 0);
             self.write_local();
         }

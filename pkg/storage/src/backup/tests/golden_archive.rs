@@ -3,7 +3,7 @@
 
 use super::at::*;
 use super::*;
-use crate::archive::{LineRecord, Lines};
+use crate::archive::{LineRecord, Lines, Local};
 use std::path::PathBuf;
 
 const FOLDERS: [&str; 3] = ["archive", "backups", "files"];
@@ -44,4 +44,17 @@ fn the_golden_archive_of_version_1_is_read_and_restored() {
     restore_at_to(&env, &store, of[1].created - SECOND, "/old").unwrap();
     let old = restored(&env, "/old");
     assert_eq!((old["a"].len(), old["b"].len()), (21, 21));
+}
+
+#[test]
+fn the_golden_files_of_a_directory_that_is_archived_are_read_and_written_to_the_byte() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/archive-v1-local");
+    for (name, expected) in [("idle", None), ("sending", Some((57, 1_795_256_160_123_456_789)))] {
+        let bytes = std::fs::read(folder.join(format!("{name}.json"))).unwrap();
+        let local = Local::decode(&bytes).unwrap().unwrap();
+        assert_eq!((local.since, local.archived_seq, local.store.as_str()), (40, 52, "file:///backups"));
+        assert_eq!(local.parent.as_ref().map(|parent| parent.seq), Some(40));
+        assert_eq!(local.sending.map(|sending| (sending.last_seq, sending.time)), expected, "{name}");
+        assert_eq!(local.encode().unwrap(), bytes, "{name}");
+    }
 }
