@@ -1,8 +1,10 @@
 //! Who may write a bucket: one writer at a time, and the loser says so.
 
 use super::*;
-use crate::tier::TierPhase;
 use crate::tier::bucket::{Change, Claim, Writer};
+use crate::tier::{TierPhase, writer_file};
+use std::path::Path;
+use timberlog_disk::sim::{Fault, Op};
 
 fn claim(env: &Env, store: &FaultStore, writer: char, take_over: bool) -> Result<Writer> {
     let store: Arc<dyn ObjectStore> = Arc::new(store.clone());
@@ -108,4 +110,27 @@ fn a_node_that_is_replaced_says_so_and_keeps_what_it_has() {
     assert_eq!(storage.tier_stats().phase, TierPhase::Stale);
     assert_eq!(locations(&storage), [Location::Cold, Location::Local]);
     assert_eq!(records(&storage).len(), 20);
+}
+
+#[test]
+fn who_a_directory_is_survives_a_power_loss_however_it_came_to_know() {
+    let dir = Path::new("/new/db");
+    let mut sync_failed = 0;
+    for seed in 0..40 {
+        let sim = Sim::new(seed);
+        let env = sim.env();
+        // Only the folders from the data directory on are the tier's.
+        env.disk.create_dir_all(dir).unwrap();
+        env.disk.sync_dir(Path::new("/")).unwrap();
+        env.disk.sync_dir(Path::new("/new")).unwrap();
+        if seed % 2 == 1 {
+            sim.disk.inject(Op::SyncDir, "db", 0, Fault::Io);
+            sync_failed += u64::from(writer_file::read_or_create(&env, dir).is_err());
+        }
+        let writer = writer_file::read_or_create(&env, dir).unwrap();
+        sim.disk.crash();
+        let again = writer_file::read_or_create(&sim.recover(seed + 100).env(), dir).unwrap();
+        assert_eq!(again, writer, "seed {seed}");
+    }
+    assert_eq!(sync_failed, 20);
 }
