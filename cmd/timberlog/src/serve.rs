@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use timberlog_api::{Server, ServerOptions};
-use timberlog_db::{CompactionOptions, Database, Durability, Env, Options, Progress};
+use timberlog_db::{CompactionOptions, Database, Durability, Env, Niceness, Options, Progress, lower_thread_priority};
 use timberlog_ingest::STREAM_LABELS_MAX;
 use timberlog_types::Error;
 use tokio::signal::unix::{SignalKind, signal};
@@ -280,6 +280,11 @@ impl Arguments {
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
     start_logging(&arguments)?;
     let options = arguments.database()?;
+    // What queries share out among themselves runs on threads like theirs.
+    let _ = rayon::ThreadPoolBuilder::new()
+        .thread_name(|number| format!("timberlog-share-{number}"))
+        .start_handler(|_| lower_thread_priority(Niceness::Query))
+        .build_global();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("timberlog-async")

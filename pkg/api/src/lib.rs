@@ -21,6 +21,7 @@ mod silence;
 mod state;
 mod store;
 pub mod tenant;
+mod threads;
 mod turns;
 
 pub use options::{GRPC_PORT, HTTP_PORT, ServerOptions};

@@ -5,6 +5,7 @@ use crate::body::Bodies;
 use crate::error::{ApiError, ApiResult};
 use crate::metrics::Metrics;
 use crate::options::{self, ServerOptions};
+use crate::threads::QueryThreads;
 use crate::turns::{Turn, Turns};
 use axum::http::StatusCode;
 use serde_json::json;
@@ -36,6 +37,8 @@ pub struct State {
     pub bodies: Arc<Bodies>,
     /// Answers that wait for their clients.
     pub answers: Arc<Answers>,
+    /// What queries, exports and tails run on.
+    pub query_threads: QueryThreads,
     database: OnceLock<Result<Database, Error>>,
     progress: Arc<Progress>,
     decoders: Mutex<Vec<Decoder>>,
@@ -77,6 +80,7 @@ impl State {
             decoding: Arc::new(Turns::new(options::cores(), usize::MAX, 0)),
             tails: Arc::new(Semaphore::new(options.tails_max)),
             exports: Arc::new(Semaphore::new(options.exports_max)),
+            query_threads: QueryThreads::new(),
             started_ns: env.clock.monotonic_ns(),
             options,
             env,
@@ -174,7 +178,7 @@ impl State {
         let run = async {
             let mut turn = self.query_turn(tenant).await?;
             // The turn goes with what is called between waves of the query.
-            let done = tokio::task::spawn_blocking(move || resting(move || turn.rest(), || work(&database)));
+            let done = self.query_threads.spawn(move || resting(move || turn.rest(), || work(&database)));
             done.await.map_err(|error| {
                 tracing::error!(%error, "a query ended in a panic");
                 ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the query failed by a defect; see the log")

@@ -11,6 +11,7 @@ pub mod real;
 pub mod sim;
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -107,6 +108,12 @@ pub trait File: Send + Sync {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Reserves disk blocks for the first `len` bytes and makes the file at least that long.
     fn allocate(&self, len: u64) -> io::Result<()>;
+    /// Hints that what was written of `range` may go to the device now: nothing is waited for, nothing is promised. A file
+    /// that is written over seconds and synced at its end would otherwise hold up the syncs of others, those of the WAL too,
+    /// while a file system that orders data before its journal (ext4) writes all of it at once.
+    fn write_soon(&self, range: Range<u64>) {
+        let _ = range;
+    }
     /// Makes data, and the length needed to read it back, durable. After a failure the data
     /// written since the last success counts as lost: never call it again on this file.
     fn sync_data(&self) -> io::Result<()>;

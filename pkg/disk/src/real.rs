@@ -3,6 +3,8 @@
 use crate::{Clock, Disk, Entry, File, Open, Random};
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -149,6 +151,13 @@ impl File for RealFile {
         }
     }
 
+    fn write_soon(&self, range: Range<u64>) {
+        // On Linux this begins to write what is dirty, without waiting, and drops only what is clean by then.
+        if let Some(len) = NonZeroU64::new(range.end.saturating_sub(range.start)) {
+            let _ = rustix::fs::fadvise(&self.0, range.start, Some(len), rustix::fs::Advice::DontNeed);
+        }
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         FSYNCS.fetch_add(1, Ordering::Relaxed);
         self.0.sync_data()
@@ -190,11 +199,23 @@ impl Clock for RealClock {
     }
 }
 
-/// Makes the calling thread run only as far as others leave it time (nice 10). A system that refuses
-/// lets it run like the others.
-pub fn lower_thread_priority() {
+/// How far a thread stands back behind those that take records in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Niceness {
+    /// Somebody waits for its work, but nothing is lost if it takes longer (nice 10: a tenth of the time, where there is too little).
+    Query,
+    /// Nobody waits for its work (nice 15: a thirtieth).
+    Background,
+}
+
+/// Makes the calling thread run only as far as others leave it time. A system that refuses lets it run like the others.
+pub fn lower_thread_priority(niceness: Niceness) {
+    let nice = match niceness {
+        Niceness::Query => 10,
+        Niceness::Background => 15,
+    };
     // On Linux `None` is the calling thread, not its process.
-    let _ = rustix::process::setpriority_process(None, 10);
+    let _ = rustix::process::setpriority_process(None, nice);
 }
 
 /// Randomness from the operating system.

@@ -7,6 +7,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::cell::RefCell;
 use std::sync::OnceLock;
 use std::time::Duration;
+use timberlog_disk::real::{Niceness, lower_thread_priority};
 
 /// So many units are read between two rests, and so many for each thread where there are many.
 const WAVE_UNITS_MIN: usize = 32;
@@ -63,7 +64,7 @@ fn background() -> Option<&'static ThreadPool> {
     static POOL: OnceLock<Option<ThreadPool>> = OnceLock::new();
     let build = || {
         let builder = ThreadPoolBuilder::new().thread_name(|number| format!("timberlog-long-{number}"));
-        builder.start_handler(|_| timberlog_disk::real::lower_thread_priority()).build().ok()
+        builder.start_handler(|_| lower_thread_priority(Niceness::Background)).build().ok()
     };
     POOL.get_or_init(build).as_ref()
 }

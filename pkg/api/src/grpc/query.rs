@@ -111,7 +111,8 @@ pub fn tail(
     let tail = database.tail(tenant, filter).map_err(error::status)?;
     let (answers, receiver) = mpsc::channel(ANSWERS_WAITING_MAX);
     let state = Arc::clone(state);
-    tokio::task::spawn_blocking(move || {
+    let of = Arc::clone(&state);
+    of.query_threads.spawn(move || {
         let _permit = permit;
         while !answers.is_closed() {
             if state.is_draining() {

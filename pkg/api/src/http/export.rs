@@ -63,7 +63,7 @@ pub async fn export(
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
     // What finds nothing for long does not notice that nobody reads: the answer ends it when it goes.
     let guard = CancelOnDrop(query.cancel.clone());
-    tokio::task::spawn_blocking(move || {
+    state.query_threads.spawn(move || {
         let _permit = permit;
         if let Err(error) = run(&database, query, limit, coding, &sender) {
             tracing::warn!(%error, "an export ended early");

@@ -103,7 +103,7 @@ async fn serve(state: Arc<State>, database: Database, followed: Followed, mut so
         };
         let turn = turn.map_err(|error| Error::new(ErrorKind::Unavailable, error.into_parts().1))?;
         let follow = move || follow(&database, &followed, options, &env, &messages, turn);
-        let ended = tokio::task::spawn_blocking(follow).await;
+        let ended = of.query_threads.spawn(follow).await;
         ended.unwrap_or_else(|_| Err(Error::internal("the tail ended by a defect; see the log")))
     });
     let mut draining = state.draining();

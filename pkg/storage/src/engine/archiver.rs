@@ -12,6 +12,7 @@ use crate::wal::{self, Wal};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
+use timberlog_disk::real::{Niceness, lower_thread_priority};
 use timberlog_types::{Error, ErrorKind, Result, Seq};
 
 /// How long a pass that failed waits at first, and at most; doubled each time.
@@ -199,7 +200,7 @@ impl Core {
     /// The archiver's thread.
     pub(super) fn run_archiver(self: &Arc<Self>) {
         let Some(archiver) = &self.archiver else { return };
-        timberlog_disk::real::lower_thread_priority();
+        lower_thread_priority(Niceness::Background);
         let mut pause = Duration::ZERO;
         let mut due_ns = 0;
         loop {

@@ -15,6 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+use timberlog_disk::real::{Niceness, lower_thread_priority};
 use timberlog_types::{Day, Error, ErrorKind, Result, Tenant};
 
 /// How often the thread looks at the manifest though no flush told it to: days end.
@@ -128,7 +129,7 @@ impl Compactor {
 impl Core {
     /// The compactor's thread.
     pub(super) fn run_compactor(self: &Arc<Self>) {
-        timberlog_disk::real::lower_thread_priority();
+        lower_thread_priority(Niceness::Background);
         let (mut wait, mut retry) = (Duration::ZERO, *RETRY.start());
         while !self.compactor.wake.wait_for_work(wait) {
             wait = LOOK_EVERY;

@@ -20,6 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
+use timberlog_disk::real::{Niceness, lower_thread_priority};
 use timberlog_types::{Day, Error, ErrorKind, Result, Tenant};
 
 /// How long the thread waits after a failure at first, and at most; doubled each time.
@@ -162,7 +163,7 @@ impl Core {
     /// The tierer's thread.
     pub(super) fn run_tierer(self: &Arc<Self>) {
         let Some(options) = self.options.tier.clone() else { return };
-        timberlog_disk::real::lower_thread_priority();
+        lower_thread_priority(Niceness::Background);
         let (mut wait, mut retry) = (Duration::ZERO, *RETRY.start());
         while !self.tiering.wake.wait_for_work(wait) {
             wait = match self.tier_once(false) {

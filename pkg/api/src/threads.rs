@@ -1,0 +1,61 @@
+//! The threads that queries run on: they run only as far as appends leave them time.
+//!
+//! Where a machine has time for all nobody notices. Where it has not, a query may take longer, and what is to be kept
+//! is still taken.
+
+use timberlog_db::{Niceness, lower_thread_priority};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+
+/// Threads that may block, made when they are needed and ended when they are not. Without them (a system refused what the
+/// runtime asks for) queries run beside everything else.
+#[derive(Debug)]
+pub struct QueryThreads(Option<Runtime>);
+
+impl QueryThreads {
+    /// No thread yet.
+    pub fn new() -> Self {
+        let mut builder = Builder::new_current_thread();
+        builder.thread_name("timberlog-query").on_thread_start(|| lower_thread_priority(Niceness::Query));
+        Self(builder.build().ok())
+    }
+
+    /// Runs work on one of them; only within the server's async runtime.
+    pub fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        match &self.0 {
+            Some(runtime) => runtime.spawn_blocking(work),
+            None => tokio::task::spawn_blocking(work),
+        }
+    }
+}
+
+impl Drop for QueryThreads {
+    fn drop(&mut self) {
+        // Not waited for: it may go on one of the server's own threads.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn queries_run_on_threads_of_their_own_that_let_others_go_first() {
+        let threads = QueryThreads::new();
+        let niceness = || {
+            let status = std::fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
+            // The 19th field of proc(5), counted from behind the name, which may have spaces.
+            let behind = status.rsplit(')').next().unwrap_or_default().split_whitespace().nth(16).map(str::to_owned);
+            (std::thread::current().name().map(str::to_owned), behind)
+        };
+        let (name, nice) = threads.spawn(niceness).await.unwrap();
+        assert_eq!(name.as_deref(), Some("timberlog-query"));
+        let (_, usual) = tokio::task::spawn_blocking(niceness).await.unwrap();
+        if let (Some(nice), Some(usual)) = (nice, usual) {
+            assert!(nice.parse::<i32>().unwrap() > usual.parse::<i32>().unwrap(), "{nice} and {usual}");
+        }
+    }
+}
