@@ -57,6 +57,8 @@ pub struct Finished {
     pub directory: Directory,
 }
 
+/// The file goes to the device in steps of so many bytes, so that the fsync at its end finds little to do.
+const WRITTEN_SOON_BYTES: u64 = 1 << 20;
 /// Filters are written out when so many bytes have gathered.
 const WRITE_BYTES: usize = 1 << 20;
 /// The footer is small and read often: worth more than level 1.
@@ -180,7 +182,12 @@ impl SegmentWriter {
             .write_all_at(&self.buffer, self.len)
             .map_err(|error| SegmentError::io("write", error).in_segment(&self.directory.segment_id))?;
         self.crc32c = crc32c::crc32c_append(self.crc32c, &self.buffer);
+        let before = self.len - self.len % WRITTEN_SOON_BYTES;
         self.len += self.buffer.len() as u64;
+        let whole = self.len - self.len % WRITTEN_SOON_BYTES;
+        if whole > before {
+            self.file.write_soon(before..whole);
+        }
         self.buffer.clear();
         Ok(())
     }
