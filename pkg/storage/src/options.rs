@@ -97,7 +97,7 @@ impl Options {
             wait_max: Duration::from_secs(5),
             streams_max: 100_000,
             partitions_per_flush_max: 64,
-            block_bytes: 1 << 20,
+            block_bytes: 640 << 10,
             zstd_level: 1,
             user_indexes: Vec::new(),
             cache_bytes: 48 << 20,
