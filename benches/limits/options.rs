@@ -18,8 +18,8 @@ pub struct Options {
     /// What to measure; all without it
     #[arg(long, value_name = "PART,…", value_delimiter = ',')]
     pub parts: Vec<Part>,
-    /// How long the closed loop runs that finds the ceiling
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    /// How long the closed loop runs that finds the ceiling: long enough for compaction to have its part of the machine
+    #[arg(long, value_name = "N", default_value_t = 60)]
     pub ceiling_seconds: u64,
     /// Records a second that count as the ceiling, instead of finding it
     #[arg(long, value_name = "N")]
@@ -33,8 +33,8 @@ pub struct Options {
     /// The share of the ceiling that the modest load sends
     #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
     pub modest_share: f64,
-    /// Connections that append
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    /// Connections that append: so many that a slow answer does not keep others from being sent when they are due
+    #[arg(long, value_name = "N", default_value_t = 48)]
     pub connections: usize,
     /// Records a request
     #[arg(long, value_name = "N", default_value_t = 1000)]

@@ -90,8 +90,8 @@ impl Cache {
     }
 
     /// The opened files of a segment.
-    pub(crate) fn files(&self, segment: u64, open: impl FnOnce() -> Result<Opened>) -> Result<Arc<Opened>> {
-        let entry = self.get((segment, Part::Files), || open().map(|files| Entry::Files(Arc::new(files))))?;
+    pub(crate) fn files(&self, segment: u64, open: impl FnOnce() -> Result<Arc<Opened>>) -> Result<Arc<Opened>> {
+        let entry = self.get((segment, Part::Files), || open().map(Entry::Files))?;
         match entry {
             Entry::Files(files) => Ok(files),
             Entry::Column(..) | Entry::Filter(_) => Err(mixed_up()),

@@ -11,7 +11,7 @@ use crate::view::Opener;
 use cold::Cold;
 pub use cold::{Gathered, Piece, SignedUrls, Wants, estimate, fetch, fetch_indexes};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use timberlog_disk::{Env, File, Open};
 use timberlog_index::SegmentIndex;
 use timberlog_segment::{Column, ColumnKey, SegmentReader};
@@ -45,6 +45,9 @@ pub struct Segment {
     /// Where it is if its files are not local.
     cold: Option<Cold>,
     cache: Arc<Cache>,
+    /// The opened files while anybody holds them: where all that queries look at does not fit into the cache, they
+    /// share it all the same, and memory does not grow with their number.
+    opened: Mutex<Weak<Opened>>,
     damage: Arc<DamageLog>,
 }
 
@@ -86,7 +89,8 @@ impl Segment {
         let redb = entry.redb.as_ref().map(|file| path(&file.path)).transpose()?;
         let (env, cache, damage) = (opener.env.clone(), Arc::clone(&opener.cache), Arc::clone(&opener.damage));
         let cold = (entry.location == Location::Cold).then(|| Cold::new(opener.cold.as_ref(), &entry));
-        Ok(Self { entry, day, notes: Notes::default(), number, env, log, redb, cold, cache, damage })
+        let opened = Mutex::default();
+        Ok(Self { entry, day, notes: Notes::default(), number, env, log, redb, cold, cache, opened, damage })
     }
 
     /// The path of the `.log`.
@@ -104,17 +108,30 @@ impl Segment {
     pub fn open_for(&self, demand: &Demand<'_>) -> Result<Arc<Opened>> {
         let mut is_fresh = false;
         let mut files = self.cache.files(self.number, || {
-            is_fresh = true;
-            self.open_files(demand)
+            let held = self.shared().upgrade();
+            is_fresh = held.is_none();
+            held.map_or_else(|| self.open_shared(demand), Ok)
         })?;
         let is_worth_another = files.has_index_read_failed() || (files.is_index_damaged() && self.forget_cold_index());
         if is_worth_another {
+            *self.shared() = Weak::new();
             self.cache.forget_files(self.number, &files);
             if !is_fresh {
-                files = self.cache.files(self.number, || self.open_files(demand))?;
+                files = self.cache.files(self.number, || self.open_shared(demand))?;
             }
         }
         Ok(files)
+    }
+
+    /// Opens the files for whoever else asks for them while they are held.
+    fn open_shared(&self, demand: &Demand<'_>) -> Result<Arc<Opened>> {
+        let files = Arc::new(self.open_files(demand)?);
+        *self.shared() = Arc::downgrade(&files);
+        Ok(files)
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Weak<Opened>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a damaged index may come whole from the object store.

@@ -49,6 +49,21 @@ fn look_up(segment: &crate::Segment) -> Result<u64, IndexError> {
 }
 
 #[test]
+fn what_does_not_fit_into_the_cache_is_open_once_for_all_who_hold_it() {
+    let sim = with_index();
+    let options = Options { background: false, cache_bytes: 0, ..Options::new("/data") };
+    let storage = Storage::open(options, sim.env(), Arc::new(Nobody), &Progress::default()).unwrap();
+    let segment = segment(&storage);
+    let first = segment.open().unwrap();
+    assert_eq!(storage.stats().cache_bytes, 0);
+    assert!(Arc::ptr_eq(&first, &segment.open().unwrap()));
+    let opened = Arc::downgrade(&first);
+    drop(first);
+    assert!(opened.upgrade().is_none(), "nobody holds it any more");
+    assert_eq!(look_up(&segment), look_up(&segment));
+}
+
+#[test]
 fn an_index_whose_opening_failed_once_is_opened_again() {
     let sim = with_index();
     let truth = look_up(&segment(&opened(&sim))).unwrap();
