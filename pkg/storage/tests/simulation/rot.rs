@@ -6,8 +6,8 @@ use crate::records;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use timberlog_disk::Env;
 use timberlog_disk::sim::{Rng, Sim};
+use timberlog_disk::{Env, Open};
 use timberlog_storage::verify::verify;
 use timberlog_storage::{BufferedBatch, Options, Progress, Storage, Subscriber};
 use timberlog_types::{Batch, Seq, Tenant};
@@ -35,6 +35,8 @@ struct Raw {
     proven_seq: Seq,
     /// How many bits flipped.
     flips: u64,
+    /// The file is the newest root of the manifest, or it names it.
+    is_of_newest_root: bool,
 }
 
 impl Raw {
@@ -103,11 +105,12 @@ pub fn rot(sim: &Sim, options: &Options, tenants: &[Tenant], rng: &mut Rng) -> R
     drop(storage);
     let file = choose(sim, &options.data_dir, rng);
     let Some((path, len)) = file else { return Ok(Rotten::default()) };
+    let is_of_newest_root = is_of_newest_root(sim, &options.data_dir, &path);
     let flips = 1 + rng.below(3);
     for _ in 0..flips {
         sim.disk.flip_bit(&path, rng.below(len * 8));
     }
-    let before = Raw { flips, ..before };
+    let before = Raw { flips, is_of_newest_root, ..before };
     check(sim, options, tenants, &path, &before)
         .map_err(|wrong| format!("bits flipped in `{}`: {wrong}", path.display()))
 }
@@ -123,6 +126,26 @@ fn choose(sim: &Sim, data_dir: &Path, rng: &mut Rng) -> Option<(PathBuf, u64)> {
     files.get(rng.below(files.len() as u64) as usize).cloned()
 }
 
+/// Whether a file of the manifest is the root that the pointer names, or one that this root names.
+fn is_of_newest_root(sim: &Sim, data_dir: &Path, path: &Path) -> bool {
+    let Some(name) = path.strip_prefix(data_dir).ok().and_then(Path::to_str) else { return false };
+    let text = |path: &str| {
+        let file = sim.env().disk.open(&data_dir.join(path), Open::Read).ok();
+        file.and_then(|file| file.read_all(1 << 20).ok())
+            .map_or_else(String::new, |bytes| String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let pointer = text("manifest.json");
+    let Some(root) = pointer.split('"').find(|part| part.starts_with("manifest/root-")) else { return false };
+    // Months stand there by version and checksum, the deletes by path.
+    let month = name.strip_prefix("manifest/month-").and_then(|name| name.strip_suffix(".json")?.split_once('-'));
+    let month =
+        month.and_then(|(version, crc)| Some((version.parse::<u64>().ok()?, u32::from_str_radix(crc, 16).ok()?)));
+    match month {
+        Some((version, crc)) => text(root).contains(&format!(",{version},{crc},")),
+        None => name == root || (name.starts_with("manifest/") && text(root).contains(&format!("\"{name}\""))),
+    }
+}
+
 fn check(sim: &Sim, options: &Options, tenants: &[Tenant], path: &Path, before: &Raw) -> Result<Rotten, String> {
     let is_in = |folder: &str| path.starts_with(options.data_dir.join(folder));
     let said: Vec<String> = match verify(&sim.env(), &options.data_dir, &|_, _| {}) {
@@ -132,6 +155,9 @@ fn check(sim: &Sim, options: &Options, tenants: &[Tenant], path: &Path, before: 
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     if is_in("segments") && before.local.contains(&stem) && !said.iter().any(|line| line.contains(&stem)) {
         return Err(format!("`verify` does not name it: {said:?}"));
+    }
+    if before.is_of_newest_root && said.is_empty() {
+        return Err("the manifest is damaged, and `verify` is content".to_owned());
     }
     let mut rotten = Rotten { named: u64::from(!said.is_empty()), lost: 0 };
     let storage = match open(sim.env(), options) {
