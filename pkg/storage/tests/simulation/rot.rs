@@ -142,7 +142,7 @@ fn is_of_newest_root(sim: &Sim, data_dir: &Path, path: &Path) -> bool {
         month.and_then(|(version, crc)| Some((version.parse::<u64>().ok()?, u32::from_str_radix(crc, 16).ok()?)));
     match month {
         Some((version, crc)) => text(root).contains(&format!(",{version},{crc},")),
-        None => name == root || (name.starts_with("manifest/") && text(root).contains(&format!("\"{name}\""))),
+        None => name == root || (name.starts_with("manifest/deletes-") && text(root).contains(&format!("\"{name}\""))),
     }
 }
 
