@@ -37,12 +37,15 @@ pub struct Arguments {
     /// Where gRPC listens
     #[arg(long, value_name = "ADDR", env = "TIMBERLOG_GRPC_ADDR", default_value = "127.0.0.1:4317")]
     grpc_addr: SocketAddr,
-    /// Connections to HTTP at one time, and as many to gRPC; further ones wait until one goes
+    /// Connections to HTTP at one time, and as many to gRPC; for a further one the one ends that has been idle the longest
     #[arg(long, value_name = "N", env = "TIMBERLOG_CONNECTIONS_MAX", default_value_t = 8192)]
     connections_max: usize,
     /// How long a client may take for the head of a request, and for every 16 KiB of its body
     #[arg(long, value_name = "TIME", env = "TIMBERLOG_READ_TIMEOUT", default_value = "30s")]
     read_timeout: humantime::Duration,
+    /// How long a connection may be without a request; one of HTTP/1 no longer than `--read-timeout`
+    #[arg(long, value_name = "TIME", env = "TIMBERLOG_IDLE_TIMEOUT", default_value = "10m")]
+    idle_timeout: humantime::Duration,
     /// Write made-up traffic of several services into the database, to have something to look at
     #[arg(long)]
     demo: bool,
@@ -193,6 +196,7 @@ impl Arguments {
             ("--body-bytes-max", self.body_bytes_max.as_u64() == 0),
             ("--connections-max", self.connections_max == 0),
             ("--read-timeout", self.read_timeout.is_zero()),
+            ("--idle-timeout", self.idle_timeout.is_zero()),
             ("--record-bytes-max", self.record_bytes_max.as_u64() == 0),
         ];
         if let Some((flag, _)) = zeros.into_iter().chain(self.queries.zeros()).find(|&(_, is_zero)| is_zero) {
@@ -265,6 +269,7 @@ impl Arguments {
             },
             connections_max: self.connections_max,
             read_timeout: *self.read_timeout,
+            idle_timeout: *self.idle_timeout,
             body_bytes_max,
             bodies_bytes_max: defaults.bodies_bytes_max.max(body_bytes_max),
             drain_max: *self.drain_timeout,

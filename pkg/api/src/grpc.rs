@@ -8,20 +8,19 @@ mod query;
 pub(crate) mod records;
 mod service;
 
-use crate::server::ACCEPT_PAUSE;
-use crate::silence::Silence;
 use crate::state::{Phase, State};
 use budget::Budget;
-use std::io;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto;
 use std::sync::Arc;
 use std::time::Duration;
 use timberlog_proto::FILE_DESCRIPTOR_SET;
 use timberlog_proto::logapi::log_ingestor_server::LogIngestorServer;
 use timberlog_proto::v1::timber_log_server::TimberLogServer;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tonic::codec::CompressionEncoding;
-use tonic::transport::Server;
+use tonic::service::Routes;
+use tower::Layer;
 
 /// Streams that one connection may have open.
 const STREAMS_PER_CONNECTION_MAX: u32 = 64;
@@ -50,50 +49,21 @@ pub async fn serve(state: Arc<State>, listener: TcpListener) -> Result<(), BoxEr
     };
     let (reporter, health) = tonic_health::server::health_reporter();
     tokio::spawn(report_health(Arc::clone(&state), reporter));
-    let mut draining = state.draining();
-    let read_timeout = state.options.read_timeout;
-    let budget = Budget { bodies: Arc::clone(&state.bodies), read_timeout };
-    let connections = Arc::new(Semaphore::new(state.options.connections_max));
-    let incoming = Box::pin(futures_util::stream::unfold(listener, move |listener| {
-        accept(listener, Arc::clone(&connections), read_timeout)
-    }));
-    Server::builder()
-        .layer(budget)
-        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
-        .http2_keepalive_interval(Some(state.options.read_timeout))
-        .add_service(health)
+    let routes = Routes::new(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(ingestor)
         .add_service(own)
-        .serve_with_incoming_shutdown(incoming, async move {
-            // An error means that the server is gone, which is the same.
-            let _ = draining.wait_for(|&draining| draining).await;
-        })
-        .await?;
+        .prepare();
+    let budget = Budget { bodies: Arc::clone(&state.bodies), read_timeout: state.options.read_timeout };
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http2_only();
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .keep_alive_interval(Some(state.options.read_timeout));
+    state.grpc_connections.serve(listener, builder, budget.layer(routes), state.draining()).await;
     Ok(())
-}
-
-/// Waits until there is room for a connection, and for the next one.
-async fn accept(
-    listener: TcpListener,
-    connections: Arc<Semaphore>,
-    read_timeout: Duration,
-) -> Option<(io::Result<Silence>, TcpListener)> {
-    let place = connections.acquire_owned().await.ok()?;
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                // Small answers must not wait for the client's delayed acknowledgement.
-                let _ = stream.set_nodelay(true);
-                return Some((Ok(Silence::new(stream, read_timeout).holding(place)), listener));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
 }
 
 /// Tells the health service whether the server is ready: the same as `/ready` says.

@@ -7,6 +7,7 @@
 mod answers;
 mod body;
 mod cancel;
+mod connections;
 pub mod error;
 mod grpc;
 pub mod http;

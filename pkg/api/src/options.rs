@@ -31,8 +31,11 @@ pub struct ServerOptions {
     /// Bytes of request bodies and gRPC messages in memory at one time; beyond, requests are refused
     /// with 429 and calls with `RESOURCE_EXHAUSTED`.
     pub bodies_bytes_max: usize,
-    /// Connections to HTTP at one time, and as many to gRPC; further ones wait to be accepted.
+    /// Connections to HTTP at one time, and as many to gRPC; for further ones those end that have been idle the
+    /// longest, and where none is idle they wait.
     pub connections_max: usize,
+    /// How long a connection may be without a request; one of HTTP/1 no longer than [`Self::read_timeout`].
+    pub idle_timeout: Duration,
     /// How long a client may take for the head of a request, and for every 16 KiB of its body or message.
     pub read_timeout: Duration,
     /// Queries that run at one time.
@@ -97,6 +100,7 @@ impl Default for ServerOptions {
             query_body_bytes_max: 1 << 20,
             bodies_bytes_max: 128 << 20,
             connections_max: 8192,
+            idle_timeout: Duration::from_secs(10 * 60),
             read_timeout: Duration::from_secs(30),
             query_concurrency: cores().max(2),
             queries_waiting_max: 256,

@@ -6,26 +6,19 @@
 use crate::grpc;
 use crate::http;
 use crate::options::ServerOptions;
-use crate::silence::Silence;
 use crate::state::State;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use timberlog_db::{Database, Env, Progress};
 use timberlog_types::Error;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 /// The longest read and write buffer of an HTTP/1 connection.
 const CONNECTION_BUFFER_BYTES: usize = 512 << 10;
-/// How long to wait when the system has no file handle left for another connection.
-pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A server that is bound to its addresses and not yet running.
 pub struct Server {
@@ -114,9 +107,6 @@ impl Server {
 }
 
 async fn serve_http(state: Arc<State>, listener: TcpListener) {
-    let router = http::router(&state);
-    let connections = Arc::new(Semaphore::new(state.options.connections_max));
-    let graceful = GracefulShutdown::new();
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -126,36 +116,5 @@ async fn serve_http(state: Arc<State>, listener: TcpListener) {
         // so loses it when the connection ends there.
         .max_buf_size(CONNECTION_BUFFER_BYTES);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(state.options.read_timeout));
-    let builder = Arc::new(builder);
-    let mut draining = state.draining();
-    loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { break };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = draining.wait_for(|&draining| draining) => break,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        // Small answers must not wait for the client's delayed acknowledgement.
-        let _ = stream.set_nodelay(true);
-        let stream = Silence::new(stream, state.options.read_timeout);
-        let service = TowerToHyperService::new(router.clone());
-        let watcher = graceful.watcher();
-        let builder = Arc::clone(&builder);
-        tokio::spawn(async move {
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-            if let Err(error) = watcher.watch(connection.into_owned()).await {
-                tracing::debug!(%error, "a connection ended early");
-            }
-            drop(permit);
-        });
-    }
-    drop(listener);
-    graceful.shutdown().await;
+    state.http_connections.serve(listener, builder, http::router(&state), state.draining()).await;
 }

@@ -10,9 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
-use tonic::transport::server::{Connected, TcpConnectInfo};
 
 /// What a client of HTTP/2 says first.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -22,8 +20,6 @@ pub struct Silence {
     stream: TcpStream,
     /// Until it is known which protocol the client speaks.
     waiting: Option<Waiting>,
-    /// Its place among the connections, where no one else keeps it.
-    _place: Option<OwnedSemaphorePermit>,
 }
 
 struct Waiting {
@@ -35,12 +31,7 @@ struct Waiting {
 impl Silence {
     /// Lets the client take `max` until it has said which protocol it speaks.
     pub fn new(stream: TcpStream, max: Duration) -> Self {
-        Self { stream, waiting: Some(Waiting { end: Box::pin(sleep(max)), matched: 0 }), _place: None }
-    }
-
-    /// Gives the place among the connections back when the connection goes.
-    pub fn holding(self, place: OwnedSemaphorePermit) -> Self {
-        Self { _place: Some(place), ..self }
+        Self { stream, waiting: Some(Waiting { end: Box::pin(sleep(max)), matched: 0 }) }
     }
 }
 
@@ -101,13 +92,5 @@ impl AsyncWrite for Silence {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-impl Connected for Silence {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::answers::Answers;
 use crate::body::Bodies;
+use crate::connections::{Connections, Patience};
 use crate::error::{ApiError, ApiResult};
 use crate::metrics::Metrics;
 use crate::options::{self, ServerOptions};
@@ -39,6 +40,10 @@ pub struct State {
     pub answers: Arc<Answers>,
     /// What queries, exports and tails run on.
     pub query_threads: QueryThreads,
+    /// Connections to HTTP.
+    pub http_connections: Arc<Connections>,
+    /// Connections to gRPC.
+    pub grpc_connections: Arc<Connections>,
     database: OnceLock<Result<Database, Error>>,
     progress: Arc<Progress>,
     decoders: Mutex<Vec<Decoder>>,
@@ -68,7 +73,12 @@ pub struct Overtime(pub Duration);
 impl State {
     /// The state of a server whose database is not open yet.
     pub fn new(options: ServerOptions, env: Env, progress: Arc<Progress>) -> Self {
+        let patience =
+            Patience { silent: options.read_timeout, idle: options.idle_timeout, ending: options.write_timeout };
+        let connections = |listener| Arc::new(Connections::new(listener, options.connections_max, patience));
         Self {
+            http_connections: connections("http"),
+            grpc_connections: connections("grpc"),
             answers: Arc::new(Answers::new(options.answers_bytes_max, options.write_timeout)),
             bodies: Arc::new(Bodies::new(options.bodies_bytes_max, options.read_timeout)),
             queries: Arc::new(Turns::new(

@@ -10,6 +10,7 @@ use crate::body::{Bodies, READ_BYTES_MIN};
 use crate::error;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-type Request = axum::http::Request<Body>;
+type Request<B = Body> = axum::http::Request<B>;
 
 /// Puts the budget around every call.
 #[derive(Clone)]
@@ -86,10 +87,12 @@ pub struct Counting<S> {
     budget: Budget,
 }
 
-impl<S> Service<Request> for Counting<S>
+impl<S, B> Service<Request<B>> for Counting<S>
 where
     S: Service<Request>,
     S::Future: Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -99,10 +102,10 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let charge = Arc::new(Charge { bodies: Arc::clone(&self.budget.bodies), bytes: AtomicUsize::new(0) });
         let read_timeout = self.budget.read_timeout;
-        let (mut parts, inner) = request.into_parts();
+        let (mut parts, inner) = request.map(Body::new).into_parts();
         parts.extensions.insert(Arc::clone(&charge));
         let body = Body::new(Counted { inner, charge: Arc::clone(&charge), read_timeout, waiting: None, came: 0 });
         let call = self.inner.call(Request::from_parts(parts, body));

@@ -1,6 +1,7 @@
 //! For people and machines that look after the server: the page, health, metrics, OpenAPI.
 
 use super::answer::{json_of, json_with, put};
+use crate::connections;
 use crate::metrics::Exposition;
 use crate::state::{Phase, State};
 use axum::extract::State as Of;
@@ -59,6 +60,7 @@ pub async fn metrics(Of(state): Of<Arc<State>>) -> impl IntoResponse {
     out.single("timberlog_queries_running", "gauge", "Queries that run.", running);
     let resting = state.queries_resting();
     out.single("timberlog_queries_resting", "gauge", "Long queries that let others go first.", resting);
+    connections::write(&[&state.http_connections, &state.grpc_connections], &mut out);
     state.metrics.write(&mut out);
     if let Ok(database) = state.database() {
         out.engine(&database.stats());

@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "tests")]
 
 mod bad_input;
+mod connections;
 mod deletes;
 mod grpc;
 mod grpc_limits;
