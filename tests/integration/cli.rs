@@ -232,13 +232,18 @@ fn ingest_sends_a_batch_again_under_its_number_until_it_is_answered() {
         "HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}",
         "",
         "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}",
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 2\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}",
+        "HTTP/1.1 503 Service Unavailable\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\nretry-after: Sun, 06 Nov 1994 08:49:40 GMT\r\n\
+         content-length: 2\r\nconnection: close\r\n\r\n{}",
         "HTTP/1.1 200 OK\r\ncontent-length: 27\r\nconnection: close\r\n\r\n{\"accepted\":1,\"refused\":[]}",
         "HTTP/1.1 400 Bad Request\r\ncontent-length: 14\r\nconnection: close\r\n\r\n{\"error\":\"no\"}",
     ]);
     let output = run(&["ingest", "--addr", &addr, "--batch", "1", "-"], b"one\ntwo\nthree\n");
     assert_eq!(code(&output), 2, "{}", err(&output));
-    assert_eq!(err(&output).matches("waiting ").count(), 3, "{}", err(&output));
-    assert!(err(&output).contains("waiting 1.0 s"), "as the server asked: {}", err(&output));
+    assert_eq!(err(&output).matches("waiting ").count(), 5, "{}", err(&output));
+    for asked in ["waiting 1.0 s", "waiting 2.0 s", "waiting 3.0 s"] {
+        assert!(err(&output).contains(asked), "{asked}, as the server asked: {}", err(&output));
+    }
     assert!(
         out(&output).contains("stored 1 record in") && out(&output).contains("then it broke off"),
         "{}",
@@ -250,9 +255,9 @@ fn ingest_sends_a_batch_again_under_its_number_until_it_is_answered() {
         line.expect("a key")
     };
     let keys: Vec<String> = requests.iter().map(key).collect();
-    assert_eq!(keys.len(), 5);
-    assert!(keys[..4].iter().all(|key| key == &keys[0] && key.ends_with("/1")), "{keys:?}");
-    assert!(keys[4].ends_with("/2"), "{keys:?}");
+    assert_eq!(keys.len(), 7);
+    assert!(keys[..6].iter().all(|key| key == &keys[0] && key.ends_with("/1")), "{keys:?}");
+    assert!(keys[6].ends_with("/2"), "{keys:?}");
 }
 
 #[test]

@@ -48,6 +48,9 @@ pub struct Arguments {
 /// Made-up records when nothing else is said.
 const RECORDS_DEFAULT: usize = 100_000;
 
+/// The longest wait that a server may ask for.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
 /// What was measured.
 #[derive(Serialize)]
 struct Report {
@@ -164,7 +167,7 @@ impl Load<'_> {
                 }
                 Err(Error { kind: ErrorKind::Overloaded { retry_after }, .. }) => {
                     self.retries.fetch_add(1, Ordering::Relaxed);
-                    std::thread::sleep(retry_after);
+                    std::thread::sleep(retry_after.min(WAIT_MAX));
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -3,6 +3,8 @@
 //! It knows the wire and nothing of the engine. Errors carry the server's words and the kind that
 //! says what to do.
 
+mod retry_after;
+
 use serde::Deserialize;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
@@ -73,7 +75,7 @@ impl Client {
     /// the answer, also when nothing was stored.
     ///
     /// # Errors
-    /// `Overloaded` when the server asks to come back later; what else the server says.
+    /// What the server says: [`Error::retry_after`] when it asks to come back later, which is for the caller to do.
     pub fn ingest(&self, body: &[u8], producer: Option<(&str, u64)>) -> Result<Ingested> {
         let mut request = self
             .agent
@@ -186,10 +188,9 @@ impl Client {
             .map_err(|error| Error::internal(format!("the server's answer is not JSON: {error}")))
     }
 
-    fn read(&self, response: ureq::http::Response<ureq::Body>) -> Result<(u16, Option<u64>, Vec<u8>)> {
+    fn read(&self, response: ureq::http::Response<ureq::Body>) -> Result<(u16, Option<Duration>, Vec<u8>)> {
         let status = response.status().as_u16();
-        let retry_after =
-            response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let retry_after = retry_after::of(response.headers());
         let mut body = Vec::new();
         let reader = response.into_body().into_reader();
         reader.take(ANSWER_BYTES_MAX).read_to_end(&mut body).map_err(|error| Error::io("read the answer", &error))?;
@@ -201,11 +202,11 @@ impl Client {
     }
 }
 
-fn refusal(status: u16, retry_after: Option<u64>, body: &[u8]) -> Error {
+fn refusal(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Error {
     let kind = match status {
         404 => ErrorKind::NotFound,
         409 => ErrorKind::Conflict,
-        429 => ErrorKind::Overloaded { retry_after: Duration::from_secs(retry_after.unwrap_or(1)) },
+        429 => ErrorKind::Overloaded { retry_after: retry_after.unwrap_or(Duration::from_secs(1)) },
         503 => ErrorKind::Unavailable,
         400..500 => ErrorKind::Invalid,
         _ => ErrorKind::Internal,
@@ -214,5 +215,9 @@ fn refusal(status: u16, retry_after: Option<u64>, body: &[u8]) -> Error {
         .ok()
         .and_then(|answer| answer.get("error")?.as_str().map(str::to_owned))
         .unwrap_or_else(|| String::from_utf8_lossy(&body[..body.len().min(2_000)]).trim_end().to_owned());
-    Error::new(kind, format!("the server answered {status}: {message}"))
+    let error = Error::new(kind, format!("the server answered {status}: {message}"));
+    match retry_after {
+        Some(wait) if matches!(status, 429 | 503) => error.after(wait),
+        _ => error,
+    }
 }

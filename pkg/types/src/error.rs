@@ -35,6 +35,8 @@ pub struct Error {
     pub kind: ErrorKind,
     /// What happened: lowercase, values in backticks.
     pub message: String,
+    /// How long to wait before the next try, where somebody else has said so; kinds may say it too.
+    asked: Option<Duration>,
 }
 
 /// A result with [`Error`].
@@ -46,7 +48,7 @@ const OUT_OF_FILES: [i32; 2] = [23, 24];
 impl Error {
     /// Makes an error of the given kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), asked: None }
     }
 
     /// Makes an [`ErrorKind::Invalid`] error.
@@ -77,6 +79,20 @@ impl Error {
             _ => ErrorKind::Internal,
         };
         Self::new(kind, format!("{doing}: {error}"))
+    }
+
+    /// Adds how long to wait before the next try.
+    pub fn after(mut self, wait: Duration) -> Self {
+        self.asked = Some(wait);
+        self
+    }
+
+    /// How long to wait before the next try, if that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.kind {
+            ErrorKind::Overloaded { retry_after } => Some(self.asked.unwrap_or(retry_after)),
+            _ => self.asked,
+        }
     }
 
     /// Puts what was being done before the message.

@@ -44,17 +44,18 @@ impl Drop for RemoteSource {
     }
 }
 
-/// Tries again while the server does not answer or starts.
+/// Tries again while the server does not answer, starts or is overloaded, when it asks for that.
 fn patiently<T>(what: &dyn Fn() -> Result<T>) -> Result<T> {
     let started = Instant::now();
     loop {
         match what() {
             Err(error)
-                if error.kind == ErrorKind::Unavailable
+                if matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Overloaded { .. })
                     && !error.message.contains("any more")
                     && started.elapsed() < PATIENCE =>
             {
-                std::thread::sleep(PAUSE);
+                let left = PATIENCE.saturating_sub(started.elapsed());
+                std::thread::sleep(error.retry_after().unwrap_or_default().min(left).max(PAUSE));
             }
             other => return other,
         }

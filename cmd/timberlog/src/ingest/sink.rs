@@ -11,9 +11,11 @@ use timberlog_db::{Database, Env, Options, Progress};
 use timberlog_ingest::{DecodeOptions, Decoder, Limits};
 use timberlog_types::{Error, ErrorKind, Tenant};
 
-/// The first and the longest wait between two tries.
+/// The first and the longest wait between two tries, of those that are our own idea.
 const WAIT_MIN: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(10);
+/// The longest wait that a server may ask for.
+const WAIT_ASKED_MAX: Duration = Duration::from_secs(60);
 
 /// What became of a batch.
 #[derive(Default)]
@@ -78,21 +80,21 @@ impl Sink {
         let mut wait = WAIT_MIN;
         let mut tries = 0;
         loop {
-            let (error, at_least) = match self.place.store(batch) {
+            let error = match self.place.store(batch) {
                 Ok(stored) => return Ok(stored),
-                Err(error) => match error.kind {
-                    ErrorKind::Overloaded { retry_after } => (error, retry_after),
-                    ErrorKind::Unavailable => (error, Duration::ZERO),
-                    _ => return Err(error.into()),
-                },
+                Err(error) => error,
             };
+            if !matches!(error.kind, ErrorKind::Overloaded { .. } | ErrorKind::Unavailable) {
+                return Err(error.into());
+            }
             if tries == self.retries_max {
                 return Err(error.context(format!("gave up after {} tries", tries + 1)).into());
             }
-            let pause = wait.max(at_least).min(WAIT_MAX);
+            let asked = error.retry_after().unwrap_or_default().min(WAIT_ASKED_MAX);
+            let pause = wait.max(asked);
             report.waits(&error, pause);
             std::thread::sleep(pause);
-            (tries, wait) = (tries + 1, wait * 2);
+            (tries, wait) = (tries + 1, (wait * 2).min(WAIT_MAX));
         }
     }
 
