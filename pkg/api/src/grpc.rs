@@ -3,6 +3,7 @@
 mod append;
 mod budget;
 pub(crate) mod convert;
+pub(crate) mod entries;
 mod log_ingestor;
 mod query;
 pub(crate) mod records;

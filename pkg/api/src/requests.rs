@@ -2,7 +2,8 @@
 
 use crate::body::{Bodies, Encoding, MediaType};
 use crate::grpc::convert;
-use crate::grpc::records;
+use crate::grpc::entries::Entries;
+use crate::grpc::records::Append;
 use crate::http::ask::Ask;
 use crate::http::params::{self, When};
 use crate::http::short::ShortParams;
@@ -17,8 +18,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use std::sync::Arc;
 use std::time::Duration;
 use timberlog_db::filter::Filter;
-use timberlog_ingest::{DecodeOptions, Decoder, Records};
-use timberlog_proto::{logapi, v1};
+use timberlog_ingest::{DecodeOptions, Decoder};
+use timberlog_proto::v1;
 use timberlog_types::{Tenant, TimeRange};
 
 const NOW_NS: i64 = 1_767_225_600_000_000_000;
@@ -90,19 +91,21 @@ pub fn headers(bytes: &[u8]) {
 }
 
 /// Takes the records of a gRPC request: each is stored, or refused by its index.
-pub fn append(request: &v1::AppendRequest, options: &DecodeOptions<'_>) {
-    let feed = |records: &mut Records<'_>| records::read(&request.records, records);
-    if let Ok(decoded) = Decoder::new().records(feed, options) {
-        assert_eq!(decoded.accepted + decoded.refused_total, request.records.len());
+pub fn append(bytes: &[u8], options: &DecodeOptions<'_>) {
+    let Ok(request) = Append::of(bytes) else { return };
+    if let Ok(decoded) = Decoder::new().records(|records| request.read(records), options) {
+        assert_eq!(decoded.accepted + decoded.refused_total, request.count);
         assert_eq!(decoded.accepted, decoded.batch.as_ref().map_or(0, |batch| batch.rows()));
     }
 }
 
-/// Takes the entries of LogsGo's gRPC request.
-pub fn upload(batch: &logapi::LogBatch, options: &DecodeOptions<'_>) {
-    let _ = convert::entries_bytes(&batch.entries);
-    if let Ok(decoded) = Decoder::new().log_entries(batch.entries.iter().map(convert::log_entry), options) {
-        assert_eq!(decoded.accepted + decoded.refused_total, batch.entries.len());
+/// Takes the entries of LogsGo's gRPC requests: one, or a batch.
+pub fn upload(bytes: &[u8], options: &DecodeOptions<'_>) {
+    for entries in [Entries::One(bytes), Entries::Batch(bytes)] {
+        let Ok(count) = entries.count() else { continue };
+        if let Ok(decoded) = Decoder::new().records(|records| entries.read(records), options) {
+            assert_eq!(decoded.accepted + decoded.refused_total, count);
+        }
     }
 }
 

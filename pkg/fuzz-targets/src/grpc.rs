@@ -5,22 +5,14 @@ use crate::ingest::with_options;
 use prost::Message;
 use timberlog_api::requests;
 use timberlog_filter::Compiled;
-use timberlog_proto::{logapi, v1};
+use timberlog_proto::v1;
 
 /// See the module.
 pub fn grpc(input: &[u8]) {
     let Some((&kind, bytes)) = input.split_first() else { return };
     match kind % 3 {
-        0 => {
-            if let Ok(request) = v1::AppendRequest::decode(bytes) {
-                with_options(&[], |options| requests::append(&request, options));
-            }
-        }
-        1 => {
-            if let Ok(batch) = logapi::LogBatch::decode(bytes) {
-                with_options(&[], |options| requests::upload(&batch, options));
-            }
-        }
+        0 => with_options(&[], |options| requests::append(bytes, options)),
+        1 => with_options(&[], |options| requests::upload(bytes, options)),
         _ => {
             if let Ok(request) = v1::QueryRequest::decode(bytes)
                 && let Some((filter, _)) = requests::query(&request)

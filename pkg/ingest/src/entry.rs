@@ -32,7 +32,7 @@ pub struct RecordInput<'a> {
 
 /// LogsGo's record. Its labels are stream labels.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct LogEntry<'a, L> {
+pub struct LogEntry<'a> {
     /// The service.
     pub service: &'a str,
     /// The level; empty for none.
@@ -41,8 +41,8 @@ pub struct LogEntry<'a, L> {
     pub message: &'a str,
     /// Unix time in seconds; 0 is the time of arrival.
     pub timestamp_s: i64,
-    /// Stream labels in any order.
-    pub labels: L,
+    /// Stream labels in any order. Of two of one name the last wins; an empty value is no label.
+    pub labels: &'a [(&'a str, &'a str)],
 }
 
 /// Adds a record to a builder. [`DecodeOptions::stream_labels`] is for JSON and has no say here.
@@ -101,6 +101,26 @@ impl Records<'_> {
         }
         self.count += 1;
     }
+
+    /// The same for LogsGo's record.
+    pub fn push_entry(&mut self, entry: Result<&LogEntry<'_>, String>) {
+        match entry.and_then(|entry| Ok((entry, time_of(entry.timestamp_s)?))) {
+            Ok((&LogEntry { service, level, message, labels, .. }, timestamp)) => {
+                let level = Some(level);
+                self.push(Ok(&RecordInput { timestamp, service, level, message, labels, fields: &[] }));
+            }
+            Err(reason) => self.push(Err(reason)),
+        }
+    }
+}
+
+/// A time of LogsGo in ns.
+fn time_of(seconds: i64) -> Result<Option<i64>, String> {
+    if seconds == 0 {
+        return Ok(None);
+    }
+    let ns = seconds.checked_mul(SECOND_NS);
+    ns.map(Some).ok_or_else(|| format!("`timestamp`: `{seconds}` is {}", TimeError::OutOfRange))
 }
 
 pub(crate) fn decode_records(
@@ -112,40 +132,6 @@ pub(crate) fn decode_records(
     let mut records = Records { sink, decoded: Decoded::default(), count: 0 };
     feed(&mut records);
     let Records { decoded, count, .. } = records;
-    if count == 0 { Err(IngestError::Empty) } else { Ok(finish(decoder, decoded, options)) }
-}
-
-pub(crate) fn decode_log_entries<'a, L>(
-    decoder: &mut Decoder,
-    entries: impl IntoIterator<Item = LogEntry<'a, L>>,
-    options: &DecodeOptions<'_>,
-) -> Result<Decoded, IngestError>
-where
-    L: IntoIterator<Item = (&'a str, &'a str)>,
-{
-    let mut decoded = Decoded::default();
-    let mut count = 0;
-    let mut sink = Sink::new(decoder, options)?;
-    let mut labels = Vec::new();
-    for (index, entry) in entries.into_iter().enumerate() {
-        count += 1;
-        labels.clear();
-        let LogEntry { service, level, message, timestamp_s, labels: entry_labels } = entry;
-        labels.extend(entry_labels);
-        let timestamp = match timestamp_s {
-            0 => Ok(None),
-            s => s
-                .checked_mul(SECOND_NS)
-                .map(Some)
-                .ok_or_else(|| format!("`timestamp`: `{s}` is {}", TimeError::OutOfRange)),
-        };
-        let pushed = timestamp.and_then(|timestamp| {
-            sink.push(&RecordInput { timestamp, service, level: Some(level), message, labels: &labels, fields: &[] })
-        });
-        if let Err(reason) = pushed {
-            decoded.refuse(index, || reason);
-        }
-    }
     if count == 0 { Err(IngestError::Empty) } else { Ok(finish(decoder, decoded, options)) }
 }
 

@@ -91,22 +91,8 @@ impl Decoder {
         push::decode(self, body, form, options)
     }
 
-    /// Takes the entries of LogsGo's gRPC interface.
-    ///
-    /// # Errors
-    /// As [`Decoder::json`].
-    pub fn log_entries<'a, L>(
-        &mut self,
-        entries: impl IntoIterator<Item = LogEntry<'a, L>>,
-        options: &DecodeOptions<'_>,
-    ) -> Result<Decoded, IngestError>
-    where
-        L: IntoIterator<Item = (&'a str, &'a str)>,
-    {
-        entry::decode_log_entries(self, entries, options)
-    }
-
-    /// Takes records that are already apart, each as [`push_record`] does: `feed` gives them one after the other.
+    /// Takes records that are already apart, each as [`push_record`] does, LogsGo's too: `feed` gives them one after
+    /// the other.
     ///
     /// # Errors
     /// As [`Decoder::json`].

@@ -5,18 +5,18 @@
 
 use super::budget::Charge;
 use super::convert;
-use super::records;
+use super::records::Append;
 use super::service::Answers;
 use crate::error;
 use crate::metrics::Protocol;
 use crate::refusals::Refusals;
 use crate::state::State;
 use crate::store::{self, Incoming};
-use bytes::Bytes;
 use std::sync::Arc;
 use timberlog_db::{Appended, Database, Durability, ProducerBatch};
 use timberlog_ingest::Refused;
-use timberlog_proto::v1::{self, AppendError, AppendRequest, AppendResponse};
+use timberlog_proto::Encoded;
+use timberlog_proto::v1::{self, AppendError, AppendResponse};
 use timberlog_types::{Error, ErrorKind, Result, Tenant};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
@@ -47,7 +47,7 @@ pub struct Appender {
 }
 
 /// Reads batches until the client ends its side or the server is told to stop.
-pub fn serve(appender: Appender, requests: Streaming<AppendRequest>) -> Answers<AppendResponse> {
+pub fn serve(appender: Appender, requests: Streaming<Encoded>) -> Answers<AppendResponse> {
     let (waiting, acknowledged) = mpsc::channel(BATCHES_WAITING_MAX);
     let (answers, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
     tokio::spawn(acknowledge(acknowledged, answers));
@@ -55,7 +55,7 @@ pub fn serve(appender: Appender, requests: Streaming<AppendRequest>) -> Answers<
     ReceiverStream::new(receiver)
 }
 
-async fn read(appender: Appender, mut requests: Streaming<AppendRequest>, waiting: mpsc::Sender<Next>) {
+async fn read(appender: Appender, mut requests: Streaming<Encoded>, waiting: mpsc::Sender<Next>) {
     let Appender { state, database, tenant, charge } = appender;
     let mut draining = state.draining();
     let mut incoming = Incoming { tenant, stream_labels: None, strict: false };
@@ -65,17 +65,23 @@ async fn read(appender: Appender, mut requests: Streaming<AppendRequest>, waitin
             _ = draining.wait_for(|&draining| draining) => Err(Status::unavailable("the server is stopping")),
         };
         let next = match request {
-            Ok(Some(request)) => {
-                incoming.strict = request.strict;
+            Ok(Some(Encoded(request))) => {
+                let counted = charge.as_ref().map_or(Ok(()), |charge| charge.grow_to(request.len()));
                 let turn = state.decoding_turn(&incoming.tenant).await;
-                let next = append(&state, &database, &incoming, &request, charge.as_deref());
+                let next = match Append::of(&request) {
+                    Ok(request) => {
+                        incoming.strict = request.strict;
+                        Ok(append(&state, &database, &incoming, &request, counted))
+                    }
+                    Err(reason) => Err(Status::invalid_argument(reason)),
+                };
                 drop(turn);
                 // Its records are counted as the database's from here on.
                 drop(request);
                 if let Some(charge) = &charge {
                     charge.release();
                 }
-                Ok(next)
+                next
             }
             Ok(None) => return,
             Err(status) => Err(status),
@@ -92,8 +98,8 @@ fn append(
     state: &State,
     database: &Database,
     incoming: &Incoming,
-    request: &AppendRequest,
-    charge: Option<&Charge>,
+    request: &Append<'_>,
+    counted: Result<()>,
 ) -> Waiting {
     let mut response = AppendResponse {
         number: request.number,
@@ -104,7 +110,7 @@ fn append(
         .into(),
         ..AppendResponse::default()
     };
-    match decode(state, database, incoming, request, charge, &mut response) {
+    match counted.and_then(|()| decode(state, database, incoming, request, &mut response)) {
         Ok((batch, producer)) => {
             let (sender, receiver) = oneshot::channel();
             database.append_then(
@@ -126,20 +132,17 @@ fn decode(
     state: &State,
     database: &Database,
     incoming: &Incoming,
-    request: &AppendRequest,
-    charge: Option<&Charge>,
+    request: &Append<'_>,
     response: &mut AppendResponse,
 ) -> Result<(timberlog_types::Batch, Option<ProducerBatch>)> {
-    let mut producer = match request.producer.as_str() {
+    let mut producer = match request.producer {
         "" => None,
         producer => Some(ProducerBatch::new(producer, request.number)?),
     };
-    let bytes = request.records.iter().map(Bytes::len).sum();
-    let held = bytes + request.records.len() * size_of::<Bytes>();
-    charge.map_or(Ok(()), |charge| charge.grow_to(held))?;
+    let bytes = request.records_bytes;
     let mut decoded = store::in_place(bytes, || {
         store::decode(state, database, incoming, bytes, |decoder, options| {
-            decoder.records(|records| records::read(&request.records, records), options)
+            decoder.records(|records| request.read(records), options)
         })
     })?;
     store::count(state, Protocol::Append, &decoded, bytes);

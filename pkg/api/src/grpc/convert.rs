@@ -2,8 +2,8 @@
 
 use timberlog_db::filter::{Comparison, Filter, Op, Pattern, Target, Test};
 use timberlog_db::query::{Page, Record};
-use timberlog_ingest::{Decoded, LogEntry};
-use timberlog_proto::{logapi, v1};
+use timberlog_ingest::Decoded;
+use timberlog_proto::v1;
 use timberlog_types::{Error, Result, ValueKind};
 
 /// How deep a filter may be nested; the evaluator has its own limit, this one is for this file.
@@ -13,24 +13,6 @@ const FILTER_DEPTH_MAX: usize = timberlog_db::filter::DEPTH_MAX;
 pub fn all_refused(decoded: &Decoded) -> String {
     let (index, reason) = decoded.refused.first().map_or((0, ""), |refused| (refused.index, refused.reason.as_str()));
     format!("nothing was stored: {} records were refused, the first at index {index}: {reason}", decoded.refused_total)
-}
-
-/// Bytes of text in entries, about.
-pub fn entries_bytes(entries: &[logapi::LogEntry]) -> usize {
-    let labels =
-        |entry: &logapi::LogEntry| entry.labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    entries.iter().map(|entry| entry.message.len() + entry.service.len() + entry.level.len() + labels(entry) + 8).sum()
-}
-
-/// An entry as the decoder takes it.
-pub fn log_entry(entry: &logapi::LogEntry) -> LogEntry<'_, impl Iterator<Item = (&str, &str)>> {
-    LogEntry {
-        service: &entry.service,
-        level: &entry.level,
-        message: &entry.message,
-        timestamp_s: entry.timestamp,
-        labels: entry.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())),
-    }
 }
 
 /// A record of an answer.

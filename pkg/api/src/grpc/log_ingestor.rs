@@ -4,6 +4,7 @@
 
 use super::budget::Charge;
 use super::convert;
+use super::entries::Entries;
 use crate::error;
 use crate::metrics::Protocol;
 use crate::state::State;
@@ -11,8 +12,9 @@ use crate::store::{self, Incoming};
 use crate::tenant;
 use std::sync::Arc;
 use timberlog_db::ProducerBatch;
+use timberlog_proto::Encoded;
+use timberlog_proto::logapi::UploadResponse;
 use timberlog_proto::logapi::log_ingestor_server::LogIngestor;
-use timberlog_proto::logapi::{LogBatch, LogEntry, UploadResponse};
 use timberlog_types::Error;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
@@ -24,16 +26,16 @@ pub struct Ingestor {
 
 #[tonic::async_trait]
 impl LogIngestor for Ingestor {
-    async fn upload_log(&self, request: Request<LogEntry>) -> Result<Response<UploadResponse>, Status> {
+    async fn upload_log(&self, request: Request<Encoded>) -> Result<Response<UploadResponse>, Status> {
         let charge = Charge::of(&request);
-        let (metadata, _, entry) = request.into_parts();
-        self.store(&metadata, std::slice::from_ref(&entry), charge).await
+        let (metadata, _, Encoded(entry)) = request.into_parts();
+        self.store(&metadata, Entries::One(&entry), charge).await
     }
 
-    async fn upload_logs(&self, request: Request<LogBatch>) -> Result<Response<UploadResponse>, Status> {
+    async fn upload_logs(&self, request: Request<Encoded>) -> Result<Response<UploadResponse>, Status> {
         let charge = Charge::of(&request);
-        let (metadata, _, batch) = request.into_parts();
-        self.store(&metadata, &batch.entries, charge).await
+        let (metadata, _, Encoded(batch)) = request.into_parts();
+        self.store(&metadata, Entries::Batch(&batch), charge).await
     }
 }
 
@@ -41,7 +43,7 @@ impl Ingestor {
     async fn store(
         &self,
         metadata: &MetadataMap,
-        entries: &[LogEntry],
+        entries: Entries<'_>,
         charge: Option<Arc<Charge>>,
     ) -> Result<Response<UploadResponse>, Status> {
         let state = &self.state;
@@ -56,14 +58,15 @@ impl Ingestor {
             }
         };
         let incoming = Incoming { tenant, stream_labels: None, strict: true };
-        let bytes = convert::entries_bytes(entries);
+        let bytes = entries.bytes();
         if let Some(charge) = &charge {
-            charge.grow_to(bytes + size_of_val(entries)).map_err(error::status)?;
+            charge.grow_to(bytes).map_err(error::status)?;
         }
+        entries.count().map_err(Status::invalid_argument)?;
         let turn = state.decoding_turn(&incoming.tenant).await;
         let decoded = store::in_place(bytes, || {
             store::decode(state, &database, &incoming, bytes, |decoder, options| {
-                decoder.log_entries(entries.iter().map(convert::log_entry), options)
+                decoder.records(|records| entries.read(records), options)
             })
         });
         drop(turn);

@@ -7,8 +7,9 @@ use crate::error;
 use crate::state::State;
 use crate::tenant;
 use std::sync::Arc;
+use timberlog_proto::Encoded;
 use timberlog_proto::v1::timber_log_server::TimberLog;
-use timberlog_proto::v1::{AppendRequest, AppendResponse, QueryRequest, QueryResponse, TailRequest, TailResponse};
+use timberlog_proto::v1::{AppendResponse, QueryRequest, QueryResponse, TailRequest, TailResponse};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -26,7 +27,7 @@ impl TimberLog for Service {
     type QueryStream = Answers<QueryResponse>;
     type TailStream = Answers<TailResponse>;
 
-    async fn append(&self, request: Request<Streaming<AppendRequest>>) -> Result<Response<Self::AppendStream>, Status> {
+    async fn append(&self, request: Request<Streaming<Encoded>>) -> Result<Response<Self::AppendStream>, Status> {
         let database = self.state.database().map_err(error::status)?.clone();
         let tenant = tenant::of_headers(request.metadata().as_ref()).map_err(error::status)?;
         let charge = Charge::of(&request);

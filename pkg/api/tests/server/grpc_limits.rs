@@ -2,11 +2,13 @@
 
 use crate::grpc::{append, batch, entry, on};
 use crate::harness::{Running, start_with};
+use bytes::Bytes;
 use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
-use timberlog_proto::logapi::LogBatch;
 use timberlog_proto::logapi::log_ingestor_client::LogIngestorClient;
+use timberlog_proto::logapi::{LogBatch, LogEntry};
+use timberlog_proto::v1::AppendRequest;
 use timberlog_proto::v1::timber_log_client::TimberLogClient;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Channel;
@@ -93,6 +95,21 @@ fn what_a_message_decompresses_to_counts_too() {
     let error = answers[0].error.as_ref().unwrap();
     assert_eq!((error.code, error.retry_after_ms), (i32::from(Code::ResourceExhausted), 1000));
     assert_eq!((answers[1].accepted, answers[1].error.as_ref()), (1, None));
+    wait_for_bytes(&server, 0);
+}
+
+#[test]
+fn what_is_empty_takes_no_more_than_its_bytes() {
+    let server = start_with(|options| options.bodies_bytes_max = BUDGET);
+    // Two bytes each.
+    let count = BUDGET / 2 - 100;
+    let entries = LogBatch { entries: vec![LogEntry::default(); count] };
+    let records = AppendRequest { records: vec![Bytes::new(); count], ..AppendRequest::default() };
+    on(&server, |channel| async move {
+        assert!(LogIngestorClient::new(channel.clone()).upload_logs(entries).await.unwrap().into_inner().success);
+        let answers = append(&mut TimberLogClient::new(channel), vec![records]).await;
+        assert_eq!((answers[0].error.as_ref(), answers[0].accepted as usize), (None, count));
+    });
     wait_for_bytes(&server, 0);
 }
 

@@ -2,7 +2,7 @@
 //! the protocol.
 
 use super::{NOW, answer, with_options};
-use crate::{DecodeOptions, Decoder, LogEntry, LokiForm, LokiPush, PushForm, RecordInput, push_record};
+use crate::{DecodeOptions, Decoder, LogEntry, LokiForm, LokiPush, PushForm, RecordInput, Records, push_record};
 use timberlog_types::BatchBuilder;
 use timberlog_types::time::SECOND_NS;
 
@@ -30,9 +30,10 @@ fn json_records_that_have_expired_are_refused_by_index() {
 #[test]
 fn entries_of_other_protocols_that_have_expired_are_refused() {
     let old = NOW / SECOND_NS - 86_401;
-    let labels: [(&str, &str); 0] = [];
-    let entry = |timestamp_s| LogEntry { service: "s", level: "warn", message: "m", timestamp_s, labels };
-    let decoded = keeping(|options| Decoder::new().log_entries([entry(old), entry(old + 1)], options)).unwrap();
+    let entry = |timestamp_s| LogEntry { service: "s", level: "warn", message: "m", timestamp_s, labels: &[] };
+    let entries = [entry(old), entry(old + 1)];
+    let feed = |records: &mut Records<'_>| entries.iter().for_each(|entry| records.push_entry(Ok(entry)));
+    let decoded = keeping(|options| Decoder::new().records(feed, options)).unwrap();
     assert_eq!((decoded.accepted, decoded.refused_total), (1, 1));
     assert!(decoded.refused[0].reason.contains("has expired"), "{}", decoded.refused[0].reason);
     let record = RecordInput { timestamp: Some(old * SECOND_NS), message: "m", ..RecordInput::default() };

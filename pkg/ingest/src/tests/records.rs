@@ -257,10 +257,13 @@ fn streams_beyond_the_limit_are_refused_with_a_hint() {
 #[test]
 fn log_entries_keep_their_labels_as_stream_labels() {
     let labels = [("zone", "z"), ("app", "shop"), ("none", "")];
-    let entry = |service, timestamp_s| LogEntry { service, level: "warn", message: "m", timestamp_s, labels };
+    let entry = |service, timestamp_s| LogEntry { service, level: "warn", message: "m", timestamp_s, labels: &labels };
     let entries =
         [entry("s", 0), entry("", NOW / SECOND_NS + 1), entry("s", i64::MAX), entry("s", NOW / SECOND_NS + 90_000)];
-    let decoded = with_options(&["service"], |options| Decoder::new().log_entries(entries, options)).unwrap();
+    let decoded = with_options(&["service"], |options| {
+        Decoder::new().records(|records| entries.iter().for_each(|entry| records.push_entry(Ok(entry))), options)
+    });
+    let decoded = decoded.unwrap();
     assert_eq!(
         answer(&decoded),
         [
@@ -271,8 +274,7 @@ fn log_entries_keep_their_labels_as_stream_labels() {
             "#3 `timestamp`: `1767315600000000000` is `90000` s after its arrival, at most `86400` s are allowed",
         ]
     );
-    let none: [LogEntry<'_, [(&str, &str); 0]>; 0] = [];
-    let empty = with_options(&["service"], |options| Decoder::new().log_entries(none, options));
+    let empty = with_options(&["service"], |options| Decoder::new().records(|_| {}, options));
     assert_eq!(empty.unwrap_err(), IngestError::Empty);
 }
 
