@@ -122,7 +122,13 @@ impl Database {
     /// Follows new records of a tenant that match a filter, from now on. A reader that falls
     /// behind is told how many records it missed.
     pub fn tail(&self, tenant: &Tenant, filter: Filter) -> Result<Tail> {
-        self.tails.subscribe(tenant, filter)
+        self.tails.subscribe(tenant, self.ask_hidden(tenant), filter)
+    }
+
+    /// Asks as long as the database is open, and does not keep it open.
+    fn ask_hidden(&self, tenant: &Tenant) -> tail::AskHidden {
+        let (storage, tenant) = (Arc::downgrade(&self.storage), tenant.clone());
+        Box::new(move || Some(storage.upgrade()?.hidden(&tenant)))
     }
 
     /// Runs a LogQL log query.
@@ -216,7 +222,7 @@ impl Database {
 
     /// Follows new lines that a LogQL log query lets through, from now on.
     pub fn log_tail(&self, tenant: &Tenant, expr: &LogExpr, derived: bool) -> Result<LogTail> {
-        Ok(self.tails.subscribe_logql(tenant, TailFilter::new(expr, derived)?))
+        Ok(self.tails.subscribe_logql(tenant, self.ask_hidden(tenant), TailFilter::new(expr, derived)?))
     }
 
     /// Deletes what a selector names of a tenant's records within a range (both ends included), of

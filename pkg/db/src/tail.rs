@@ -1,7 +1,8 @@
 //! Tails: subscriptions to records as they are published.
 //!
 //! The WAL writer thread only hands over batches (an `Arc` each) and never waits: a full
-//! subscription counts what it missed. Filters run on the reader's thread.
+//! subscription counts what it missed. Filters run on the reader's thread, and what is expired or
+//! deleted by the time it comes to a batch is left out there.
 
 use crossbeam_channel::{Receiver, Sender};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,8 +11,8 @@ use std::time::Duration;
 use timberlog_filter::{Compiled, Filter};
 use timberlog_query::Record;
 use timberlog_query::logql::{Entry, TailFilter};
-use timberlog_storage::{BufferedBatch, Snapshot, Subscriber};
-use timberlog_types::{Result, Seq, Tenant};
+use timberlog_storage::{BufferedBatch, Hidden, Snapshot, Subscriber};
+use timberlog_types::{Error, ErrorKind, Result, RowSet, Seq, Tenant};
 
 /// Batches that may wait for a reader of a tail.
 const BATCHES_WAITING_MAX: usize = 256;
@@ -51,15 +52,20 @@ pub struct LogTail {
     seen: Seq,
 }
 
+/// What nobody may see now; `None` once the database is closed.
+pub(crate) type AskHidden = Box<dyn Fn() -> Option<Arc<Hidden>> + Send + Sync>;
+
 /// The receiving end of a subscription.
 struct Batches {
     batches: Receiver<Arc<BufferedBatch>>,
     counts: Arc<Counts>,
+    hidden: AskHidden,
 }
 
 /// What comes out of it.
 enum Received {
-    Batch(Arc<BufferedBatch>),
+    /// A batch, and its rows that may be seen.
+    Batch(Arc<BufferedBatch>, RowSet),
     Missed(u64),
 }
 
@@ -85,21 +91,21 @@ pub(crate) struct Tails {
 }
 
 impl Tails {
-    pub(crate) fn subscribe(&self, tenant: &Tenant, filter: Filter) -> Result<Tail> {
+    pub(crate) fn subscribe(&self, tenant: &Tenant, hidden: AskHidden, filter: Filter) -> Result<Tail> {
         let filter = Compiled::new(&filter)?;
-        Ok(Tail { batches: self.batches(tenant), filter })
+        Ok(Tail { batches: self.batches(tenant, hidden), filter })
     }
 
-    pub(crate) fn subscribe_logql(&self, tenant: &Tenant, filter: TailFilter) -> LogTail {
-        LogTail { batches: self.batches(tenant), filter, seen: 0 }
+    pub(crate) fn subscribe_logql(&self, tenant: &Tenant, hidden: AskHidden, filter: TailFilter) -> LogTail {
+        LogTail { batches: self.batches(tenant, hidden), filter, seen: 0 }
     }
 
-    fn batches(&self, tenant: &Tenant) -> Batches {
+    fn batches(&self, tenant: &Tenant, hidden: AskHidden) -> Batches {
         let (sender, batches) = crossbeam_channel::bounded(BATCHES_WAITING_MAX);
         let counts = Arc::<Counts>::default();
         let subscription = Subscription { tenant: tenant.clone(), batches: sender, counts: Arc::downgrade(&counts) };
         self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).push(subscription);
-        Batches { batches, counts }
+        Batches { batches, counts, hidden }
     }
 }
 
@@ -134,8 +140,8 @@ impl Tail {
         match self.batches.next(wait)? {
             None => Ok(None),
             Some(Received::Missed(records)) => Ok(Some(TailEvent::Missed(records))),
-            Some(Received::Batch(batch)) => {
-                let records = timberlog_query::matching(&batch.batch, &self.filter)?;
+            Some(Received::Batch(batch, rows)) => {
+                let records = timberlog_query::matching(&batch.batch, rows, &self.filter)?;
                 Ok((!records.is_empty()).then_some(TailEvent::Records(records)))
             }
         }
@@ -160,9 +166,9 @@ impl LogTail {
         match self.batches.next(wait)? {
             None => Ok(None),
             Some(Received::Missed(records)) => Ok(Some(LogTailEvent::Missed(records))),
-            Some(Received::Batch(batch)) if batch.seq_max <= self.seen => Ok(None),
-            Some(Received::Batch(batch)) => {
-                let entries = self.filter.entries(&batch.batch, now_ns)?;
+            Some(Received::Batch(batch, _)) if batch.seq_max <= self.seen => Ok(None),
+            Some(Received::Batch(batch, rows)) => {
+                let entries = self.filter.entries(&batch.batch, rows, now_ns)?;
                 Ok((!entries.is_empty()).then_some(LogTailEvent::Entries(entries)))
             }
         }
@@ -178,14 +184,18 @@ impl Batches {
         match self.batches.recv_timeout(wait) {
             Ok(batch) => {
                 self.counts.waiting_bytes.fetch_sub(batch.batch.memory_bytes(), Ordering::Relaxed);
-                Ok(Some(Received::Batch(batch)))
+                let hidden = (self.hidden)().ok_or_else(closed)?;
+                let rows = timberlog_query::shown(&batch, &hidden)?;
+                Ok(Some(Received::Batch(batch, rows)))
             }
             Err(crossbeam_channel::RecvTimeoutError::Timeout) => Ok(None),
-            Err(crossbeam_channel::RecvTimeoutError::Disconnected) => {
-                Err(timberlog_types::Error::new(timberlog_types::ErrorKind::Closed, "the database is closed"))
-            }
+            Err(crossbeam_channel::RecvTimeoutError::Disconnected) => Err(closed()),
         }
     }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the database is closed")
 }
 
 #[cfg(test)]
@@ -197,7 +207,7 @@ mod tests {
     fn a_reader_that_does_not_read_holds_few_bytes() {
         let tails = Tails::default();
         let tenant = Tenant::default();
-        let tail = tails.subscribe(&tenant, Filter::All).unwrap();
+        let tail = tails.subscribe(&tenant, Box::new(|| Some(Arc::default())), Filter::All).unwrap();
         let mut builder = BatchBuilder::new();
         let stream = builder.stream("s", &[]).unwrap();
         let level = builder.level(None).unwrap();

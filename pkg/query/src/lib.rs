@@ -33,7 +33,7 @@ pub use cursor::Cursor;
 pub use error::QueryError;
 pub use explain::{Explain, ExplainSegment, ExplainStep, explain};
 pub use labels::{Scope, Stream, label_names, label_values, streams};
-pub use matching::matching;
+pub use matching::{matching, shown};
 pub use pace::resting;
 pub use record::Record;
 pub use request::{Aggregation, Cancel, Order, Query, QueryLimits};

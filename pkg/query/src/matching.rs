@@ -2,11 +2,29 @@
 
 use crate::record::Record;
 use timberlog_filter::{BatchColumns, Compiled, evaluate};
+use timberlog_storage::{BufferedBatch, Hidden};
 use timberlog_types::{Batch, Result, RowSet};
 
-/// The matching records of a batch, in order of arrival.
-pub fn matching(batch: &Batch, filter: &Compiled) -> Result<Vec<Record>> {
-    let rows = evaluate(filter, &BatchColumns::new(batch), RowSet::all(batch.rows()))?;
+/// The rows of a batch that are neither expired nor deleted.
+pub fn shown(batch: &BufferedBatch, hidden: &Hidden) -> Result<RowSet> {
+    let (range, batch, hides) = (batch.range, &*batch.batch, hidden.of_batch(batch));
+    let mut rows = match hidden.start() {
+        start if start <= range.start => RowSet::all(batch.rows()),
+        start => RowSet::from_fn(batch.rows(), |row| batch.timestamp(row) >= start),
+    };
+    for hide in hides {
+        let mut within = rows.clone();
+        if !hide.range.covers(range) {
+            rows.iter().filter(|&row| !hide.range.contains(batch.timestamp(row))).for_each(|row| within.remove(row));
+        }
+        rows.subtract(&evaluate(&hide.filter, &BatchColumns::new(batch), within)?);
+    }
+    Ok(rows)
+}
+
+/// The matching records among rows of a batch, in order of arrival.
+pub fn matching(batch: &Batch, rows: RowSet, filter: &Compiled) -> Result<Vec<Record>> {
+    let rows = evaluate(filter, &BatchColumns::new(batch), rows)?;
     Ok(rows.iter().map(|row| record(batch, row)).collect())
 }
 

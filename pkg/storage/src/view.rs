@@ -159,7 +159,7 @@ impl View {
     }
 
     /// What of a tenant's records is hidden at a time of retention's clock.
-    fn hidden(&self, tenant: &Tenant, rules: &Rules, clock_ns: i64) -> Arc<Hidden> {
+    pub(crate) fn hidden(&self, tenant: &Tenant, rules: &Rules, clock_ns: i64) -> Arc<Hidden> {
         let deleted = self.deletes.hides(tenant);
         if rules.is_empty() {
             return deleted.map_or_else(Arc::default, |hides| Arc::new(Hidden::new(i64::MIN, Arc::clone(hides))));

@@ -36,9 +36,9 @@ impl TailFilter {
         self.filter.to_filter()
     }
 
-    /// The matching lines of a batch, in order of arrival. `now_ns` is what templates take for `now`.
-    pub fn entries(&self, batch: &Batch, now_ns: i64) -> Result<Vec<Entry>> {
-        let rows = evaluate(&self.filter, &BatchColumns::new(batch), RowSet::all(batch.rows()))?;
+    /// The matching lines among rows of a batch, in order of arrival. `now_ns` is what templates take for `now`.
+    pub fn entries(&self, batch: &Batch, rows: RowSet, now_ns: i64) -> Result<Vec<Entry>> {
+        let rows = evaluate(&self.filter, &BatchColumns::new(batch), rows)?;
         let mut runner = self.pipeline.runner();
         runner.set_now_ns(now_ns);
         let mut entries = Vec::new();

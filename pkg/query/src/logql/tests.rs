@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use timberlog_logql::ast::{Expr, LogExpr};
 use timberlog_logql::evaluate::{Steps, Value};
 use timberlog_logql::{Labels, parse};
-use timberlog_types::TimeRange;
 use timberlog_types::time::SECOND_NS;
+use timberlog_types::{RowSet, TimeRange};
 
 fn log(text: &str) -> LogExpr {
     match parse(text) {
@@ -31,7 +31,8 @@ fn naive(world: &World, text: &str, range: TimeRange) -> Vec<(i64, String, Label
     records.sort_by_key(|(batch, _)| (batch.timestamp(0), batch.stream_hash(0)));
     let mut found = Vec::new();
     for (batch, _) in records.into_iter().filter(|(batch, _)| range.contains(batch.timestamp(0))) {
-        found.extend(filter.entries(batch, 0).unwrap().iter().map(|e| (e.timestamp, e.line.clone(), e.labels())));
+        let entries = filter.entries(batch, RowSet::all(batch.rows()), 0).unwrap();
+        found.extend(entries.iter().map(|e| (e.timestamp, e.line.clone(), e.labels())));
     }
     found
 }

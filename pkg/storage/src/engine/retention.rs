@@ -1,6 +1,7 @@
 //! Retention: what it hides now, and what it removes with a commit.
 
 use super::{Core, Storage};
+use crate::hidden::Hidden;
 use crate::manifest::Edit;
 use crate::retention::{self, RetentionStatus};
 use std::sync::Arc;
@@ -15,6 +16,12 @@ impl Storage {
     /// Rules with a selector are not in it.
     pub fn retention_cutoff(&self, tenant: &Tenant) -> Option<i64> {
         self.core.rules.cutoff(tenant, self.core.clock_ns())
+    }
+
+    /// What nobody may see of a tenant's records now: what a snapshot that is taken now hides.
+    pub fn hidden(&self, tenant: &Tenant) -> Arc<Hidden> {
+        let clock_ns = self.core.clock_ns();
+        self.core.read_view().hidden(tenant, &self.core.rules, clock_ns)
     }
 
     /// What retention does now.

@@ -85,7 +85,7 @@ fn a_delete_holds_for_what_a_query_of_the_same_text_shows() {
         let mut hits = 0;
         for batch in &records {
             let is_hidden = !evaluate(&filter, &BatchColumns::new(batch), RowSet::all(1)).unwrap().is_empty();
-            let shown = query.entries(batch, 0).unwrap();
+            let shown = query.entries(batch, RowSet::all(1), 0).unwrap();
             assert_eq!(is_hidden, !shown.is_empty(), "{text}: {batch:?}");
             hits += usize::from(is_hidden);
         }
