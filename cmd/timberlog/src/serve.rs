@@ -3,6 +3,7 @@
 mod archive;
 mod demo;
 mod queries;
+mod rate;
 mod retention;
 mod tier;
 
@@ -118,6 +119,8 @@ pub struct Arguments {
     /// Memory for decoded columns of segments
     #[arg(long, value_name = "SIZE", env = "TIMBERLOG_CACHE_BYTES", default_value = "48MiB")]
     cache_bytes: ByteSize,
+    #[command(flatten)]
+    rate: rate::Rate,
     #[command(flatten)]
     queries: queries::Queries,
     #[command(flatten)]
@@ -276,7 +279,7 @@ impl Arguments {
             lookback: *self.lookback_period,
             loki_entries_max: self.loki_entries_max,
             loki_derive_labels: self.loki_derive_labels == Switch::On,
-            ..self.queries.apply(defaults)
+            ..self.rate.apply(self.queries.apply(defaults))
         }
     }
 }

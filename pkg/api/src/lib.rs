@@ -14,6 +14,7 @@ pub mod http;
 mod loki;
 mod metrics;
 mod options;
+mod rates;
 mod refusals;
 #[doc(hidden)]
 pub mod requests;

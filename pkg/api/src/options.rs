@@ -31,6 +31,11 @@ pub struct ServerOptions {
     /// Bytes of request bodies and gRPC messages in memory at one time; beyond, requests are refused
     /// with 429 and calls with `RESOURCE_EXHAUSTED`.
     pub bodies_bytes_max: usize,
+    /// Bytes a second that a tenant may send, decompressed; beyond, its requests are refused with 429 and calls with
+    /// `RESOURCE_EXHAUSTED`. 0 for no limit.
+    pub ingest_rate_max: u64,
+    /// Bytes that a tenant may send at once when it was quiet before; 0 for those of two seconds.
+    pub ingest_burst_max: u64,
     /// Connections to HTTP at one time, and as many to gRPC; for further ones those end that have been idle the
     /// longest, and where none is idle they wait.
     pub connections_max: usize,
@@ -99,6 +104,8 @@ impl Default for ServerOptions {
             grpc_message_bytes_max: 16 << 20,
             query_body_bytes_max: 1 << 20,
             bodies_bytes_max: 128 << 20,
+            ingest_rate_max: 0,
+            ingest_burst_max: 0,
             connections_max: 8192,
             idle_timeout: Duration::from_secs(10 * 60),
             read_timeout: Duration::from_secs(30),

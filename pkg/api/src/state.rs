@@ -6,6 +6,7 @@ use crate::connections::{Connections, Patience};
 use crate::error::{ApiError, ApiResult};
 use crate::metrics::Metrics;
 use crate::options::{self, ServerOptions};
+use crate::rates::Rates;
 use crate::threads::QueryThreads;
 use crate::turns::{Turn, Turns};
 use axum::http::StatusCode;
@@ -40,6 +41,8 @@ pub struct State {
     pub answers: Arc<Answers>,
     /// What queries, exports and tails run on.
     pub query_threads: QueryThreads,
+    /// How much tenants may send.
+    pub rates: Rates,
     /// Connections to HTTP.
     pub http_connections: Arc<Connections>,
     /// Connections to gRPC.
@@ -77,6 +80,7 @@ impl State {
             Patience { silent: options.read_timeout, idle: options.idle_timeout, ending: options.write_timeout };
         let connections = |listener| Arc::new(Connections::new(listener, options.connections_max, patience));
         Self {
+            rates: Rates::new(options.ingest_rate_max, options.ingest_burst_max),
             http_connections: connections("http"),
             grpc_connections: connections("grpc"),
             answers: Arc::new(Answers::new(options.answers_bytes_max, options.write_timeout)),

@@ -44,6 +44,14 @@ impl StreamRegistry for TenantStreams<'_> {
     }
 }
 
+/// Takes the bytes of a body, decompressed, as what its tenant sends now.
+///
+/// # Errors
+/// `Overloaded` if that is more than it may.
+pub fn admit(state: &State, tenant: &Tenant, bytes: usize) -> Result<()> {
+    state.rates.take(tenant, bytes, state.env.clock.monotonic_ns())
+}
+
 /// Runs a decoder with the server's limits. `bytes` is the length of what is decoded.
 pub fn decode<T>(
     state: &State,

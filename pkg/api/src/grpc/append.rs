@@ -140,6 +140,7 @@ fn decode(
         producer => Some(ProducerBatch::new(producer, request.number)?),
     };
     let bytes = request.records_bytes;
+    store::admit(state, &incoming.tenant, bytes)?;
     let mut decoded = store::in_place(bytes, || {
         store::decode(state, database, incoming, bytes, |decoder, options| {
             decoder.records(|records| request.read(records), options)

@@ -63,6 +63,7 @@ impl Ingestor {
             charge.grow_to(bytes).map_err(error::status)?;
         }
         entries.count().map_err(Status::invalid_argument)?;
+        store::admit(state, &incoming.tenant, bytes).map_err(error::status)?;
         let turn = state.decoding_turn(&incoming.tenant).await;
         let decoded = store::in_place(bytes, || {
             store::decode(state, &database, &incoming, bytes, |decoder, options| {

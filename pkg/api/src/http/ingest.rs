@@ -70,13 +70,13 @@ async fn decode(
     let turn = state.decoding_turn(&incoming.tenant).await;
     // Longer bodies, and compressed ones, are decoded on a thread that may block.
     if encoding == Encoding::Identity && body.as_ref().len() <= store::INLINE_BYTES_MAX {
-        return Ok((run(state, database, &body, &incoming), incoming));
+        return Ok((run(state, database, &body, &incoming)?, incoming));
     }
     let (state, database) = (Arc::clone(state), database.clone());
     let decoding = tokio::task::spawn_blocking(move || {
         let _turn = turn;
         let body = state.bodies.decompress(encoding, body, state.options.body_bytes_max)?;
-        Ok((run(&state, &database, &body, &incoming), incoming))
+        Ok((run(&state, &database, &body, &incoming)?, incoming))
     });
     decoding.await.unwrap_or_else(|error| {
         tracing::error!(%error, "decoding ended in a panic");
@@ -84,13 +84,19 @@ async fn decode(
     })
 }
 
-fn run(state: &State, database: &Database, body: &Collected, incoming: &Incoming) -> Result<Decoded, IngestError> {
+fn run(
+    state: &State,
+    database: &Database,
+    body: &Collected,
+    incoming: &Incoming,
+) -> ApiResult<Result<Decoded, IngestError>> {
     let body = body.as_ref();
+    store::admit(state, &incoming.tenant, body.len())?;
     let decoded = store::decode(state, database, incoming, body.len(), |decoder, options| decoder.json(body, options));
     if let Ok(decoded) = &decoded {
         store::count(state, Protocol::Ingest, decoded, body.len());
     }
-    decoded
+    Ok(decoded)
 }
 
 /// The `id` that a single record brought along.

@@ -60,6 +60,10 @@ pub async fn metrics(Of(state): Of<Arc<State>>) -> impl IntoResponse {
     out.single("timberlog_queries_running", "gauge", "Queries that run.", running);
     let resting = state.queries_resting();
     out.single("timberlog_queries_resting", "gauge", "Long queries that let others go first.", resting);
+    let (requests, bytes) = state.rates.refused();
+    let help = "Requests that were more than their tenant may send (`--ingest-rate-max`).";
+    out.single("timberlog_ingest_rate_refused_total", "counter", help, requests);
+    out.single("timberlog_ingest_rate_refused_bytes_total", "counter", "Bytes of these requests.", bytes);
     connections::write(&[&state.http_connections, &state.grpc_connections], &mut out);
     state.metrics.write(&mut out);
     if let Ok(database) = state.database() {

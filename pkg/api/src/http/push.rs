@@ -110,6 +110,7 @@ fn run(state: &Arc<State>, database: &Database, received: Received, incoming: &I
     let Received { content, encoding, body } = received;
     let body = state.bodies.decompress(encoding, body, state.options.body_bytes_max)?;
     let bytes = body.as_ref();
+    store::admit(state, &incoming.tenant, bytes.len())?;
     let batch = store::decode(state, database, incoming, bytes.len(), |decoder, options| {
         decoder.push(bytes, content.form, options)
     });

@@ -44,6 +44,7 @@ pub async fn write(
     let body = state.bodies.collect(&headers, body, max).await?;
     let body = state.bodies.decompress(encoding, body, max)?;
     let bytes = body.as_ref();
+    store::admit(&state, &incoming.tenant, bytes.len())?;
     let decoded =
         store::decode(&state, &database, &incoming, bytes.len(), |decoder, options| decoder.write(bytes, options));
     state.metrics.records(Protocol::Write, usize::from(decoded.is_ok()), usize::from(decoded.is_err()), bytes.len());

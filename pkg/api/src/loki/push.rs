@@ -124,6 +124,7 @@ fn run(state: &State, database: &Database, received: Received, incoming: &Incomi
         body = state.bodies.unsnap(body.as_ref(), max)?;
     }
     let bytes = body.as_ref();
+    store::admit(state, &incoming.tenant, bytes.len())?;
     let push = LokiPush { form, derive_labels: state.options.loki_derive_labels };
     let decoded =
         store::decode(state, database, incoming, bytes.len(), |decoder, options| decoder.loki(bytes, push, options));

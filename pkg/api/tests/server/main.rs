@@ -19,4 +19,5 @@ mod operations;
 mod push;
 mod queries;
 mod query_limits;
+mod rates;
 mod scenarios;
