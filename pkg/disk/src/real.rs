@@ -208,14 +208,20 @@ pub enum Niceness {
     Background,
 }
 
+/// The lowest priority there is.
+const NICE_MAX: i32 = 19;
+
 /// Makes the calling thread run only as far as others leave it time. A system that refuses lets it run like the others.
 pub fn lower_thread_priority(niceness: Niceness) {
     let nice = match niceness {
         Niceness::Query => 10,
         Niceness::Background => 15,
     };
+    // What the process was started with (its first thread has it) counts too: by itself a number could raise the priority.
     // On Linux `None` is the calling thread, not its process.
-    let _ = rustix::process::setpriority_process(None, nice);
+    if let Ok(usual) = rustix::process::getpriority_process(Some(rustix::process::getpid())) {
+        let _ = rustix::process::setpriority_process(None, (usual + nice).min(NICE_MAX));
+    }
 }
 
 /// Randomness from the operating system.
