@@ -83,23 +83,42 @@ pub fn check_follower(storage: &Storage, options: &Options, tenants: &[Tenant]) 
     Ok(found)
 }
 
+/// Does what may be tried again while puts of an earlier process arrive.
+fn tried<T>(shelf: &Shelf, mut what: impl FnMut() -> timberlog_types::Result<T>) -> timberlog_types::Result<T> {
+    shelf.heal();
+    loop {
+        match what() {
+            Err(_) if shelf.heal() => {}
+            done => return done,
+        }
+    }
+}
+
 /// Another machine takes the bucket over while its writer goes on: from then on only the new one's commits count.
-pub fn take_over(sim: &Sim, options: &Options, tenants: &[Tenant], rng: &mut Rng) -> Result<u64, String> {
+pub fn take_over(
+    sim: &Sim,
+    options: &Options,
+    tenants: &[Tenant],
+    shelf: &Shelf,
+    rng: &mut Rng,
+) -> Result<u64, String> {
     let mut options = options.clone();
     let Some(tier) = &mut options.tier else { return Ok(0) };
     (tier.after, tier.local_bytes_max) = (Duration::ZERO, Some(0));
     options.archive = None;
-    let open = |env, options| Storage::open(options, env, Arc::new(Nobody), &Progress::default());
+    let open = |sim: &Sim, options: &Options| {
+        tried(shelf, || Storage::open(options.clone(), sim.env(), Arc::new(Nobody), &Progress::default()))
+    };
     let failed = |what: &'static str| move |error: timberlog_types::Error| format!("taking over: {what}: {error}");
-    let old = open(sim.env(), options.clone()).map_err(failed("the old one opens"))?;
-    old.tier().map_err(failed("the old one's pass"))?;
+    let old = open(sim, &options).map_err(failed("the old one opens"))?;
+    tried(shelf, || old.tier()).map_err(failed("the old one's pass"))?;
     let other = Sim::new(rng.next());
     other.clock.set_wall(sim.clock.now_ns());
     let mut theirs = options.clone();
     if let Some(tier) = &mut theirs.tier {
         (tier.adopt, tier.take_over) = (true, true);
     }
-    let new = open(other.env(), theirs).map_err(failed("the new one opens"))?;
+    let new = open(&other, &theirs).map_err(failed("the new one opens"))?;
     let mut number = 1 << 41;
     let mut write = |storage: &Storage| {
         number += 1;
@@ -107,7 +126,7 @@ pub fn take_over(sim: &Sim, options: &Options, tenants: &[Tenant], rng: &mut Rng
         storage.append(&tenants[0], batch, None).and_then(|_| storage.flush()).map_err(failed("an append"))
     };
     write(&new)?;
-    new.tier().map_err(failed("the new one's pass"))?;
+    tried(shelf, || new.tier()).map_err(failed("the new one's pass"))?;
     for _ in 0..2 {
         write(&old)?;
         if old.tier().is_ok() {

@@ -67,10 +67,9 @@ impl History {
 
     /// Another machine takes over what is in the store.
     pub(super) fn take_over(&mut self) -> Result<(), String> {
-        if self.options.retention.is_empty() {
-            let found = tiering::take_over(&self.sim, &self.options, &self.tenants, &mut self.rng)?;
-            self.report.count("records taken over", found);
-        }
+        let Some(shelf) = self.shelf.as_ref().filter(|_| self.options.retention.is_empty()) else { return Ok(()) };
+        let found = tiering::take_over(&self.sim, &self.options, &self.tenants, shelf, &mut self.rng)?;
+        self.report.count("records taken over", found);
         Ok(())
     }
 
