@@ -18,6 +18,7 @@ mod follower;
 mod purge;
 mod retention;
 mod tiering;
+mod viewing;
 mod wake;
 
 use crate::cache::Cache;
@@ -40,10 +41,11 @@ use counters::Counters;
 use flusher::Signal;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLockReadGuard};
 use std::thread::JoinHandle;
 use timberlog_disk::{Env, Open};
 use timberlog_types::{Batch, Error, ErrorKind, Result, Seq, Tenant};
+use viewing::Viewing;
 
 /// What became of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +81,7 @@ struct Core {
     env: Env,
     options: Options,
     opener: Opener,
-    view: RwLock<View>,
+    view: Viewing,
     memory: Memory<PendingAppend>,
     producers: Producers<Done>,
     streams: Streams,
@@ -337,7 +339,7 @@ impl Core {
             closed: AtomicBool::new(false),
             disk_is_low: AtomicBool::new(false),
             damage,
-            view: RwLock::new(view),
+            view: Viewing::new(view),
             opener,
             env,
             options,
@@ -373,7 +375,7 @@ impl Core {
         if wal.last_seq() < floor {
             // The end of the WAL is lost: what comes now must not look as if it came before a delete.
             wal.close()?;
-            self.view.write().unwrap_or_else(PoisonError::into_inner).skip_to(floor);
+            self.view.write().skip_to(floor);
             self.flush_all()?;
             let flushed_seq = self.read_view().state().flushed_seq;
             (wal, _) = Wal::open(&self.env, options(), flushed_seq, publish, &mut |_| Ok(()), &told)?;
@@ -533,7 +535,7 @@ impl Core {
         let batch = Arc::new(BufferedBatch::new(frame.seq, Arc::clone(batch)));
         let now = self.env.clock.monotonic_ns();
         let (saved, is_full) = {
-            let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+            let mut view = self.view.write();
             let saved = view.publish(&frame.tenant, Arc::clone(&batch), now, self.options.partitions_per_flush_max);
             (saved, view.active().bytes >= self.options.flush_bytes || view.next_frozen().is_some())
         };
@@ -558,8 +560,8 @@ impl Core {
         waiting.into_iter().map(|done| (done, stored.clone())).collect()
     }
 
-    fn read_view(&self) -> std::sync::RwLockReadGuard<'_, View> {
-        self.view.read().unwrap_or_else(PoisonError::into_inner)
+    fn read_view(&self) -> viewing::Held<RwLockReadGuard<'_, View>> {
+        self.view.read()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::deletes::{DeleteState, DeleteStatus, DeletesEdit, Logged, Tombstone, 
 use crate::manifest::Edit;
 use crate::wal::{self, Wal};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use timberlog_types::{Error, ErrorKind, Result, Seq, Tenant, TimeRange};
 
@@ -99,7 +99,7 @@ impl Core {
 
     /// Makes a delete, or its cancellation, effective.
     pub(super) fn publish_delete(&self, frame: &wal::Frame, logged: &Logged) -> Result<()> {
-        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        let mut view = self.view.write();
         view.publish_delete(frame.seq, &frame.tenant, logged, &self.options.selectors)?;
         drop(view);
         self.signal.flush();

@@ -5,6 +5,7 @@ use super::{Core, lock};
 use crate::buffer::Generation;
 use crate::flush::{self, NewSegment};
 use crate::manifest::{Edit, FileRef, PRODUCERS_DIR, State};
+use crate::view::View;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -77,7 +78,7 @@ impl Core {
         loop {
             let now = self.env.clock.monotonic_ns();
             {
-                let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+                let mut view = self.view.write();
                 let active = view.active();
                 let age = Duration::from_nanos(active.since_ns.map_or(0, |since| now.saturating_sub(since)));
                 let due = active.bytes >= self.options.flush_bytes || age >= self.options.flush_age;
@@ -97,7 +98,7 @@ impl Core {
     /// Flushes everything that is visible now.
     pub(super) fn flush_all(self: &Arc<Self>) -> Result<()> {
         let until = {
-            let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+            let mut view = self.view.write();
             view.freeze();
             view.visible_seq()
         };
@@ -210,14 +211,14 @@ impl Core {
 
     /// Where everything is in segments: commits that deletes which came since are not to be read again.
     pub(super) fn flush_rest(&self) -> Result<()> {
-        let (visible, before) = (self.read_view().visible_seq(), self.read_view().state().flushed_seq);
-        if visible <= before {
+        let is_due = |view: &View| view.visible_seq() > view.state().flushed_seq;
+        if !is_due(&self.read_view()) {
             return Ok(());
         }
         let _one_at_a_time = lock(&self.flushing);
         let (visible, before) = {
             let view = self.read_view();
-            if !view.is_flushed() || view.visible_seq() <= view.state().flushed_seq {
+            if !view.is_flushed() || !is_due(&view) {
                 return Ok(());
             }
             (view.visible_seq(), view.state().flushed_seq)
@@ -253,7 +254,7 @@ impl Core {
 
     /// Shows a committed state.
     pub(super) fn install(&self, state: Arc<State>) -> Result<()> {
-        self.view.write().unwrap_or_else(PoisonError::into_inner).install(state, &self.opener)
+        self.view.write().install(state, &self.opener)
     }
 
     /// Writes what a generation becomes: the edit to commit. `files` is told each file before it is

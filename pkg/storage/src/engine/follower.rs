@@ -6,7 +6,7 @@ use crate::manifest::Manifest;
 use crate::tier;
 use crate::tier::TierPhase;
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use timberlog_disk::Env;
 use timberlog_types::{Error, ErrorKind, Result};
 
@@ -69,7 +69,7 @@ impl Core {
         let refreshed = followed.refresh(&*options.store).and_then(|state| {
             let Some(state) = state else { return Ok(false) };
             let state = self.manifest.follow(state);
-            let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+            let mut view = self.view.write();
             view.follow(state, &self.opener, &self.options.selectors).map(|()| true)
         });
         self.tiering.note_followed(followed.place(), refreshed.as_ref().err());

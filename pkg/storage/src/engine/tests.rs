@@ -45,6 +45,17 @@ fn stored(snapshot: &Snapshot) -> u64 {
     snapshot.segments.iter().map(|segment| segment.entry.rows).sum()
 }
 
+/// A writer that came in between the two would wait for the first, and the second for the writer.
+#[test]
+#[cfg(debug_assertions)]
+#[should_panic(expected = "the view is locked twice")]
+fn a_thread_that_locks_the_view_twice_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = open(&options(&folder)).unwrap();
+    let _held = storage.core.read_view();
+    storage.stats();
+}
+
 #[test]
 fn a_batch_is_visible_before_and_after_a_flush_and_a_restart() {
     let folder = tempfile::tempdir().unwrap();
