@@ -49,6 +49,8 @@ pub fn run(seed: u64, sabotage: Sabotage, tell: bool) -> Result<Report, String> 
 enum Mood {
     Wild,
     Calm,
+    /// Calm, and at its end compaction goes on until nothing is left to do.
+    Settling,
 }
 
 /// What the storage tells of by itself.
@@ -215,6 +217,9 @@ impl History {
                 }
                 self.operation(&storage, &process, mood)?;
             }
+            if mood == Mood::Settling {
+                self.settle(&storage, &process)?;
+            }
             self.stop(storage, &process, mood)?;
         }
         if let Some(backups) = self.backups.as_mut().filter(|_| self.is_faulty) {
@@ -321,6 +326,7 @@ impl History {
         if stats.flushed_seq < self.model.flushed_seq {
             return Err(format!("{} is flushed, {} was before", stats.flushed_seq, self.model.flushed_seq));
         }
+        self.check_named(storage, process)?;
         self.model.deletes.check_restart(storage)?;
         let settled = self.model.check_restart(&shown.contents, self.end, self.durability)?;
         self.model.check_order(&shown.arrivals)?;
@@ -352,6 +358,13 @@ impl History {
         Err("faults have passed and reading still fails".into())
     }
 
+    /// Holds what a live process shows against the model.
+    fn look(&mut self, storage: &Storage, process: &Process) -> Result<(), String> {
+        let Some(shown) = self.read(storage, process)? else { return Ok(()) };
+        self.model.check_live(&shown.contents)?;
+        self.model.check_order(&shown.arrivals)
+    }
+
     fn operation(&mut self, storage: &Storage, process: &Arc<Process>, mood: Mood) -> Result<(), String> {
         if self.rng.percent(12) {
             self.back_up(storage, process)?;
@@ -359,7 +372,7 @@ impl History {
             self.listen(if process.is_dead() { Listening::Dead } else { Listening::Alive })?;
         }
         match self.rng.below(100) {
-            0..4 if self.shelf.is_some() => self.tier(storage, process)?,
+            0..9 if self.shelf.is_some() => self.tier(storage, process)?,
             0..45 => self.append(storage),
             45..50 => self.append_again(storage),
             50..58 => self.delete(storage, process)?,
@@ -369,12 +382,7 @@ impl History {
             76..86 => self.compact(storage, process)?,
             86..90 => self.sim.clock.advance(Duration::from_millis(self.rng.below(500))),
             90..95 if mood == Mood::Wild => self.inject(process),
-            _ => {
-                if let Some(shown) = self.read(storage, process)? {
-                    self.model.check_live(&shown.contents)?;
-                    self.model.check_order(&shown.arrivals)?;
-                }
-            }
+            _ => self.look(storage, process)?,
         }
         self.listen(if process.is_dead() { Listening::Dead } else { Listening::Alive })?;
         let stats = storage.stats();
@@ -570,7 +578,7 @@ impl History {
     fn end_in_calm(&mut self) -> Result<(), String> {
         self.sim.disk.crash();
         self.lose_power();
-        self.process(Mood::Calm)?;
+        self.process(Mood::Settling)?;
         self.process(Mood::Calm)?;
         let report = verify(&self.sim.env(), Path::new(DATA_DIR), &|_, _| {}).map_err(|error| error.to_string())?;
         if report.damage.is_empty() { Ok(()) } else { Err(format!("verification finds {:?}", report.damage)) }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use timberlog_disk::Clock;
 use timberlog_disk::sim::{Rng, Sim};
 use timberlog_storage::tier::gc::{self, GcMode};
-use timberlog_storage::{BufferedBatch, Options, Progress, Storage, Subscriber, TierOptions};
+use timberlog_storage::{BufferedBatch, Options, Progress, Segment, Storage, Subscriber, TierOptions};
 use timberlog_types::Tenant;
 
 struct Nobody;
@@ -53,14 +53,19 @@ pub fn pass(storage: &Storage, process: &Process, shelf: &Shelf, rng: &mut Rng) 
     }
 }
 
+/// A node that has nothing but the bucket.
+fn follow(options: &Options) -> Result<Storage, String> {
+    let mut options = options.clone();
+    if let Some(tier) = &mut options.tier {
+        tier.follow = true;
+    }
+    let follower = Storage::open(options, Sim::new(1).env(), Arc::new(Nobody), &Progress::default());
+    follower.map_err(|error| format!("the bucket cannot be followed: {error}"))
+}
+
 /// Whoever follows the bucket sees nothing that the writer does not show, and nothing twice. Behind a pass.
 pub fn check_follower(storage: &Storage, options: &Options, tenants: &[Tenant]) -> Result<u64, String> {
-    let env = Sim::new(1).env();
-    let mut options = options.clone();
-    let Some(tier) = &mut options.tier else { return Ok(0) };
-    tier.follow = true;
-    let follower = Storage::open(options, env, Arc::new(Nobody), &Progress::default());
-    let follower = follower.map_err(|error| format!("the bucket cannot be followed: {error}"))?;
+    let follower = follow(options)?;
     let read = |storage: &Storage| check::read(storage, tenants).map_err(|error| format!("the bucket: {error}"));
     let (of_bucket, of_writer) = (read(&follower)?, read(storage)?);
     if let Some(wrong) = of_bucket.wrong {
@@ -81,6 +86,28 @@ pub fn check_follower(storage: &Storage, options: &Options, tenants: &[Tenant]) 
         found += records.len() as u64;
     }
     Ok(found)
+}
+
+/// What has left the disk is named by the newest root of the bucket: at any time, whatever was lost.
+pub fn check_named(storage: &Storage, options: &Options, tenants: &[Tenant]) -> Result<(), String> {
+    let segments = |storage: &Storage, tenant: &Tenant| {
+        let snapshot = storage.snapshot(tenant);
+        let of = |segment: &Arc<Segment>| (segment.entry.id.clone(), segment.entry.location.is_local());
+        snapshot.segments.iter().map(of).collect::<BTreeMap<String, bool>>()
+    };
+    let away = |tenant| segments(storage, tenant).into_iter().filter(|(_, is_local)| !is_local).map(|(id, _)| id);
+    let away: Vec<(&Tenant, Vec<String>)> = tenants.iter().map(|tenant| (tenant, away(tenant).collect())).collect();
+    if away.iter().all(|(_, ids)| ids.is_empty()) {
+        return Ok(());
+    }
+    let follower = follow(options)?;
+    for (tenant, ids) in away {
+        let named = segments(&follower, tenant);
+        if let Some(id) = ids.iter().find(|id| !named.contains_key(*id)) {
+            return Err(format!("segment {id} is only in the store, and no root of the bucket names it"));
+        }
+    }
+    Ok(())
 }
 
 /// Does what may be tried again while puts of an earlier process arrive.

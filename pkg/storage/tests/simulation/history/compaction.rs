@@ -1,11 +1,32 @@
 //! Compaction within a history, and what must hold where it has nothing to do.
 
-use super::History;
+use super::{History, Listening};
 use crate::machine::Process;
 use timberlog_storage::{DeleteState, Storage};
 use timberlog_types::Seq;
 
+/// Jobs after which compaction has nothing left to do, of a history's few hundred segments.
+const JOBS_MAX: u64 = 2_000;
+
 impl History {
+    /// Compacts until nothing is left to do, which has to come: a job that changes nothing must not be due again.
+    pub(super) fn settle(&mut self, storage: &Storage, process: &Process) -> Result<(), String> {
+        self.flush(storage, process)?;
+        // It may have let appends in that waited for room.
+        self.listen(Listening::Alive)?;
+        let mut jobs = 0;
+        while storage.compact().map_err(|error| format!("compaction in the end: {error}"))?.is_some() {
+            jobs += 1;
+            if jobs == JOBS_MAX {
+                return Err(format!("compaction has not come to an end after {jobs} jobs"));
+            }
+        }
+        self.tell(|| format!("settled by {jobs} jobs"));
+        self.check_processed(storage)?;
+        self.check_indexes(storage)?;
+        self.look(storage, process)
+    }
+
     /// Merges segments, if any are due.
     pub(super) fn compact(&mut self, storage: &Storage, process: &Process) -> Result<(), String> {
         // Whether rows were removed, and nothing merged since: only merges leave files to kept roots.
@@ -34,7 +55,13 @@ impl History {
                     // Whoever is killed while it is looked at cannot be read.
                     return if process.is_dead() { Ok(()) } else { checked };
                 }
-                Err(_) if process.is_dead() || self.is_faulty => self.report.count("compactions that failed", 1),
+                Err(_) if process.is_dead() || self.is_faulty => {
+                    self.report.count("compactions that failed", 1);
+                    // Whatever it had made or removed: what is shown is still the same.
+                    if !process.is_dead() {
+                        self.look(storage, process)?;
+                    }
+                }
                 Err(error) => return Err(format!("compaction failed: {error}")),
             }
         }

@@ -14,6 +14,7 @@ impl History {
         let Some(shelf) = self.shelf.clone() else { return Ok(()) };
         let passed = tiering::pass(storage, process, &shelf, &mut self.rng);
         self.tell(|| format!("tier: {passed:?}, {} objects", shelf.len()));
+        self.check_named(storage, process)?;
         match passed {
             Ok(true) => {
                 self.report.count("tier passes", 1);
@@ -36,6 +37,16 @@ impl History {
             Err(_) if self.is_faulty => Ok(()),
             Err(error) => Err(format!("tiering failed: {error}")),
         }
+    }
+
+    /// What is not on the disk any more is named by the bucket, behind a start and behind a pass, whatever befell them.
+    pub(super) fn check_named(&self, storage: &Storage, process: &Process) -> Result<(), String> {
+        if self.shelf.is_none() || process.is_dead() {
+            return Ok(());
+        }
+        let checked = tiering::check_named(storage, &self.options, &self.tenants);
+        // Whoever is killed while it is looked at cannot ask the store.
+        if process.is_dead() { Ok(()) } else { checked }
     }
 
     /// Makes, prunes or checks backups, whose store's requests may fail.
