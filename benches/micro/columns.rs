@@ -4,7 +4,7 @@ use crate::sample::{self, BLOCK_ROWS};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use std::hint::black_box;
 use std::sync::Arc;
-use timberlog_segment::{Column, ColumnKey, MessageEncoder, TextMatcher};
+use timberlog_segment::{BlockEncoder, Column, ColumnKey, MessageEncoder, TextMatcher};
 use timberlog_types::{Batch, BatchBuilder, RowSet, ValueKind};
 
 /// The value of a row, and what kind it is.
@@ -51,9 +51,12 @@ pub fn encode(criterion: &mut Criterion) {
         let batch = batch(value);
         let rows = sample::rows(&batch);
         let batches = [batch];
-        // As in a flush: one writer, whose buffers are there already.
+        // As in a flush: one encoder, whose buffers are there already.
+        let mut encoder = BlockEncoder::new(1);
         let mut writer = sample::writer(Arc::new(sample::Nothing));
-        group.bench_function(name, |bencher| bencher.iter(|| writer.write_block(&batches, &rows).expect("a block")));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| writer.write_block(&mut encoder, &batches, &rows).expect("a block"))
+        });
     }
     group.finish();
 }

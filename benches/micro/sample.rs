@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use timberlog_disk::File;
 use timberlog_ingest::demo::Traffic;
 use timberlog_ingest::{DecodeOptions, Decoder, Limits, NoStreamLimit};
-use timberlog_segment::{RowRef, SegmentReader, SegmentWriter, WriterOptions, WrittenBlock};
+use timberlog_segment::{BlockEncoder, RowRef, SegmentReader, SegmentWriter, WriterOptions, WrittenBlock};
 use timberlog_types::{Batch, Tenant, time};
 
 /// Records of a block: about 1 MiB of text, as flushes cut them.
@@ -56,9 +56,12 @@ pub fn writer(file: Arc<dyn File>) -> SegmentWriter {
 pub fn segment(blocks: usize) -> (SegmentReader, Vec<WrittenBlock>) {
     let file: Arc<dyn File> = Arc::new(Memory::default());
     let mut writer = writer(Arc::clone(&file));
+    let mut encoder = BlockEncoder::new(1);
     let batch = batch(BLOCK_ROWS * blocks);
     let all = rows(&batch);
-    let written = all.chunks(BLOCK_ROWS).map(|rows| writer.write_block(&[Arc::clone(&batch)], rows).expect("a block"));
+    let written = all
+        .chunks(BLOCK_ROWS)
+        .map(|rows| writer.write_block(&mut encoder, &[Arc::clone(&batch)], rows).expect("a block"));
     let written = written.collect();
     writer.finish(None).expect("a footer");
     (SegmentReader::open(file).expect("a segment"), written)

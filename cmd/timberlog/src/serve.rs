@@ -89,8 +89,11 @@ pub struct Arguments {
         default_value = "5m"
     )]
     flush_age: humantime::Duration,
+    /// Threads that compress what a flush writes [default: as many as there are cores, at most 4]
+    #[arg(long, value_name = "N", env = "TIMBERLOG_FLUSH_THREADS", value_parser = clap::value_parser!(u8).range(1..=64))]
+    flush_threads: Option<u8>,
     /// Memory for the buffer and flushes under way; beyond it requests wait and are then answered with 429
-    #[arg(long, value_name = "SIZE", env = "TIMBERLOG_BUFFER_BYTES_MAX", default_value = "72MiB")]
+    #[arg(long, value_name = "SIZE", env = "TIMBERLOG_BUFFER_BYTES_MAX", default_value = "96MiB")]
     buffer_bytes_max: ByteSize,
     /// Memory for requests that wait for room in the buffer; one larger request may wait alone
     #[arg(long, value_name = "SIZE", env = "TIMBERLOG_WAITING_BYTES_MAX", default_value = "32MiB")]
@@ -229,11 +232,13 @@ impl Arguments {
             return Err(Error::invalid("--flush-bytes must be above 0 and at most --buffer-bytes-max").into());
         }
         self.check()?;
+        let defaults = Options::new(&self.data_dir);
         self.retention.apply(Options {
             durability,
             wal_file_bytes: self.wal_file_bytes.as_u64(),
             flush_bytes,
             flush_age: *self.flush_age,
+            flush_threads: self.flush_threads.map_or(defaults.flush_threads, usize::from),
             buffer_bytes_max,
             waiting_bytes_max: bytes(self.waiting_bytes_max),
             partitions_per_flush_max: self.partitions_per_flush_max,
@@ -252,7 +257,7 @@ impl Arguments {
                 ..CompactionOptions::default()
             },
             tier: self.tier.options(&self.s3, &Env::real())?,
-            ..Options::new(&self.data_dir)
+            ..defaults
         })
     }
 

@@ -7,7 +7,7 @@ use crate::batch::same;
 use crate::memory::MemoryFile;
 use std::sync::Arc;
 use timberlog_index::TokenFilter;
-use timberlog_segment::{RowRef, SegmentReader, SegmentWriter, WriterOptions};
+use timberlog_segment::{BlockEncoder, RowRef, SegmentReader, SegmentWriter, WriterOptions};
 use timberlog_types::{Batch, BatchBuilder, Tenant, ValueKind};
 
 const BLOCKS_MAX: usize = 3;
@@ -21,12 +21,13 @@ pub fn blocks(input: &[u8]) {
     let file = MemoryFile::new(&[]);
     let options = WriterOptions { segment_id: "S".to_owned(), tenant: Tenant::default(), zstd_level: 1 };
     let mut writer = SegmentWriter::new(file.clone(), options).expect("memory");
+    let mut encoder = BlockEncoder::new(1);
     let batches = [Arc::new(batch)];
     let all: Vec<RowRef> = (0..rows).map(|row| RowRef { batch: 0, row: row as u32 }).collect();
     for rows in all.chunks(per_block) {
-        let mut block = writer.write_block(&batches, rows).expect("what a batch holds");
+        let mut block = writer.write_block(&mut encoder, &batches, rows).expect("what a batch holds");
         for (key, tokens) in &mut block.tokens {
-            writer.add_filter(block.meta.number, *key, &TokenFilter::build(tokens));
+            writer.add_filter(block.meta.number, *key, TokenFilter::build(tokens));
         }
     }
     writer.finish(None).expect("memory");

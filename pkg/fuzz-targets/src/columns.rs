@@ -4,7 +4,9 @@
 use crate::blocks::batch_of;
 use crate::memory::MemoryFile;
 use std::sync::{Arc, OnceLock};
-use timberlog_segment::{Column, ColumnKey, RowRef, SegmentReader, SegmentWriter, TextMatcher, WriterOptions};
+use timberlog_segment::{
+    BlockEncoder, Column, ColumnKey, RowRef, SegmentReader, SegmentWriter, TextMatcher, WriterOptions,
+};
 use timberlog_types::{RowSet, Tenant};
 
 /// The rows of the blocks that the chunks are said to be of.
@@ -133,7 +135,7 @@ fn reader() -> &'static SegmentReader {
                 .collect();
             let batch = batch_of(lines.join("\n").as_bytes()).expect("records");
             let all: Vec<RowRef> = (0..rows).map(|row| RowRef { batch: 0, row: row as u32 }).collect();
-            writer.write_block(&[Arc::new(batch)], &all).expect("records");
+            writer.write_block(&mut BlockEncoder::new(1), &[Arc::new(batch)], &all).expect("records");
         }
         writer.finish(None).expect("memory");
         SegmentReader::open(file).expect("what was written")

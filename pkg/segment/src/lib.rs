@@ -22,7 +22,7 @@ pub use directory::{BlockMeta, ColumnKey, ColumnMeta, Directory, FilterPlace, Le
 pub use error::{Place, SegmentError};
 pub use message::{MessageColumn, MessageEncoder, MessageError, TextMatcher, shape, token_hashes};
 pub use reader::{Damage, Ends, SegmentReader, read_ends};
-pub use writer::{Finished, RowRef, SegmentWriter, WriterOptions, WrittenBlock};
+pub use writer::{BlockEncoder, EncodedBlock, Finished, RowRef, SegmentWriter, Tables, WriterOptions, WrittenBlock};
 
 /// The version of the segment format that this program writes and reads.
 pub const FORMAT_VERSION: u32 = 1;

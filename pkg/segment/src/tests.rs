@@ -4,7 +4,7 @@ mod damage;
 mod golden;
 mod round_trip;
 
-use crate::{Finished, RedbPages, RowRef, SegmentReader, SegmentWriter, WriterOptions};
+use crate::{BlockEncoder, Finished, RedbPages, RowRef, SegmentReader, SegmentWriter, WriterOptions};
 use std::io;
 use std::sync::{Arc, Mutex};
 use timberlog_disk::File;
@@ -140,13 +140,14 @@ pub(crate) fn write(batches: &[Arc<Batch>], rows: &[RowRef], block_rows: usize) 
     let file = Arc::new(MemoryFile::default());
     let options = WriterOptions { segment_id: "01TEST".into(), tenant: Tenant::new("team-1").unwrap(), zstd_level: 1 };
     let mut writer = SegmentWriter::new(file.clone(), options).unwrap();
+    let mut encoder = BlockEncoder::new(1);
     for rows in rows.chunks(block_rows) {
-        let block = writer.write_block(batches, rows).unwrap();
+        let block = writer.write_block(&mut encoder, batches, rows).unwrap();
         for (column, mut tokens) in block.tokens {
             tokens.sort_unstable();
             tokens.dedup();
             let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
-            writer.add_filter(block.meta.number, column, &bytes);
+            writer.add_filter(block.meta.number, column, bytes);
         }
     }
     let pages = RedbPages { page_size: 4096, len: 10_000, crcs: vec![1, 2, 3] };

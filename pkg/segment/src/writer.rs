@@ -10,7 +10,8 @@ use crate::directory::{BlockMeta, ColumnKey, Directory, FilterPlace, RedbPages, 
 use crate::encoding::Compressor;
 use crate::error::SegmentError;
 use crate::layout::{self, FILTER_BYTES_MAX, FILTER_HEADER, Identity, Section, Trailer};
-use block::BlockEncoder;
+pub use block::BlockEncoder;
+use names::Names;
 use std::sync::Arc;
 use timberlog_disk::File;
 use timberlog_types::{Batch, Tenant};
@@ -46,6 +47,23 @@ pub struct WrittenBlock {
     pub tokens: Vec<(ColumnKey, Vec<u64>)>,
 }
 
+/// A block that is encoded and not written yet.
+#[derive(Clone, Debug)]
+pub struct EncodedBlock {
+    /// Its metadata, but for its place in the file.
+    meta: BlockMeta,
+    /// As [`WrittenBlock::tokens`].
+    pub tokens: Vec<(ColumnKey, Vec<u64>)>,
+    bytes: Vec<u8>,
+}
+
+/// What a [`BlockEncoder`] must know of the segment.
+#[derive(Clone, Copy)]
+pub struct Tables<'w> {
+    names: &'w Names,
+    directory: &'w Directory,
+}
+
 /// A segment that was written whole.
 #[derive(Clone, Debug)]
 pub struct Finished {
@@ -68,7 +86,7 @@ const FOOTER_ZSTD_LEVEL_MIN: i32 = 3;
 pub struct SegmentWriter {
     file: Arc<dyn File>,
     directory: Directory,
-    encoder: BlockEncoder,
+    names: Names,
     filters: Vec<PendingFilter>,
     zstd_level: i32,
     /// What is to be written next.
@@ -96,7 +114,7 @@ impl SegmentWriter {
         let mut writer = Self {
             file,
             directory: Directory { segment_id, tenant, ..Directory::default() },
-            encoder: BlockEncoder::new(zstd_level),
+            names: Names::default(),
             filters: Vec::new(),
             zstd_level,
             buffer,
@@ -107,26 +125,73 @@ impl SegmentWriter {
         Ok(writer)
     }
 
-    /// Writes a block of rows, which are in their final order: 1 to 2²² rows.
+    /// Learns of rows, whose blocks can be encoded then: their streams, levels and fields get their ids in the order of
+    /// the rows.
+    ///
+    /// # Errors
+    /// If the segment has more of one of them than a segment may.
     ///
     /// # Panics
     /// If a row is not in `batches`.
-    pub fn write_block(&mut self, batches: &[Arc<Batch>], rows: &[RowRef]) -> Result<WrittenBlock, SegmentError> {
-        let block = self.encoder.encode(batches, rows, self.len, &mut self.directory, &mut self.buffer);
-        let block = block.map_err(|error| error.in_segment(&self.directory.segment_id))?;
+    pub fn learn(&mut self, batches: &[Arc<Batch>], rows: &[RowRef]) -> Result<(), SegmentError> {
+        let learnt = self.names.learn(batches, rows, &mut self.directory);
+        learnt.map_err(|error| error.in_segment(&self.directory.segment_id))
+    }
+
+    /// What was learnt so far.
+    pub fn tables(&self) -> Tables<'_> {
+        Tables { names: &self.names, directory: &self.directory }
+    }
+
+    /// The number of the next block.
+    pub fn next_block(&self) -> u32 {
+        u32::try_from(self.directory.blocks.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Writes an encoded block, the next in order.
+    ///
+    /// # Errors
+    /// If it is not the next one, or cannot be written.
+    pub fn append(&mut self, block: EncodedBlock) -> Result<WrittenBlock, SegmentError> {
+        let EncodedBlock { mut meta, tokens, bytes } = block;
+        if meta.number != self.next_block() {
+            return Err(
+                SegmentError::corrupt("a block that is not the next one").in_segment(&self.directory.segment_id)
+            );
+        }
+        meta.offset = self.len;
+        self.buffer = bytes;
         self.write_buffer()?;
-        self.directory.blocks.push(block.meta.clone());
-        Ok(block)
+        self.directory.blocks.push(meta.clone());
+        Ok(WrittenBlock { meta, tokens })
+    }
+
+    /// Learns of the rows of a block, encodes and writes it.
+    ///
+    /// # Errors
+    /// As [`Self::learn`], [`BlockEncoder::encode`] and [`Self::append`].
+    ///
+    /// # Panics
+    /// If a row is not in `batches`.
+    pub fn write_block(
+        &mut self,
+        encoder: &mut BlockEncoder,
+        batches: &[Arc<Batch>],
+        rows: &[RowRef],
+    ) -> Result<WrittenBlock, SegmentError> {
+        self.learn(batches, rows)?;
+        let block = encoder.encode(self.tables(), self.next_block(), batches, rows)?;
+        self.append(block)
     }
 
     /// Takes the token filter of a block's column; it is written behind the blocks. A filter of a
     /// column that the block has not, or of more than 256 MiB, is not kept: filters only save work.
-    pub fn add_filter(&mut self, block: u32, column: ColumnKey, filter: &[u8]) {
+    pub fn add_filter(&mut self, block: u32, column: ColumnKey, filter: Vec<u8>) {
         let Some(meta) = self.directory.blocks.get(block as usize) else { return };
         if let Ok(column) = meta.columns.binary_search_by_key(&column, |column| column.key)
             && filter.len() <= FILTER_BYTES_MAX
         {
-            self.filters.push(PendingFilter { block, column, filter: filter.to_vec() });
+            self.filters.push(PendingFilter { block, column, filter });
         }
     }
 

@@ -3,16 +3,21 @@
 //! Flush, repair and compaction differ in where rows come from; from here on they are
 //! the same. The files do not exist for anyone until a manifest commit names them.
 
+mod blocks;
+
 use crate::manifest::{FileRef, LevelCounts, Location, SEGMENT_SERVICES_MAX, SegmentEntry, log_path, redb_path};
 use crate::options::Options;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use timberlog_disk::{Env, File, Open};
-use timberlog_index::{TokenFilter, UserIndexInput};
-use timberlog_segment::{Directory, RowRef, SegmentWriter, WriterOptions};
-use timberlog_types::{Batch, Day, Error, FieldColumn, Result, Seq, Tenant};
-use xxhash_rust::xxh3::xxh3_64;
+use timberlog_index::UserIndexInput;
+use timberlog_segment::{BlockEncoder, Directory, RowRef, SegmentWriter, WriterOptions};
+use timberlog_types::{Batch, Day, Error, Result, Seq, Tenant};
+
+pub(crate) use blocks::IndexedFields;
+use blocks::{Made, Source};
 
 /// Raw bytes below which a segment has no `.redb`: its directory suffices.
 pub(crate) const INDEX_RAW_BYTES_MIN: u64 = 1 << 20;
@@ -28,9 +33,14 @@ pub(crate) struct SegmentBuild<'a> {
     folder: PathBuf,
     file: Arc<dyn File>,
     writer: SegmentWriter,
-    blocks: u32,
+    encoder: BlockEncoder,
+    zstd_level: i32,
     indexes: Vec<UserIndexInput>,
 }
+
+/// Blocks that are encoded before the first of them is written: some for each thread, so that none waits long for the
+/// last, and not so many that they are much beside the buffer.
+const BLOCKS_ENCODED_MAX: usize = 32;
 
 impl<'a> SegmentBuild<'a> {
     /// Starts a segment of a partition under a new id, compressed at `zstd_level`. `files` is told the files it may make,
@@ -54,20 +64,51 @@ impl<'a> SegmentBuild<'a> {
         let writer = SegmentWriter::new(Arc::clone(&file), writer_options)?;
         let index = |name: &String| UserIndexInput { name: name.clone(), entries: Vec::new() };
         let indexes = options.user_indexes.iter().map(index).collect();
-        Ok(Self { env, options, id, log_path, redb_path, folder, file, writer, blocks: 0, indexes })
+        let encoder = BlockEncoder::new(zstd_level);
+        Ok(Self { env, options, id, log_path, redb_path, folder, file, writer, encoder, zstd_level, indexes })
     }
 
     /// Writes a block of rows in their final order; returns its bytes in the file. `fields` is of the
     /// same batches.
     pub(crate) fn block(&mut self, batches: &[Arc<Batch>], rows: &[RowRef], fields: &IndexedFields<'_>) -> Result<u64> {
-        let written = self.writer.write_block(batches, rows)?;
-        for (column, mut hashes) in written.tokens {
-            self.writer.add_filter(self.blocks, column, &TokenFilter::build(&mut hashes));
+        self.writer.learn(batches, rows)?;
+        let source = Source { batches, fields, tables: self.writer.tables() };
+        let made = source.make(&mut self.encoder, self.writer.next_block(), rows)?;
+        self.take(made)
+    }
+
+    /// Writes blocks of rows in their final order, `threads` of them encoded at a time: the file is the same however
+    /// many these are. `fields` is of the same batches.
+    pub(crate) fn blocks(
+        &mut self,
+        batches: &[Arc<Batch>],
+        rows: &[RowRef],
+        blocks: &[Range<usize>],
+        fields: &IndexedFields<'_>,
+        threads: usize,
+    ) -> Result<()> {
+        self.writer.learn(batches, rows)?;
+        let mut encoders: Vec<_> =
+            (0..threads.clamp(1, blocks.len().max(1)) - 1).map(|_| BlockEncoder::new(self.zstd_level)).collect();
+        for blocks in blocks.chunks(BLOCKS_ENCODED_MAX) {
+            let source = Source { batches, fields, tables: self.writer.tables() };
+            let blocks: Vec<&[RowRef]> = blocks.iter().map(|block| &rows[block.clone()]).collect();
+            for made in source.make_all(&mut self.encoder, &mut encoders, self.writer.next_block(), &blocks)? {
+                self.take(made)?;
+            }
         }
-        for (index, field) in self.indexes.iter_mut().zip(&fields.fields) {
-            field.add(&mut index.entries, self.blocks, batches, rows);
+        Ok(())
+    }
+
+    fn take(&mut self, made: Made) -> Result<u64> {
+        let Made { block, filters, entries } = made;
+        let written = self.writer.append(block)?;
+        for (column, filter) in filters {
+            self.writer.add_filter(written.meta.number, column, filter);
         }
-        self.blocks += 1;
+        for (index, mut entries) in self.indexes.iter_mut().zip(entries) {
+            index.entries.append(&mut entries);
+        }
         Ok(u64::from(written.meta.len))
     }
 
@@ -149,57 +190,5 @@ pub(crate) fn segment_id(env: &Env) -> String {
     (0..26).rev().map(digit).collect()
 }
 
-/// Where the fields that have an index of their own are in a list of batches. A name means the
-/// stream label where the stream has one, the field otherwise; a record with neither is not in the
-/// index.
-pub(crate) struct IndexedFields<'a> {
-    fields: Vec<IndexedField<'a>>,
-}
-
-struct IndexedField<'a> {
-    /// Per batch: its field of this name.
-    columns: Vec<Option<FieldColumn<'a>>>,
-    /// Per batch and stream: the hash of the label of this name.
-    labels: Vec<Vec<Option<u64>>>,
-}
-
-impl<'a> IndexedFields<'a> {
-    pub(crate) fn new(names: &[String], batches: &'a [Arc<Batch>]) -> Self {
-        let label = |batch: &Batch, id, name: &str| batch.stream(id).label(name).map(|value| xxh3_64(value.as_bytes()));
-        let labels = |batch: &Batch, name: &str| (0..batch.stream_count()).map(|id| label(batch, id, name)).collect();
-        let fields = names.iter().map(|name| IndexedField {
-            columns: batches.iter().map(|batch| batch.field(name)).collect(),
-            labels: batches.iter().map(|batch| labels(batch, name)).collect(),
-        });
-        Self { fields: fields.collect() }
-    }
-}
-
-impl IndexedField<'_> {
-    /// Adds (value hash, block) of the rows, each once.
-    fn add(&self, entries: &mut Vec<(u64, u32)>, block: u32, batches: &[Arc<Batch>], rows: &[RowRef]) {
-        let from = entries.len();
-        // Neighbours often share a value; comparing is cheaper than hashing.
-        let mut last: (&[u8], u64) = (&[], xxh3_64(&[]));
-        for &RowRef { batch, row } in rows {
-            let (batch, row) = (batch as usize, row as usize);
-            let hash = match self.labels[batch][batches[batch].stream_id(row)] {
-                Some(hash) => hash,
-                None => {
-                    let Some(value) = self.columns[batch].and_then(|column| column.get(row)) else { continue };
-                    if value.text != last.0 {
-                        last = (value.text, xxh3_64(value.text));
-                    }
-                    last.1
-                }
-            };
-            if entries.last() != Some(&(hash, block)) {
-                entries.push((hash, block));
-            }
-        }
-        let mut of_block = entries.split_off(from);
-        of_block.sort_unstable();
-        of_block.dedup();
-        entries.append(&mut of_block);
-    }
-}
+#[cfg(test)]
+mod tests;

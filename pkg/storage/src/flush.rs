@@ -43,9 +43,7 @@ pub(crate) fn write(
         for (day, rows) in split_by_day(buffered) {
             let ordered = order(&batches, &rows, day, options.block_bytes);
             let mut build = SegmentBuild::new(env, options, tenant, day, options.zstd_level, files)?;
-            for block in &ordered.blocks {
-                build.block(&batches, &ordered.rows[block.clone()], &fields)?;
-            }
+            build.blocks(&batches, &ordered.rows, &ordered.blocks, &fields, options.flush_threads)?;
             let entry = build.finish(seq_range(buffered, &rows))?;
             segments.push(NewSegment { tenant: tenant.clone(), day, entry });
         }

@@ -9,6 +9,9 @@ use crate::wal::{Threading, WalOptions};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// More threads than this do not help one flush: what comes over one disk and one WAL keeps fewer busy.
+const FLUSH_THREADS_MAX: usize = 4;
+
 /// When a batch counts as acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -53,6 +56,8 @@ pub struct Options {
     pub block_bytes: usize,
     /// The zstd level of freshly flushed blocks.
     pub zstd_level: i32,
+    /// Threads that encode the blocks of a flush, the flusher among them.
+    pub flush_threads: usize,
     /// Fields with an index of their own (`--index`).
     pub user_indexes: Vec<String>,
     /// Bytes of decoded columns and token filters kept in memory.
@@ -91,7 +96,8 @@ impl Options {
             wal_queue_bytes_max: 32 << 20,
             flush_bytes: 32 << 20,
             flush_age: Duration::from_secs(300),
-            buffer_bytes_max: 72 << 20,
+            // One generation is written, one fills, and there is room for the second or so that a disk may stand still.
+            buffer_bytes_max: 96 << 20,
             waiting_max: 256,
             waiting_bytes_max: 32 << 20,
             wait_max: Duration::from_secs(5),
@@ -99,6 +105,7 @@ impl Options {
             partitions_per_flush_max: 64,
             block_bytes: 640 << 10,
             zstd_level: 1,
+            flush_threads: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(FLUSH_THREADS_MAX)),
             user_indexes: Vec::new(),
             cache_bytes: 48 << 20,
             manifest_history: 10,

@@ -27,6 +27,37 @@ fn check(batches: &[Arc<Batch>], block_rows: usize) {
         check_columns(&reader, meta.number, expected);
     }
     assert_eq!(reader.directory().rows(), expected.len() as u64);
+    let forwards = write_encoded(batches, &rows, block_rows, false);
+    assert!(forwards == write_encoded(batches, &rows, block_rows, true), "the order of encoding shows");
+    let reader = open(&forwards);
+    for (block, expected) in expected.chunks(block_rows).enumerate() {
+        assert_eq!(records(&reader.read_block_as_batch(block as u32).unwrap()), expected);
+    }
+}
+
+/// Writes blocks that are encoded one after the other, or from the last to the first by two encoders in turn.
+fn write_encoded(batches: &[Arc<Batch>], rows: &[RowRef], block_rows: usize, is_backwards: bool) -> Vec<u8> {
+    let file = Arc::new(MemoryFile::default());
+    let options = WriterOptions { segment_id: "01TEST".into(), tenant: Tenant::default(), zstd_level: 1 };
+    let mut writer = SegmentWriter::new(file.clone(), options).unwrap();
+    writer.learn(batches, rows).unwrap();
+    let mut encoders = [BlockEncoder::new(1), BlockEncoder::new(1)];
+    let mut blocks: Vec<_> = rows.chunks(block_rows).enumerate().collect();
+    if is_backwards {
+        blocks.reverse();
+    }
+    let encode = |(number, rows): (usize, &[RowRef])| {
+        let encoder = &mut encoders[number % 2 * usize::from(is_backwards)];
+        encoder.encode(writer.tables(), number as u32, batches, rows).unwrap()
+    };
+    let mut encoded: Vec<_> = blocks.into_iter().map(encode).collect();
+    if is_backwards {
+        encoded.reverse();
+    }
+    encoded.into_iter().for_each(|block| drop(writer.append(block).unwrap()));
+    writer.finish(None).unwrap();
+    let bytes = file.0.lock().unwrap().clone();
+    bytes
 }
 
 fn check_columns(reader: &SegmentReader, block: u32, expected: &[Record]) {
@@ -198,7 +229,13 @@ fn blocks_may_come_from_other_batches_each() {
     let mut expected = Vec::new();
     for n in 0..5 {
         let record = Record::new(n, &format!("s{n}"), &format!("m{n}")).field(&format!("f{n}"), ValueKind::String, n);
-        writer.write_block(&[batch(std::slice::from_ref(&record))], &[RowRef { batch: 0, row: 0 }]).unwrap();
+        writer
+            .write_block(
+                &mut BlockEncoder::new(1),
+                &[batch(std::slice::from_ref(&record))],
+                &[RowRef { batch: 0, row: 0 }],
+            )
+            .unwrap();
         expected.push(record);
     }
     writer.finish(None).unwrap();
@@ -213,5 +250,11 @@ fn blocks_may_come_from_other_batches_each() {
 fn a_block_without_rows_is_refused() {
     let options = WriterOptions { segment_id: "S".into(), tenant: Tenant::default(), zstd_level: 1 };
     let mut writer = SegmentWriter::new(Arc::new(MemoryFile::default()), options).unwrap();
-    assert!(writer.write_block(&[], &[]).is_err());
+    assert!(writer.write_block(&mut BlockEncoder::new(1), &[], &[]).is_err());
+    let (batches, rows) = ([batch(&[Record::new(1, "web", "m")])], [RowRef { batch: 0, row: 0 }]);
+    let error = BlockEncoder::new(1).encode(writer.tables(), 0, &batches, &rows).unwrap_err();
+    assert!(error.to_string().contains("has not learnt of these rows"), "{error}");
+    writer.learn(&batches, &rows).unwrap();
+    let block = BlockEncoder::new(1).encode(writer.tables(), 1, &batches, &rows).unwrap();
+    assert!(writer.append(block).unwrap_err().to_string().contains("not the next one"));
 }

@@ -2,10 +2,10 @@
 
 use super::field::{self, FieldValues, Tools};
 use super::gather::{Gather, LocalRow, Used};
-use super::names::{Names, UNKNOWN};
-use super::{RowRef, WrittenBlock};
+use super::names::UNKNOWN;
+use super::{EncodedBlock, RowRef, Tables};
 use crate::chunk::{self, Encoding};
-use crate::directory::{BlockMeta, ColumnKey, ColumnMeta, Directory};
+use crate::directory::{BlockMeta, ColumnKey, ColumnMeta};
 use crate::encoding::input::put_varint;
 use crate::encoding::ints::{self, Shape};
 use crate::encoding::{BLOCK_ROWS_MAX, codes, split};
@@ -18,9 +18,9 @@ use timberlog_types::{Batch, TimeRange};
 /// With more ranges of streams than this, a block lists a superset.
 const STREAM_RANGES_MAX: usize = 1024;
 
-/// Encodes blocks, one after the other; keeps its buffers.
-pub(crate) struct BlockEncoder {
-    names: Names,
+/// Encodes blocks, one after the other; keeps its buffers. Several may encode blocks of one segment side by side: what
+/// they make depends on the rows alone.
+pub struct BlockEncoder {
     gather: Gather,
     tools: Tools,
     messages: MessageEncoder,
@@ -61,9 +61,9 @@ impl Tally {
 }
 
 impl BlockEncoder {
-    pub(crate) fn new(zstd_level: i32) -> Self {
+    /// An encoder that compresses at a level of zstd, 1 to 22.
+    pub fn new(zstd_level: i32) -> Self {
         Self {
-            names: Names::default(),
             gather: Gather::default(),
             tools: Tools::new(zstd_level),
             messages: MessageEncoder::new(zstd_level),
@@ -77,40 +77,56 @@ impl BlockEncoder {
         }
     }
 
-    /// Encodes a block into `out`, which must be empty; adds what is new to the directory's tables.
-    pub(crate) fn encode(
+    /// Encodes the block `number` of a segment: 1 to 2²² rows in their final order, of which its writer has
+    /// [learnt](super::SegmentWriter::learn).
+    ///
+    /// # Errors
+    /// If something of it is too large, or the writer has not learnt of the rows.
+    ///
+    /// # Panics
+    /// If a row is not in `batches`.
+    pub fn encode(
         &mut self,
+        tables: Tables<'_>,
+        number: u32,
         batches: &[Arc<Batch>],
         rows: &[RowRef],
-        offset: u64,
-        directory: &mut Directory,
-        out: &mut Vec<u8>,
-    ) -> Result<WrittenBlock, SegmentError> {
+    ) -> Result<EncodedBlock, SegmentError> {
+        let encoded = self.encode_rows(tables, number, batches, rows);
+        encoded.map_err(|error| error.in_segment(&tables.directory.segment_id))
+    }
+
+    fn encode_rows(
+        &mut self,
+        tables: Tables<'_>,
+        number: u32,
+        batches: &[Arc<Batch>],
+        rows: &[RowRef],
+    ) -> Result<EncodedBlock, SegmentError> {
         if rows.is_empty() || rows.len() > BLOCK_ROWS_MAX {
             let (len, max) = (rows.len() as u64, BLOCK_ROWS_MAX as u64);
             return Err(SegmentError::TooLarge { what: "the number of rows of a block", len, max });
         }
-        let number = u32::try_from(directory.blocks.len()).unwrap_or(u32::MAX);
-        let used = self.localise(batches, rows);
-        out.resize(BLOCK_HEADER, 0);
-        let mut block = Building { number, out, columns: Vec::new(), tokens: Vec::new() };
+        let used = self.localise(tables, batches, rows)?;
+        let mut bytes = vec![0; BLOCK_HEADER];
+        let mut block = Building { number, out: &mut bytes, columns: Vec::new(), tokens: Vec::new() };
         let range = self.timestamps(&used, &mut block)?;
-        let streams = self.streams(&used, directory, &mut block)?;
-        self.levels(&used, directory, &mut block)?;
+        let streams = self.streams(&used, tables, &mut block)?;
+        self.levels(&used, tables, &mut block)?;
         let message_bytes = self.messages(&used, &mut block)?;
-        let value_bytes = self.fields(&used, directory, &mut block)?;
-        let Building { out, columns, tokens, .. } = block;
-        let len = u32::try_from(out.len()).map_err(|_| SegmentError::TooLarge {
+        let value_bytes = self.fields(&used, tables, &mut block)?;
+        let Building { columns, tokens, .. } = block;
+        let len = u32::try_from(bytes.len()).map_err(|_| SegmentError::TooLarge {
             what: "the length of a block",
-            len: out.len() as u64,
+            len: bytes.len() as u64,
             max: u64::from(u32::MAX),
         })?;
         // At most BLOCK_ROWS_MAX, and less columns than bytes.
-        layout::set_block_header(out, number, rows.len() as u32, columns.len() as u32, len);
+        layout::set_block_header(&mut bytes, number, rows.len() as u32, columns.len() as u32, len);
         let (streams, streams_exact) = ranges(streams);
         let meta = BlockMeta {
             number,
-            offset,
+            offset: 0,
             len,
             rows: rows.len() as u32,
             raw_bytes: message_bytes + value_bytes,
@@ -121,12 +137,16 @@ impl BlockEncoder {
             streams,
             streams_exact,
         };
-        Ok(WrittenBlock { meta, tokens })
+        Ok(EncodedBlock { meta, tokens, bytes })
     }
 
     /// Numbers the batches that the block has rows of, and tells each row its batch's number.
-    fn localise<'a>(&mut self, batches: &'a [Arc<Batch>], rows: &[RowRef]) -> Vec<Used<'a>> {
-        self.names.keep(batches.len());
+    fn localise<'a>(
+        &mut self,
+        tables: Tables<'a>,
+        batches: &'a [Arc<Batch>],
+        rows: &[RowRef],
+    ) -> Result<Vec<Used<'a>>, SegmentError> {
         self.used_of.resize(batches.len(), UNKNOWN);
         self.rows.clear();
         let mut used: Vec<Used<'a>> = Vec::new();
@@ -137,7 +157,9 @@ impl BlockEncoder {
                 let batch = &batches[row.batch as usize];
                 // No more than there are rows.
                 *place = used.len() as u32;
-                let resolved = self.names.resolve(row.batch as usize, batch);
+                let resolved = tables.names.resolved(row.batch as usize, batch);
+                let resolved =
+                    resolved.ok_or_else(|| SegmentError::corrupt("the writer has not learnt of these rows"))?;
                 used.push(Used { batch, resolved, rows: 0 });
                 places.push(row.batch);
             }
@@ -145,7 +167,7 @@ impl BlockEncoder {
             self.rows.push(LocalRow { used: *place, row: row.row });
         }
         places.iter().for_each(|&batch| self.used_of[batch as usize] = UNKNOWN);
-        used
+        Ok(used)
     }
 
     fn timestamps(&mut self, used: &[Used<'_>], block: &mut Building<'_>) -> Result<TimeRange, SegmentError> {
@@ -173,7 +195,7 @@ impl BlockEncoder {
     fn streams(
         &mut self,
         used: &[Used<'_>],
-        directory: &mut Directory,
+        Tables { names, directory }: Tables<'_>,
         block: &mut Building<'_>,
     ) -> Result<Vec<u32>, SegmentError> {
         self.values.clear();
@@ -183,11 +205,7 @@ impl BlockEncoder {
         for row in &self.rows {
             let Used { batch, resolved, .. } = &used[row.used as usize];
             let stream = batch.stream_id(row.row as usize);
-            let mut id = self.names.ids[resolved.streams + stream];
-            if id == UNKNOWN {
-                id = self.names.stream(batch.stream(stream), batch.stream_hash(stream), directory)?;
-                self.names.ids[resolved.streams + stream] = id;
-            }
+            let id = names.ids[resolved.streams + stream];
             if id != last {
                 self.values.push(i64::from(id));
                 self.lens.push(0);
@@ -215,18 +233,14 @@ impl BlockEncoder {
     fn levels(
         &mut self,
         used: &[Used<'_>],
-        directory: &mut Directory,
+        Tables { names, .. }: Tables<'_>,
         block: &mut Building<'_>,
     ) -> Result<(), SegmentError> {
         self.codes.clear();
         for row in &self.rows {
             let Used { batch, resolved, .. } = &used[row.used as usize];
             let level = batch.level_id(row.row as usize);
-            let mut id = self.names.ids[resolved.levels + level];
-            if id == UNKNOWN {
-                id = self.names.level(batch, level, directory)?;
-                self.names.ids[resolved.levels + level] = id;
-            }
+            let id = names.ids[resolved.levels + level];
             self.level_rows.add(id, 1);
             self.codes.push(id);
         }
@@ -270,38 +284,30 @@ impl BlockEncoder {
     fn fields(
         &mut self,
         used: &[Used<'_>],
-        directory: &mut Directory,
+        Tables { names, .. }: Tables<'_>,
         block: &mut Building<'_>,
     ) -> Result<u64, SegmentError> {
         let mut total = 0;
-        let Self { names, gather, tools, rows: local, .. } = self;
-        let mut ids = std::mem::take(&mut names.ids);
+        let Self { gather, tools, rows: local, .. } = self;
         let count = local.len();
-        let done = gather.fields(
-            used,
-            local,
-            &mut ids,
-            |field| names.field(field.name(), directory),
-            |id, rows, values| {
-                let bytes: usize = values.iter().map(|value| value.text.len()).sum();
-                if bytes > crate::encoding::TEXT_BYTES_MAX {
-                    let (len, max) = (bytes as u64, crate::encoding::TEXT_BYTES_MAX as u64);
-                    return Err(SegmentError::TooLarge { what: "the length of a field's values in a block", len, max });
-                }
-                total += bytes as u64;
-                let key = ColumnKey::Field(id);
-                let mut tokens = None;
-                block.chunk(key, |out| {
-                    let (encoding, found) = field::encode(&FieldValues { rows, values, count }, tools, out);
-                    tokens = found;
-                    encoding
-                })?;
-                block.tokens.extend(tokens.map(|tokens| (key, tokens)));
-                Ok(())
-            },
-        );
-        names.ids = ids;
-        done.map(|()| total)
+        gather.fields(used, local, &names.ids, |id, rows, values| {
+            let bytes: usize = values.iter().map(|value| value.text.len()).sum();
+            if bytes > crate::encoding::TEXT_BYTES_MAX {
+                let (len, max) = (bytes as u64, crate::encoding::TEXT_BYTES_MAX as u64);
+                return Err(SegmentError::TooLarge { what: "the length of a field's values in a block", len, max });
+            }
+            total += bytes as u64;
+            let key = ColumnKey::Field(id);
+            let mut tokens = None;
+            block.chunk(key, |out| {
+                let (encoding, found) = field::encode(&FieldValues { rows, values, count }, tools, out);
+                tokens = found;
+                encoding
+            })?;
+            block.tokens.extend(tokens.map(|tokens| (key, tokens)));
+            Ok(())
+        })?;
+        Ok(total)
     }
 }
 

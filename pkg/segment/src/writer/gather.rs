@@ -4,13 +4,13 @@
 //! Everything else goes through *cells*, one for each value, so that ten thousand rare fields cost
 //! what their values cost.
 
-use super::names::{Resolved, UNKNOWN};
+use super::names::Resolved;
 use timberlog_types::{Batch, FieldColumn, Value};
 
 /// A batch that the block has rows of.
 pub(crate) struct Used<'a> {
     pub(crate) batch: &'a Batch,
-    pub(crate) resolved: Resolved,
+    pub(crate) resolved: &'a Resolved,
     pub(crate) rows: u32,
 }
 
@@ -103,25 +103,17 @@ impl Groups {
 }
 
 impl Gather {
-    /// Calls `f` with the id, the rows (`None`: all) and the values of each field, by id. `field_id`
-    /// finds the segment's id of a field: a used batch and its field there.
+    /// Calls `f` with the id, the rows (`None`: all) and the values of each field, by id. `ids` are those of the segment,
+    /// of all that the rows name.
     pub(crate) fn fields<'a, E>(
         &mut self,
         used: &[Used<'a>],
         rows: &[LocalRow],
-        ids: &mut [u32],
-        mut field_id: impl FnMut(FieldColumn<'a>) -> Result<u32, E>,
+        ids: &[u32],
         mut f: impl FnMut(u32, Option<&[u32]>, &[Value<'a>]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut id_of = |used: &Used<'a>, field: u32| {
-            let id = &mut ids[used.resolved.fields + field as usize];
-            if *id == UNKNOWN {
-                *id = field_id(used.batch.field_at(field as usize))?;
-            }
-            Ok(*id)
-        };
-        self.collect_dense(used, &mut id_of)?;
-        self.collect_sparse(used, rows, &mut id_of)?;
+        self.collect_dense(used, ids);
+        self.collect_sparse(used, rows, ids);
         self.rows_of_starts.clear();
         let (dense, sparse) = (self.dense.ranges(), self.sparse.ranges());
         let mut values: Vec<Value<'a>> = Vec::with_capacity(rows.len());
@@ -154,30 +146,20 @@ impl Gather {
         (used as usize, field as usize)
     }
 
-    fn collect_dense<'a, E>(
-        &mut self,
-        used: &[Used<'a>],
-        id_of: &mut impl FnMut(&Used<'a>, u32) -> Result<u32, E>,
-    ) -> Result<(), E> {
+    fn collect_dense(&mut self, used: &[Used<'_>], ids: &[u32]) {
         self.dense.clear();
         self.dense_items.clear();
         for (place, batch) in used.iter().enumerate() {
             for (field, _) in batch.batch.fields().enumerate().filter(|(_, field)| field.is_dense()) {
                 // Batches and fields are counted in 32 bits.
-                self.dense.push(id_of(batch, field as u32)?);
+                self.dense.push(ids[batch.resolved.fields + field]);
                 self.dense_items.push((place as u32, field as u32));
             }
         }
         self.dense.sort();
-        Ok(())
     }
 
-    fn collect_sparse<'a, E>(
-        &mut self,
-        used: &[Used<'a>],
-        rows: &[LocalRow],
-        id_of: &mut impl FnMut(&Used<'a>, u32) -> Result<u32, E>,
-    ) -> Result<(), E> {
+    fn collect_sparse(&mut self, used: &[Used<'_>], rows: &[LocalRow], ids: &[u32]) {
         self.sparse.clear();
         self.sparse_items.clear();
         if used.iter().any(|used| used.resolved.sparse.is_some()) {
@@ -185,13 +167,12 @@ impl Gather {
                 let batch = &used[local.used as usize];
                 let Some(sparse) = &batch.resolved.sparse else { continue };
                 for &(field, index) in sparse.row(local.row) {
-                    self.sparse.push(id_of(batch, field)?);
+                    self.sparse.push(ids[batch.resolved.fields + field as usize]);
                     self.sparse_items.push(Cell { row: row as u32, used: local.used, field, index });
                 }
             }
         }
         self.sparse.sort();
-        Ok(())
     }
 
     /// Reads a field by going over the rows.

@@ -1,8 +1,9 @@
 //! The tables of the directory while it is written, and what the ids of each batch mean in them.
 //!
-//! A batch is resolved when a block first uses it; what is learnt is kept for the next blocks as
-//! long as they name the same batch at the same place.
+//! What rows name is learnt before their blocks are encoded, and only read then: blocks may be encoded side by side. What
+//! is learnt of a batch is kept for the next blocks as long as they name the same batch at the same place.
 
+use super::RowRef;
 use crate::directory::{Directory, LevelSpelling, StreamEntry};
 use crate::error::SegmentError;
 use std::collections::HashMap;
@@ -17,27 +18,33 @@ const STREAM_BYTES_MAX: usize = u32::MAX as usize;
 /// Ids kept for batches; more than this, and all are forgotten before the next block.
 const IDS_KEPT_MAX: usize = 16 << 20;
 
-/// Finds the segment's id of a stream, level or field.
+/// What the ids of batches mean in the segment.
 #[derive(Default)]
 pub(crate) struct Names {
-    streams: HashMap<u64, Vec<u32>>,
-    services: HashMap<Box<str>, u32>,
-    levels: HashMap<(Level, Option<Box<str>>), u32>,
-    fields: HashMap<Box<str>, u32>,
-    /// Per batch of the last block's slice.
+    known: Known,
+    /// Per batch of the last slice that rows were learnt of.
     batches: Vec<Option<(Arc<Batch>, Resolved)>>,
     /// The segment's ids, by batch and then by the batch's own ids.
     pub(crate) ids: Vec<u32>,
 }
 
+/// Finds the segment's id of a stream, level or field.
+#[derive(Default)]
+struct Known {
+    streams: HashMap<u64, Vec<u32>>,
+    services: HashMap<Box<str>, u32>,
+    levels: HashMap<(Level, Option<Box<str>>), u32>,
+    fields: HashMap<Box<str>, u32>,
+}
+
 /// Where the ids of a batch stand in [`Names::ids`], and how its fields are laid out.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Resolved {
     pub(crate) streams: usize,
     pub(crate) levels: usize,
     pub(crate) fields: usize,
     /// The values of the fields that not all rows have, by row.
-    pub(crate) sparse: Option<Arc<SparseRows>>,
+    pub(crate) sparse: Option<SparseRows>,
 }
 
 /// The sparse fields of a batch, by row.
@@ -80,32 +87,77 @@ impl SparseRows {
 }
 
 impl Names {
-    /// Forgets batches that are not in the slice any more.
-    pub(crate) fn keep(&mut self, batches: usize) {
+    /// Learns what rows name, in their order: their streams, levels and fields.
+    ///
+    /// # Panics
+    /// If a row is not in `batches`.
+    pub(crate) fn learn(
+        &mut self,
+        batches: &[Arc<Batch>],
+        rows: &[RowRef],
+        to: &mut Directory,
+    ) -> Result<(), SegmentError> {
         if self.ids.len() > IDS_KEPT_MAX {
             self.batches.clear();
             self.ids.clear();
         }
-        self.batches.resize_with(batches, || None);
+        self.batches.resize_with(batches.len(), || None);
+        let mut is_used = vec![false; batches.len()];
+        for row in rows {
+            let (place, row) = (row.batch as usize, row.row);
+            let batch = &batches[place];
+            if !is_used[place] {
+                is_used[place] = true;
+                self.resolve(place, batch, to)?;
+            }
+            let Self { known, batches: resolved, ids } = self;
+            let Some((_, resolved)) = &resolved[place] else { continue };
+            let stream = batch.stream_id(row as usize);
+            let id = &mut ids[resolved.streams + stream];
+            if *id == UNKNOWN {
+                *id = known.stream(batch.stream(stream), batch.stream_hash(stream), to)?;
+            }
+            let level = batch.level_id(row as usize);
+            let id = &mut ids[resolved.levels + level];
+            if *id == UNKNOWN {
+                *id = known.level(batch, level, to)?;
+            }
+            for &(field, _) in resolved.sparse.iter().flat_map(|sparse| sparse.row(row)) {
+                let id = &mut ids[resolved.fields + field as usize];
+                if *id == UNKNOWN {
+                    *id = known.field(batch.field_at(field as usize).name(), to)?;
+                }
+            }
+        }
+        Ok(())
     }
 
-    /// What is known of the batch at a place of the slice.
-    pub(crate) fn resolve(&mut self, place: usize, batch: &Arc<Batch>) -> Resolved {
-        if let Some((same, resolved)) = &self.batches[place]
-            && Arc::ptr_eq(same, batch)
-        {
-            return resolved.clone();
+    /// Finds a place for the ids of a batch, and the ids of the fields that all its rows have.
+    fn resolve(&mut self, place: usize, batch: &Arc<Batch>, to: &mut Directory) -> Result<(), SegmentError> {
+        if self.batches[place].as_ref().is_some_and(|(same, _)| Arc::ptr_eq(same, batch)) {
+            return Ok(());
         }
         let streams = self.ids.len();
         let levels = streams + batch.stream_count();
         let fields = levels + batch.level_count();
         self.ids.resize(fields + batch.field_count(), UNKNOWN);
-        let resolved = Resolved { streams, levels, fields, sparse: SparseRows::of(batch).map(Arc::new) };
-        self.batches[place] = Some((Arc::clone(batch), resolved.clone()));
-        resolved
+        for (number, field) in batch.fields().enumerate().filter(|(_, field)| field.is_dense()) {
+            self.ids[fields + number] = self.known.field(field.name(), to)?;
+        }
+        let resolved = Resolved { streams, levels, fields, sparse: SparseRows::of(batch) };
+        self.batches[place] = Some((Arc::clone(batch), resolved));
+        Ok(())
     }
 
-    pub(crate) fn stream(&mut self, stream: StreamRef<'_>, hash: u64, to: &mut Directory) -> Result<u32, SegmentError> {
+    /// What was learnt of the batch at a place of the slice.
+    pub(crate) fn resolved(&self, place: usize, batch: &Arc<Batch>) -> Option<&Resolved> {
+        let (same, resolved) = self.batches.get(place)?.as_ref()?;
+        Arc::ptr_eq(same, batch).then_some(resolved)
+    }
+}
+
+impl Known {
+    fn stream(&mut self, stream: StreamRef<'_>, hash: u64, to: &mut Directory) -> Result<u32, SegmentError> {
         let table = &mut to.streams;
         let same_hash = self.streams.entry(hash).or_default();
         for &id in same_hash.iter() {
@@ -137,7 +189,7 @@ impl Names {
         Ok(id)
     }
 
-    pub(crate) fn level(&mut self, batch: &Batch, level: usize, to: &mut Directory) -> Result<u32, SegmentError> {
+    fn level(&mut self, batch: &Batch, level: usize, to: &mut Directory) -> Result<u32, SegmentError> {
         let level = batch.level(level);
         let key = (level.level, level.spelling.map(Box::from));
         if let Some(&id) = self.levels.get(&key) {
@@ -149,7 +201,7 @@ impl Names {
         Ok(id)
     }
 
-    pub(crate) fn field(&mut self, name: &str, to: &mut Directory) -> Result<u32, SegmentError> {
+    fn field(&mut self, name: &str, to: &mut Directory) -> Result<u32, SegmentError> {
         if let Some(&id) = self.fields.get(name) {
             return Ok(id);
         }

@@ -6,8 +6,8 @@ use crate::deletes::list::{End, LIVE_MAX};
 use crate::deletes::{DeleteState, DeleteStatus, DeletesEdit, Logged, Tombstone, What};
 use crate::manifest::Edit;
 use crate::wal::{self, Wal};
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use timberlog_types::{Error, ErrorKind, Result, Seq, Tenant, TimeRange};
 
