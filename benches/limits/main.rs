@@ -4,7 +4,7 @@
 //!     cargo bench --bench limits -- --seconds 60 --json limits.json
 //!     cargo bench --bench limits -- --help
 //!
-//! First the ceiling of ingestion is found, in a closed loop. Then four fifths of it come at a fixed rate beside twenty
+//! First the disk is measured alone, then the ceiling of ingestion is found, in a closed loop. Then four fifths of it come at a fixed rate beside twenty
 //! dashboards. Then a modest load is measured alone and beside each disturber. At the end every acknowledged record must be
 //! there, once. docs/benchmarks.md says what was seen.
 
@@ -12,6 +12,7 @@
 #[allow(dead_code, reason = "the other benchmark uses the rest")]
 mod corpus;
 mod dashboards;
+mod disk;
 mod disturbers;
 mod figures;
 mod idle;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
     println!("# TimberLog {}: limits under load\n\n{machine}\n", env!("CARGO_PKG_VERSION"));
     let place = options.folder.clone().unwrap_or_else(std::env::temp_dir);
     let folder = tempfile::tempdir_in(place).expect("a temporary folder");
+    let disk = options.has(Part::Disk).then(|| disk::alone(folder.path(), Duration::from_secs(options.phase_seconds)));
     let ceiling = options.ceiling.unwrap_or_else(|| {
         let data = folder.path().join("ceiling");
         let ceiling = ceiling(&options, &Process::start(&data, &options.server_flags()));
@@ -69,6 +71,9 @@ fn main() -> ExitCode {
     println!("The ceiling of ingestion is {ceiling:.0} records a second over {} connections.", options.connections);
     let server = Process::start(&folder.path().join("data"), &options.server_flags());
     let mut report = Report::new(machine, ceiling);
+    if let Some(disk) = disk {
+        report.disk(&disk);
+    }
     let mut acknowledged = 0;
     if options.has(Part::Mixed) {
         let rate = ceiling * MIXED_SHARE;

@@ -12,7 +12,7 @@ pub struct Options {
     /// How long the mixed load runs
     #[arg(long, value_name = "N", default_value_t = 600)]
     pub seconds: u64,
-    /// How long the modest load runs, alone and beside each disturber
+    /// How long the disk is measured, and the modest load runs, alone and beside each disturber
     #[arg(long, value_name = "N", default_value_t = 40)]
     pub phase_seconds: u64,
     /// What to measure; all without it
@@ -59,6 +59,8 @@ pub struct Options {
 /// A part of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Part {
+    /// The disk alone, written and synced as a WAL does
+    Disk,
     /// Four fifths of the ceiling, and dashboards
     Mixed,
     /// A hundred clients that send a byte a second

@@ -1,6 +1,7 @@
 //! What was seen, as Markdown tables and as JSON, and what of it is not what it must be.
 
 use crate::dashboards::PANELS;
+use crate::disk;
 use crate::figures::{Latencies, Seen};
 use crate::steady::Phase;
 use serde_json::{Value, json};
@@ -26,6 +27,19 @@ impl Report {
     pub fn new(machine: Value, ceiling: f64) -> Self {
         let json = json!({"version": env!("CARGO_PKG_VERSION"), "machine": machine, "ceiling": ceiling, "beside": []});
         Self { json, wrong: Vec::new(), missed: Vec::new(), flooded: 0 }
+    }
+
+    /// What the disk does by itself: an append cannot be faster.
+    pub fn disk(&mut self, seen: &Seen) {
+        let all = seen.all();
+        println!(
+            "\nThe disk alone, {}: p50 {:.1} ms, p99 {:.1} ms, max {:.0} ms.",
+            disk::WHAT,
+            all.p50,
+            all.p99,
+            all.max
+        );
+        self.json["disk"] = json!({"p50_ms": all.p50, "p99_ms": all.p99, "max_ms": all.max});
     }
 
     /// The mixed load: minute by minute, and panel by panel.

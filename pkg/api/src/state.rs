@@ -8,6 +8,7 @@ use crate::metrics::Metrics;
 use crate::options::{self, ServerOptions};
 use crate::rates::Rates;
 use crate::threads::QueryThreads;
+use crate::turns::Waiting;
 use crate::turns::{Turn, Turns};
 use axum::http::StatusCode;
 use serde_json::json;
@@ -69,7 +70,7 @@ pub enum Phase {
     Stopping,
 }
 
-/// A query took longer than it may, its time in line included.
+/// A query took longer than it may, its time in line included, and was not kept waiting for most of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overtime(pub Duration);
 
@@ -179,8 +180,8 @@ impl State {
         }
     }
 
-    /// The same; a query that takes too long, waiting included, is told apart. Its work goes on
-    /// until it is cancelled, and keeps its turn for so long.
+    /// The same; a query that takes too long, waiting included, is told apart, unless it waited for most of the time:
+    /// that is 429. Its work goes on until it is cancelled, and keeps its turn for so long.
     pub async fn query_in_time<T, F>(self: &Arc<Self>, tenant: &Tenant, work: F) -> ApiResult<Result<T, Overtime>>
     where
         T: Send + 'static,
@@ -189,10 +190,18 @@ impl State {
         let database = self.database()?.clone();
         let limit = self.options.query_timeout;
         let end = Instant::now().checked_add(limit);
+        let waiting = Arc::new(Waiting::default());
+        let of_query = Arc::clone(&waiting);
         let run = async {
             let mut turn = self.query_turn(tenant).await?;
+            of_query.end();
             // The turn goes with what is called between waves of the query.
-            let done = self.query_threads.spawn(move || resting(move || turn.rest(), || work(&database)));
+            let rest = move || {
+                of_query.begin();
+                turn.rest();
+                of_query.end();
+            };
+            let done = self.query_threads.spawn(move || resting(rest, || work(&database)));
             done.await.map_err(|error| {
                 tracing::error!(%error, "a query ended in a panic");
                 ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the query failed by a defect; see the log")
@@ -202,6 +211,12 @@ impl State {
             None => run.await.map(Ok),
             Some(end) => match tokio::time::timeout_at(end, run).await {
                 Ok(done) => done.map(Ok),
+                Err(_) if waiting.so_far() * 2 > limit => Err(ApiError::overloaded(format!(
+                    "the query waited {} ms of the {} ms that it may take (`--query-timeout`) for others to end, which run \
+                     `--query-concurrency` at a time; try again later",
+                    waiting.so_far().as_millis(),
+                    limit.as_millis()
+                ))),
                 Err(_) => Ok(Err(Overtime(limit))),
             },
         }

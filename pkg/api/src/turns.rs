@@ -8,12 +8,14 @@
 //! holds neither. When the line is full, whoever has most in it makes room for those who have less.
 
 mod line;
+mod waiting;
 
 use line::Line;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use timberlog_types::Tenant;
 use tokio::sync::oneshot;
+pub use waiting::Waiting;
 
 /// After so long a turn is a long one, and so long it then is before another long one has it.
 const SLICE: Duration = Duration::from_millis(200);

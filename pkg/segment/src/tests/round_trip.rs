@@ -56,8 +56,7 @@ fn write_encoded(batches: &[Arc<Batch>], rows: &[RowRef], block_rows: usize, is_
     }
     encoded.into_iter().for_each(|block| drop(writer.append(block).unwrap()));
     writer.finish(None).unwrap();
-    let bytes = file.0.lock().unwrap().clone();
-    bytes
+    std::mem::take(&mut *file.0.lock().unwrap())
 }
 
 fn check_columns(reader: &SegmentReader, block: u32, expected: &[Record]) {
