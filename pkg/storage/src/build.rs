@@ -38,9 +38,9 @@ pub(crate) struct SegmentBuild<'a> {
     indexes: Vec<UserIndexInput>,
 }
 
-/// Blocks that are encoded before the first of them is written: some for each thread, so that none waits long for the
-/// last, and not so many that they are much beside the buffer.
-const BLOCKS_ENCODED_MAX: usize = 32;
+/// Blocks that several threads encode before the first of them is written, for each of them: so many that none waits long
+/// for the last, and not so many that they are much beside the buffer. One thread writes each at once.
+const BLOCKS_PER_THREAD: usize = 8;
 
 impl<'a> SegmentBuild<'a> {
     /// Starts a segment of a partition under a new id, compressed at `zstd_level`. `files` is told the files it may make,
@@ -88,9 +88,9 @@ impl<'a> SegmentBuild<'a> {
         threads: usize,
     ) -> Result<()> {
         self.writer.learn(batches, rows)?;
-        let mut encoders: Vec<_> =
-            (0..threads.clamp(1, blocks.len().max(1)) - 1).map(|_| BlockEncoder::new(self.zstd_level)).collect();
-        for blocks in blocks.chunks(BLOCKS_ENCODED_MAX) {
+        let threads = threads.clamp(1, blocks.len().max(1));
+        let mut encoders: Vec<_> = (1..threads).map(|_| BlockEncoder::new(self.zstd_level)).collect();
+        for blocks in blocks.chunks(if threads == 1 { 1 } else { threads * BLOCKS_PER_THREAD }) {
             let source = Source { batches, fields, tables: self.writer.tables() };
             let blocks: Vec<&[RowRef]> = blocks.iter().map(|block| &rows[block.clone()]).collect();
             for made in source.make_all(&mut self.encoder, &mut encoders, self.writer.next_block(), &blocks)? {

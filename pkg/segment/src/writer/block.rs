@@ -32,6 +32,8 @@ pub struct BlockEncoder {
     codes: Vec<u32>,
     service_rows: Tally,
     level_rows: Tally,
+    /// Bytes of the last block: the next one has about as many, and does not grow step by step.
+    last_bytes: usize,
 }
 
 /// Counts by id.
@@ -74,6 +76,7 @@ impl BlockEncoder {
             codes: Vec::new(),
             service_rows: Tally::default(),
             level_rows: Tally::default(),
+            last_bytes: 0,
         }
     }
 
@@ -108,7 +111,8 @@ impl BlockEncoder {
             return Err(SegmentError::TooLarge { what: "the number of rows of a block", len, max });
         }
         let used = self.localise(tables, batches, rows)?;
-        let mut bytes = vec![0; BLOCK_HEADER];
+        let mut bytes = Vec::with_capacity(self.last_bytes + self.last_bytes / 8);
+        bytes.resize(BLOCK_HEADER, 0);
         let mut block = Building { number, out: &mut bytes, columns: Vec::new(), tokens: Vec::new() };
         let range = self.timestamps(&used, &mut block)?;
         let streams = self.streams(&used, tables, &mut block)?;
@@ -123,6 +127,7 @@ impl BlockEncoder {
         })?;
         // At most BLOCK_ROWS_MAX, and less columns than bytes.
         layout::set_block_header(&mut bytes, number, rows.len() as u32, columns.len() as u32, len);
+        self.last_bytes = bytes.len();
         let (streams, streams_exact) = ranges(streams);
         let meta = BlockMeta {
             number,

@@ -35,7 +35,7 @@ fn build(threads: usize) -> Vec<Vec<u8>> {
     let rows: Vec<RowRef> = (0..4_000).map(place).collect();
     // More blocks than are encoded at a time.
     let blocks: Vec<Range<usize>> = (0..100).map(|block| block * 40..block * 40 + 40).collect();
-    assert!(blocks.len() > 3 * BLOCKS_ENCODED_MAX);
+    assert!(blocks.len() > 3 * 3 * BLOCKS_PER_THREAD);
     let mut build = SegmentBuild::new(&env, &options, &Tenant::default(), DAY, 1, &mut Vec::new()).unwrap();
     let fields = IndexedFields::new(&options.user_indexes, &batches);
     build.blocks(&batches, &rows, &blocks, &fields, threads).unwrap();
