@@ -66,10 +66,12 @@ impl Storage {
     ///
     /// # Errors
     /// `NotFound` if there is no such delete, `Conflict` if records were removed because of it or it
-    /// is processed.
+    /// is processed; `Closed` if a commit failed before, and it is not known what it removed.
     pub fn cancel_delete(&self, tenant: &Tenant, id: &str) -> Result<()> {
         // No purge is committed from the look at the delete until the commit.
         let _no_purge = lock(&self.core.purging);
+        // A purge whose commit failed may have removed records all the same: the next start knows.
+        self.core.manifest.check_alive()?;
         let found = self.deletes(tenant).into_iter().find(|delete| delete.tombstone.id == id);
         let Some(DeleteStatus { state, rows_removed, .. }) = found else {
             return Err(Error::new(ErrorKind::NotFound, format!("tenant `{tenant}` has no delete `{id}`")));
