@@ -4,9 +4,9 @@
 //!     cargo bench --bench limits -- --seconds 60 --json limits.json
 //!     cargo bench --bench limits -- --help
 //!
-//! First the disk is measured alone, then the ceiling of ingestion is found, in a closed loop. Then four fifths of it come at a fixed rate beside twenty
-//! dashboards. Then a modest load is measured alone and beside each disturber. At the end every acknowledged record must be
-//! there, once. docs/benchmarks.md says what was seen.
+//! First the disk is measured alone, then the ceiling of ingestion is found, in a closed loop. Then four fifths of it come
+//! at a fixed rate beside twenty dashboards. Then a modest load is measured alone and beside each disturber. At the end
+//! every acknowledged record must be there, once. docs/benchmarks.md says what was seen.
 
 #[path = "../core/corpus.rs"]
 #[allow(dead_code, reason = "the other benchmark uses the rest")]
