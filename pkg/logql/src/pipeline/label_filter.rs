@@ -27,18 +27,27 @@ pub(super) enum LabelTest {
     Ip {
         name: NameId,
         negated: bool,
-        ip: IpFilter,
+        /// None for what is no address: no value passes, negated or not.
+        ip: Option<IpFilter>,
     },
 }
 
 impl LabelTest {
     pub(super) fn new(filter: &LabelFilter, names: &mut Names) -> Result<Self, StageError> {
+        // As in Loki, only a filter that stands alone is refused for what is no address.
+        if let LabelFilter::Ip { pattern, .. } = filter {
+            IpFilter::new(pattern)?;
+        }
+        Self::part(filter, names)
+    }
+
+    fn part(filter: &LabelFilter, names: &mut Names) -> Result<Self, StageError> {
         Ok(match filter {
             LabelFilter::And(left, right) => {
-                Self::And(Box::new(Self::new(left, names)?), Box::new(Self::new(right, names)?))
+                Self::And(Box::new(Self::part(left, names)?), Box::new(Self::part(right, names)?))
             }
             LabelFilter::Or(left, right) => {
-                Self::Or(Box::new(Self::new(left, names)?), Box::new(Self::new(right, names)?))
+                Self::Or(Box::new(Self::part(left, names)?), Box::new(Self::part(right, names)?))
             }
             LabelFilter::Text(matcher) => match TextMatcher::of_label(matcher.op, &matcher.value)? {
                 TextMatcher::Always => Self::Noop,
@@ -48,7 +57,7 @@ impl LabelTest {
             LabelFilter::Duration { name, op, ns } => Self::Duration(names.intern(name), *op, *ns),
             LabelFilter::Bytes { name, op, bytes } => Self::Bytes(names.intern(name), *op, *bytes),
             LabelFilter::Ip { name, negated, pattern } => {
-                Self::Ip { name: names.intern(name), negated: *negated, ip: IpFilter::new(pattern)? }
+                Self::Ip { name: names.intern(name), negated: *negated, ip: IpFilter::new(pattern).ok() }
             }
         })
     }
@@ -72,6 +81,7 @@ impl LabelTest {
                 if labels.has_error() {
                     return true;
                 }
+                let Some(ip) = ip else { return false };
                 labels.get(*name).is_some_and(|value| ip.is_match(labels.value(value)) != *negated)
             }
         }
