@@ -4,7 +4,7 @@
 
 use crate::split_at_nul;
 use std::sync::Arc;
-use timberlog_logql::{Pipeline, Runner, Wanted, parse_log};
+use timberlog_logql::{Empties, Pipeline, Runner, Wanted, parse_log};
 
 const STAGES: &[&str] = &[
     "| json",
@@ -35,7 +35,7 @@ pub fn pipeline(input: &[u8]) {
         runner.for_each_label(&mut |label| labels.push((label.name.to_owned(), label.value.to_owned())));
         assert!(labels.is_sorted_by(|left, right| left.0 < right.0));
         let mut key = Vec::new();
-        runner.group_key(None, &mut key);
+        runner.group_key(None, Empties::Keep, &mut key);
         // Of a line with an error empty labels stay. A key of the line that is named like it is none.
         if runner.error().is_none() {
             labels.retain(|(_, value)| !value.is_empty());

@@ -6,6 +6,7 @@
 //! snapshot.
 
 pub mod ast;
+mod empty;
 pub mod evaluate;
 mod labels;
 mod lexer;
@@ -17,9 +18,10 @@ mod template;
 pub mod units;
 
 pub use ast::Expr;
+pub use empty::keeps_empty;
 pub use labels::{Label, Labels, Origin};
 pub use parser::{NESTING_MAX, ParseError, QUERY_BYTES_MAX, REGEX_BYTES_MAX, parse, parse_log, parse_selector};
-pub use pipeline::{Pipeline, Runner, StageError, Wanted};
+pub use pipeline::{Empties, Pipeline, Runner, StageError, Wanted};
 pub use print::pretty;
 pub use short::{SHORT_BYTES_MAX, SHORT_NESTING_MAX, ShortError, parse_short, print_short};
 pub use template::{

@@ -31,6 +31,7 @@ mod tests;
 mod text;
 mod unwrap;
 
+pub use group::Empties;
 pub use ip::IpFilter;
 pub use line_filter::LineTest;
 pub use line_pattern::LinePattern;

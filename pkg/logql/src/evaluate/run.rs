@@ -201,7 +201,7 @@ impl StepNotes {
     }
 }
 
-/// The labels without the empty ones, which only groupings by name keep.
+/// The labels without the empty ones, which whatever builds a label set anew leaves out.
 pub(super) fn without_empty(labels: &Labels) -> Labels {
     if labels.iter().all(|(_, value)| !value.is_empty()) {
         return labels.clone();

@@ -61,8 +61,9 @@ impl VectorNode {
         self.members.clear();
         let keeps_elements = keeps_elements(self.op);
         for &element in &self.elements {
-            let grouping = &self.grouping;
-            let set = self.grouped.get(element.set, run, |run, labels| run.number(group_labels(labels, grouping)))?;
+            let (grouping, op) = (&self.grouping, self.op);
+            let set =
+                self.grouped.get(element.set, run, |run, labels| run.number(group_labels(labels, grouping, op)))?;
             let place = match self.places.get(set) {
                 Some(place) => {
                     if let (false, Some(group)) = (keeps_elements, self.groups.get_mut(place)) {
@@ -159,8 +160,9 @@ fn keeps_elements(op: VectorOp) -> bool {
     matches!(op, VectorOp::Topk | VectorOp::Bottomk | VectorOp::ApproxTopk | VectorOp::Sort | VectorOp::SortDesc)
 }
 
-fn group_labels(labels: &Labels, grouping: &Grouping) -> Labels {
-    let mut labels = labels.clone();
+fn group_labels(labels: &Labels, grouping: &Grouping, op: VectorOp) -> Labels {
+    // Loki divides a sum by a count for a mean, and a division leaves empty labels out.
+    let mut labels = if op == VectorOp::Avg { without_empty(labels) } else { labels.clone() };
     let named = |name: &str| grouping.names.iter().any(|other| other == name);
     if grouping.without {
         labels = without_empty(&labels);

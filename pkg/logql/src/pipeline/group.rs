@@ -1,13 +1,22 @@
 //! Label sets as byte keys: the same labels are the same bytes.
 //!
 //! Each label is the length of its name in four bytes (little-endian), the name, the length of its
-//! value in four bytes and the value; labels are sorted by name. Empty ones are left out, but, as in
-//! Loki, where labels are grouped `by` and in those of a line with an error.
+//! value in four bytes and the value; labels are sorted by name. Those of a line with an error are all
+//! there, of others the empty ones only if they are asked for.
 
 use super::builder::{Builder, Entry};
 use super::names::NameId;
 use crate::ast::Grouping;
 use crate::labels::Labels;
+
+/// What becomes of labels that are empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Empties {
+    /// They are labels like others.
+    Keep,
+    /// They are no labels.
+    Drop,
+}
 
 /// The names of a grouping that was asked for last.
 #[derive(Debug, Default)]
@@ -39,13 +48,14 @@ impl GroupNames {
     pub(super) fn write_key(
         &mut self,
         grouping: Option<&Grouping>,
+        empties: Empties,
         unwrapped: Option<NameId>,
         labels: &mut Builder,
         entries: &mut Vec<Entry>,
         out: &mut Vec<u8>,
     ) {
         out.clear();
-        let keeps_empty = labels.has_error() || grouping.is_some_and(|grouping| !grouping.without);
+        let keeps_empty = empties == Empties::Keep || labels.has_error();
         match grouping {
             _ if labels.has_error() => labels.collect(entries),
             None => match unwrapped {

@@ -32,7 +32,12 @@ impl LineTest {
     pub fn new(filter: &LineFilter) -> Result<Self, StageError> {
         let negated = matches!(filter.op, LineOp::NotContains | LineOp::NotRegex | LineOp::NotPattern);
         let mut alternatives = Vec::with_capacity(filter.alternatives.len());
-        for alternative in &filter.alternatives {
+        // Of several mistakes Loki tells the first, but of `!=` and its like the last.
+        let mut in_order: Vec<&LineMatch> = filter.alternatives.iter().collect();
+        if negated {
+            in_order.reverse();
+        }
+        for alternative in in_order {
             alternatives.push(match (alternative, filter.op) {
                 (LineMatch::Ip(pattern), LineOp::Contains | LineOp::NotContains) => {
                     Alternative::Ip(IpFilter::new(pattern)?)

@@ -1,6 +1,7 @@
 //! The order in which stages run: line filters early, as Loki moves them.
 
 use super::StageError;
+use super::line_filter::LineTest;
 use crate::ast::{LogExpr, Stage};
 
 /// Indices of the stages in the order in which they run.
@@ -48,7 +49,7 @@ fn changes_line(stage: &Stage) -> bool {
 }
 
 /// An error with the stage in front of it. As in Loki, line filters that run one after the other are
-/// one stage.
+/// one stage, and the last that is malformed is the one that is told.
 pub(super) fn in_stage(error: StageError, index: usize, stages: &[Stage]) -> StageError {
     let order = running_order(stages);
     let is_line = |index: &usize| matches!(stages.get(*index), Some(Stage::Line(_)));
@@ -58,6 +59,11 @@ pub(super) fn in_stage(error: StageError, index: usize, stages: &[Stage]) -> Sta
     } else {
         &alone
     };
+    let malformed = |&index: &usize| match stages.get(index) {
+        Some(Stage::Line(filter)) => LineTest::new(filter).err(),
+        _ => None,
+    };
+    let error = group.iter().rev().find_map(malformed).unwrap_or(error);
     let stages = group.iter().filter_map(|&index| stages.get(index).cloned()).collect();
     let text = LogExpr { selector: Vec::new(), stages }.to_string();
     let text = text.strip_prefix("{}").unwrap_or(&text).trim_start();

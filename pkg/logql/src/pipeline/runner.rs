@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Pipeline;
 use super::builder::{Builder, VALUES_BYTES_MAX};
 use super::format::Line;
-use super::group::{GroupNames, key_labels};
+use super::group::{Empties, GroupNames, key_labels};
 use super::names::Keys;
 use super::parse::Parsing;
 use super::stage::{Outcome, Scratch};
@@ -149,11 +149,11 @@ impl Runner {
     }
 
     /// Writes the key of the labels that a grouping leaves (without a grouping: all): the same
-    /// non-empty labels ⇔ the same bytes. As in Loki, the unwrapped label is left out unless the
+    /// labels ⇔ the same bytes. As in Loki, the unwrapped label is left out unless the
     /// grouping is `by`, and a line with `__error__` keeps all labels.
-    pub fn group_key(&mut self, grouping: Option<&Grouping>, out: &mut Vec<u8>) {
+    pub fn group_key(&mut self, grouping: Option<&Grouping>, empties: Empties, out: &mut Vec<u8>) {
         let unwrapped = self.pipeline.unwrapping.as_ref().map(|unwrapping| unwrapping.name);
-        self.group_names.write_key(grouping, unwrapped, &mut self.labels, &mut self.scratch.entries, out);
+        self.group_names.write_key(grouping, empties, unwrapped, &mut self.labels, &mut self.scratch.entries, out);
     }
 
     /// The labels of a key of [`Runner::group_key`].

@@ -1,7 +1,7 @@
 //! Log queries: lines in order, each with its labels.
 
 use super::feed::Residual;
-use super::lower::{lower, needed_to_decide};
+use super::lower::{in_whole, lower, needed_to_decide};
 use super::names::FieldNames;
 use super::{Entries, Entry, LogQuery};
 use crate::budget::Budget;
@@ -20,6 +20,10 @@ const KEYS_AT_ONCE: usize = 4_096;
 
 /// Runs a log query.
 pub(crate) fn entries(snapshot: &Snapshot, query: &LogQuery) -> Result<Entries, QueryError> {
+    found(snapshot, query).map_err(|error| in_whole(error, &query.expr))
+}
+
+fn found(snapshot: &Snapshot, query: &LogQuery) -> Result<Entries, QueryError> {
     let options = &query.options;
     let budget = Budget::new(options.limits).cancelled_by(&options.cancel);
     let names = FieldNames::when_asked(snapshot, query.range, options.derived, &budget);

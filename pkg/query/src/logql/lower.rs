@@ -177,6 +177,16 @@ pub(super) fn refuse_malformed(stage: &Stage) -> Result<(), QueryError> {
     compiled.map(drop).map_err(|error| QueryError::Stage(error.to_string()))
 }
 
+/// An error of a stage as all stages have it: Loki tells it with the line filters around it, some of which [`lower`]
+/// has taken over.
+pub(super) fn in_whole(error: QueryError, expr: &LogExpr) -> QueryError {
+    if !matches!(error, QueryError::Stage(_)) {
+        return error;
+    }
+    let whole = Pipeline::new(&expr.stages, None, Wanted::Names(Vec::new()));
+    whole.err().map_or(error, |error| QueryError::Stage(error.to_string()))
+}
+
 /// A line filter as tests of the message; `None` if it has to look at the line itself.
 pub(super) fn line_filter(line: &LineFilter) -> Option<Filter> {
     if line.alternatives.iter().any(|alternative| is_odd(alternative, line)) {

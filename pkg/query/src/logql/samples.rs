@@ -6,7 +6,7 @@
 
 use super::Options;
 use super::feed::Residual;
-use super::lower::{Lowered, lower, without_idle_formats};
+use super::lower::{Lowered, in_whole, lower, without_idle_formats};
 use super::names::{FieldNames, Meaning};
 use crate::aggregate::{self, Buckets, Dimension, Grid, Question, Weight};
 use crate::budget::Budget;
@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 use timberlog_logql::ast::{Grouping, LogExpr, RangeAggregation, RangeOp, Stage};
 use timberlog_logql::evaluate::{LeafSeries, Leaves, Samples, Windows};
-use timberlog_logql::{Labels, Pipeline, Runner, Wanted};
+use timberlog_logql::{Empties, Labels, Pipeline, Runner, Wanted, keeps_empty};
 use timberlog_storage::Snapshot;
 use timberlog_types::TimeRange;
 
@@ -80,14 +80,16 @@ impl Leaves for SnapshotLeaves<'_> {
             selector: leaf.log.selector.clone(),
             stages: if is_bytes(leaf) { leaf.log.stages.clone() } else { without_idle_formats(&leaf.log.stages) },
         };
-        let lowered = lower(&log, &names, derived)?;
+        let lowered = lower(&log, &names, derived).map_err(|error| in_whole(error, &log))?;
         let plan = Plan::new(self.snapshot, &lowered.filter, range, budget)?;
         let series = match counted_by(leaf, grouping, &lowered, &names) {
             Some(dimensions) => {
                 let weight = if is_bytes(leaf) { Weight::LineBytes } else { Weight::Rows };
                 count(&plan, dimensions, weight, windows, self.options.series_max)?
             }
-            None => scan(&plan, leaf, grouping, &lowered, windows, self.options)?,
+            None => {
+                scan(&plan, leaf, grouping, &lowered, windows, self.options).map_err(|error| in_whole(error, &log))?
+            }
         };
         self.finish(&plan);
         Ok(series)
@@ -255,6 +257,7 @@ fn scan(
         residual: residual(first),
         with_error: with_error.map(residual),
         grouping,
+        empties: if keeps_empty(leaf, grouping) { Empties::Keep } else { Empties::Drop },
         grid,
         is_total: is_total(leaf),
         is_bytes: is_bytes(leaf),
@@ -293,6 +296,7 @@ struct How<'a> {
     /// The same with all metadata, for units where a line has an error; none if it has all.
     with_error: Option<Residual>,
     grouping: Option<&'a Grouping>,
+    empties: Empties,
     grid: Grid,
     is_total: bool,
     is_bytes: bool,
@@ -329,7 +333,7 @@ impl How<'_> {
                 plan.budget.check()?;
             }
             key.clear();
-            runner.group_key(self.grouping, &mut key);
+            runner.group_key(self.grouping, self.empties, &mut key);
             if !series.contains_key(key.as_slice()) {
                 if series.len() >= self.options.series_max {
                     return Err(QueryError::Series { limit: self.options.series_max });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{labels, runner};
 use crate::ast::{Expr, Grouping, MetricExpr, RangeOp};
 use crate::units::{parse_float, print_float, quote, unquote};
-use crate::{Origin, Pipeline, Runner, Wanted};
+use crate::{Empties, Origin, Pipeline, Runner, Wanted};
 
 const STREAM: &[(&str, &str)] = &[("app", "web"), ("foo", "stream"), ("job", "x")];
 const METADATA: &[(&str, &[u8])] = &[("pod", b"p-1"), ("meta", b"12")];
@@ -147,7 +147,7 @@ fn series(query: &str, lines: &[String]) -> BTreeMap<String, f64> {
         if !runner.run(0, line.as_bytes(), &metadata) {
             continue;
         }
-        runner.group_key(grouping.as_ref(), &mut key);
+        runner.group_key(grouping.as_ref(), Empties::Keep, &mut key);
         let mut left = Runner::key_labels(&key);
         left.set("job", "");
         // The table does not tell an empty label from none.

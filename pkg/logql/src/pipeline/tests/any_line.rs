@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{runner, value_of};
-use crate::{Wanted, pipeline::IpFilter, pipeline::LinePattern};
+use crate::{Empties, Wanted, pipeline::IpFilter, pipeline::LinePattern};
 
 /// Every stage that reads a line.
 const READERS: &[&str] = &[
@@ -51,7 +51,7 @@ proptest! {
             let left = super::labels(&mut runner);
             prop_assert!(left.is_sorted_by(|left, right| left.0 < right.0), "{:?}", left);
             let mut key = Vec::new();
-            runner.group_key(None, &mut key);
+            runner.group_key(None, Empties::Keep, &mut key);
             super::Runner::key_labels(&key);
         }
     }

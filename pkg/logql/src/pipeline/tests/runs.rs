@@ -1,7 +1,7 @@
 //! One run after the other: nothing is left over, and nothing grows.
 
 use super::{labels, runner, value_of};
-use crate::Wanted;
+use crate::{Empties, Wanted};
 
 #[test]
 fn nothing_is_left_over_from_the_line_before() {
@@ -73,7 +73,7 @@ fn a_key_is_the_same_for_the_same_labels() {
             names: names.iter().map(|&name| name.to_owned()).collect(),
         });
         let mut key = Vec::new();
-        runner.group_key(grouping.as_ref(), &mut key);
+        runner.group_key(grouping.as_ref(), Empties::Keep, &mut key);
         key
     };
     assert_eq!(key(b"a=1 b=2", None), key(b"b=2 a=1", None));
