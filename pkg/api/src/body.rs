@@ -114,6 +114,13 @@ impl Bodies {
 
     /// Collects a body as it comes over the wire.
     pub async fn collect(self: &Arc<Self>, headers: &HeaderMap, mut body: Body, max: usize) -> ApiResult<Collected> {
+        if length_of(headers).is_some_and(|length| length > max as u64) {
+            // Who waits for `100 Continue` has sent nothing yet. The first read would ask for it.
+            if !headers.contains_key(header::EXPECT) {
+                drain(body).await;
+            }
+            return Err(too_large(max));
+        }
         let collected = self.collect_within(headers, &mut body, max).await;
         if collected.as_ref().is_err_and(|error| error.status() != StatusCode::REQUEST_TIMEOUT) {
             drain(body).await;
@@ -127,14 +134,10 @@ impl Bodies {
         body: &mut Body,
         max: usize,
     ) -> ApiResult<Collected> {
-        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        if length.is_some_and(|length| length > max as u64) {
-            return Err(too_large(max));
-        }
         let mut collected = self.empty();
         // At most `max`, so it fits. It is not counted before its bytes are there: a few clients that
         // announce much and send nothing would shut out all others.
-        collected.bytes.reserve((length.unwrap_or(0) as usize).min(RESERVE_BYTES_MAX));
+        collected.bytes.reserve((length_of(headers).unwrap_or(0) as usize).min(RESERVE_BYTES_MAX));
         let (mut end, mut came) = (Instant::now() + self.read_timeout, 0);
         loop {
             let frame = tokio::time::timeout_at(end, body.frame()).await.map_err(|_| {
@@ -226,6 +229,11 @@ impl Bodies {
         let bytes = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         Collected { bytes, counted: 0, bodies: Arc::clone(self) }
     }
+}
+
+/// What `Content-Length` says.
+fn length_of(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 async fn drain(mut body: Body) {

@@ -7,7 +7,7 @@ use crate::grpc::records::Append;
 use crate::http::ask::Ask;
 use crate::http::params::{self, When};
 use crate::http::short::ShortParams;
-use crate::http::timberlog::TimberQuery;
+use crate::http::timberlog::AnyCase;
 use crate::loki::asked::Asked;
 use crate::loki::form;
 use crate::loki::params::{Bounds, RangeAsked, number, seconds_or_duration, timestamp};
@@ -46,8 +46,8 @@ pub fn json(bytes: &[u8]) {
             let _ = ask.counts(Tenant::default(), NOW_NS, &ServerOptions::default(), what);
         }
     }
-    if let Ok(query) = serde_json::from_slice::<TimberQuery>(bytes) {
-        let _ = query.filter();
+    if let Ok(query) = serde_json::from_slice::<AnyCase>(bytes) {
+        let _ = query.query().map(|query| query.filter());
     }
     if let Ok(when) = serde_json::from_slice::<When>(bytes) {
         let _ = when.resolve(NOW_NS);

@@ -99,9 +99,9 @@ fn run(
     Ok(decoded)
 }
 
-/// The `id` that a single record brought along.
+/// The `id` that a single record brought along; null or an empty text names nothing.
 fn own_id(batch: &timberlog_types::Batch) -> Option<String> {
-    let value = batch.field("id")?.get(0)?;
+    let value = batch.field("id")?.get(0).filter(|value| !value.text.is_empty())?;
     Some(String::from_utf8_lossy(value.text).into_owned())
 }
 

@@ -15,7 +15,8 @@ use axum::body::Body;
 use axum::extract::State as Of;
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::Response;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use timberlog_db::filter::Filter;
 use timberlog_db::query::{Cancel, Order, Query, Record};
@@ -78,24 +79,58 @@ fn record_of(batch: &Batch) -> Record {
     }
 }
 
-/// A query of the original TimberLog. Unknown keys are passed over, as it did.
+/// A query of the original TimberLog. As Go's decoder did, it takes keys in any case, null as unsaid, and passes over
+/// unknown keys.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "lowercase", default)]
 pub(crate) struct TimberQuery {
+    #[serde(rename = "starttime")]
     start_time: i64,
+    #[serde(rename = "endtime")]
     end_time: i64,
-    filters: Option<Vec<TimberFilter>>,
+    filters: Vec<TimberFilter>,
     limit: i64,
+    #[serde(rename = "sortasc")]
     sort_asc: bool,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "lowercase")]
 struct TimberFilter {
     field: String,
-    value: serde_json::Value,
+    #[serde(default)]
+    value: Value,
     #[serde(default)]
     operator: String,
+}
+
+/// A body whose keys are in lower case, without those that are null.
+#[derive(Debug)]
+pub(crate) struct AnyCase(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for AnyCase {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut query = lower_keys(Map::deserialize(deserializer)?);
+        for filter in query.get_mut("filters").and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Value::Object(members) = filter {
+                *members = lower_keys(std::mem::take(members));
+            }
+        }
+        Ok(Self(query))
+    }
+}
+
+fn lower_keys(members: Map<String, Value>) -> Map<String, Value> {
+    let said = members.into_iter().filter(|(_, value)| !value.is_null());
+    said.map(|(key, value)| (key.to_ascii_lowercase(), value)).collect()
+}
+
+impl AnyCase {
+    /// The query that it says.
+    pub(crate) fn query(self) -> ApiResult<TimberQuery> {
+        serde_json::from_value(Value::Object(self.0))
+            .map_err(|error| ApiError::invalid(format!("the body is not what this endpoint reads: {error}")))
+    }
 }
 
 impl TimberQuery {
@@ -119,7 +154,7 @@ impl TimberQuery {
     /// Joins the filters from the left: an operator joins its filter with all before it.
     pub(crate) fn filter(&self) -> ApiResult<Filter> {
         let mut joined: Option<Filter> = None;
-        for part in self.filters.iter().flatten() {
+        for part in &self.filters {
             let test = part.test();
             joined = Some(match (joined, part.operator.to_ascii_uppercase().as_str()) {
                 (None, "" | "AND" | "OR") => test,
@@ -145,8 +180,8 @@ impl TimberQuery {
 impl TimberFilter {
     fn test(&self) -> Filter {
         let value = match &self.value {
-            serde_json::Value::String(text) => text.clone(),
-            serde_json::Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            Value::Null => String::new(),
             other => other.to_string(),
         };
         match self.field.to_ascii_lowercase().as_str() {
@@ -166,8 +201,8 @@ pub async fn query(
     body: Body,
 ) -> ApiResult<Response> {
     state.database()?;
-    let asked: TimberQuery = params::json(&state, &headers, body).await?;
-    let query = asked.query(tenant, &state)?;
+    let asked: AnyCase = params::json(&state, &headers, body).await?;
+    let query = asked.query()?.query(tenant, &state)?;
     let _guard = CancelOnDrop(query.cancel.clone());
     let tenant = query.tenant.clone();
     state
@@ -189,7 +224,7 @@ mod tests {
     use super::*;
 
     fn filter(text: &str) -> ApiResult<Filter> {
-        serde_json::from_str::<TimberQuery>(text).unwrap().filter()
+        serde_json::from_str::<AnyCase>(text).unwrap().query().unwrap().filter()
     }
 
     #[test]
@@ -200,6 +235,10 @@ mod tests {
         assert_eq!(filter(text).unwrap(), Filter::And(vec![either, Filter::eq("Region", "7")]));
         assert_eq!(filter("{}").unwrap(), Filter::All);
         assert_eq!(filter(r#"{"Filters":null}"#).unwrap(), Filter::All);
+        assert_eq!(
+            filter(r#"{"FILTERS":[{"field":"a","VALUE":[{"B":1}]}]}"#).unwrap(),
+            Filter::eq("a", r#"[{"B":1}]"#)
+        );
         assert!(filter(r#"{"Filters":[{"Field":"a","Value":"b","Operator":"XOR"}]}"#).is_err());
     }
 }

@@ -41,6 +41,23 @@ fn every_form_of_json_is_taken() {
 }
 
 #[test]
+fn a_single_record_has_an_id_that_names_it() {
+    let server = start();
+    let id = |body: &str| server.post("/ingest", body).ok()["id"].as_str().unwrap().to_owned();
+    assert_eq!((id(r#"{"id":"a-1"}"#), id(r#"{"id":42}"#)), ("a-1".to_owned(), "42".to_owned()));
+    let made = [r#"{"id":null}"#, r#"{"id":""}"#, r#"{"message":"x"}"#].map(id);
+    assert!(made.iter().all(|id| id.ends_with("-0")), "{made:?}");
+}
+
+#[test]
+fn who_waits_for_100_continue_is_told_at_once_that_it_is_too_much() {
+    let server = start_with(|options| options.body_bytes_max = 100_000);
+    let answer =
+        server.raw(b"POST /ingest HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100001\r\n\r\n");
+    assert!(answer.error(413).contains("body_bytes_max"));
+}
+
+#[test]
 fn good_records_are_stored_and_bad_ones_named() {
     let server = start();
     let body =

@@ -150,6 +150,11 @@ fn the_original_query_joins_filters_from_the_left() {
     let found: Vec<&str> =
         answer.as_array().unwrap().iter().map(|record| record["Message"].as_str().unwrap()).collect();
     assert_eq!(found, ["record 9", "record 8"]);
+    // Go's decoder took keys in any case, and null as unsaid.
+    let body =
+        r#"{"starttime":null,"endTime":1700000008000,"filters":[{"field":"message","value":"record 2"}],"LIMIT":1}"#;
+    let answer = server.post("/query", body).ok();
+    assert_eq!((answer.as_array().unwrap().len(), &answer[0]["Message"]), (1, &json!("record 2")));
     for operator in ["AND", "OR"] {
         let many = vec![json!({"Field": "Service", "Value": "pay", "Operator": operator}); 200];
         let answer = server.post("/query", json!({"Filters": many, "Limit": 1}).to_string()).ok();
