@@ -120,8 +120,8 @@ pub fn parse_unix(text: &[u8]) -> Result<i64, TimeError> {
     let whole: i64 = whole.parse().map_err(|_| TimeError::OutOfRange)?;
     let unit = match whole {
         ..100_000_000_000 => SECOND_NS,
-        ..100_000_000_000_000 => 1_000_000,
-        ..100_000_000_000_000_000 => 1_000,
+        100_000_000_000..100_000_000_000_000 => 1_000_000,
+        100_000_000_000_000..100_000_000_000_000_000 => 1_000,
         _ => 1,
     };
     let mut ns = whole.checked_mul(unit).ok_or(TimeError::OutOfRange)?;
