@@ -105,6 +105,9 @@ fn wait_until_stored(server: &Server) {
         let engine = server.client().get("/stats").expect("statistics")["engine"].clone();
         let is_stored = engine["buffer_records"] == 0 && engine["tier"]["segments_stored"] == engine["segments"];
         if is_stored && engine["segment_bytes"] == 0 {
+            let loge = server.client().get("/api/v1/stats").expect("statistics");
+            let places = ["segments_total", "segments_local", "segments_remote"].map(|key| &loge[key]);
+            assert_eq!(places, [&engine["segments"], &Value::from(0), &engine["segments"]]);
             return;
         }
         assert!(Instant::now() < deadline, "{engine}");

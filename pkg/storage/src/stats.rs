@@ -50,6 +50,8 @@ pub struct Stats {
     pub flush_ns: u64,
     /// Segments.
     pub segments: u64,
+    /// Those of them that are on the disk; the others are in the object store alone.
+    pub segments_local: u64,
     /// Partitions.
     pub partitions: u64,
     /// Records in segments.

@@ -102,8 +102,8 @@ pub async fn stats(Of(state): Of<Arc<State>>) -> ApiResult<Response> {
     Ok(json_of(&json!({
         "status": "success",
         "segments_total": stats.segments,
-        "segments_local": stats.segments,
-        "segments_remote": 0,
+        "segments_local": stats.segments_local,
+        "segments_remote": stats.segments - stats.segments_local,
         "rows_total": stats.segment_records + stats.buffer_records,
         "min_timestamp": stats.timestamp_min.unwrap_or(0),
         "max_timestamp": stats.timestamp_max.unwrap_or(0),

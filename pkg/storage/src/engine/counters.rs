@@ -66,6 +66,7 @@ fn add_state(stats: &mut Stats, state: &State) {
     stats.partitions = state.all_partitions().count() as u64;
     for (_, _, entry) in state.segments() {
         stats.segments += 1;
+        stats.segments_local += u64::from(entry.location.is_local());
         stats.segment_records += entry.rows;
         stats.segment_raw_bytes += entry.raw_bytes;
         stats.segment_bytes += entry.local_files().map(|file| file.len).sum::<u64>();
