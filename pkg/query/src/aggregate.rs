@@ -22,7 +22,6 @@ use crate::statistics::Statistics;
 pub(crate) use buckets::{Buckets, Grid};
 use codes::UnitCodes;
 pub(crate) use dimension::{Dimension, RowSide, StreamSide};
-use rayon::prelude::*;
 use serde::Serialize;
 use std::sync::atomic::Ordering::Relaxed;
 pub(crate) use tally::Tally;
@@ -124,20 +123,12 @@ fn count_units(plan: &Plan, question: &Question, units: &[&Unit]) -> Result<Tall
         tally.check(&plan.budget)?;
         Ok::<_, QueryError>((tally, scratch))
     };
-    Ok(match units {
-        few if few.len() <= 1 => few.iter().try_fold(start(), add)?.0,
-        many => plan.budget.wave(|| {
-            many.par_iter()
-                .try_fold(start, add)
-                .map(|state| state.map(|(tally, _)| tally))
-                .try_reduce_with(|mut a, b| {
-                    a.merge(b);
-                    a.check(&plan.budget)?;
-                    Ok(a)
-                })
-                .unwrap_or_else(|| Ok(Tally::new(question.groups_max)))
-        })?,
-    })
+    let merge = |(mut a, scratch): (Tally, Scratch), (b, _)| {
+        a.merge(b);
+        a.check(&plan.budget)?;
+        Ok((a, scratch))
+    };
+    Ok(plan.budget.fold(units, start, add, merge)?.0)
 }
 
 /// What is counted by.

@@ -4,7 +4,7 @@
 //! depends on it.
 
 use crate::error::QueryError;
-use crate::pace;
+use crate::pace::{self, Pace};
 use crate::request::{Cancel, QueryLimits};
 use crate::statistics::Statistics;
 use std::sync::Mutex;
@@ -33,6 +33,7 @@ pub(crate) struct Budget {
     pub rows_matched: AtomicU64,
     pub rows_hidden: AtomicU64,
     missing: Mutex<Vec<String>>,
+    pace: Pace,
     /// What was asked of the object store.
     meter: Meter,
 }
@@ -63,6 +64,7 @@ impl Budget {
             rows_matched: AtomicU64::new(0),
             rows_hidden: AtomicU64::new(0),
             missing: Mutex::new(Vec::new()),
+            pace: Pace::default(),
             meter: Meter::default(),
         }
     }
@@ -157,10 +159,34 @@ impl Budget {
         self.idle.fetch_add(nanoseconds(then.elapsed()), Relaxed);
     }
 
-    /// Runs something that may be costly on several threads, and lets others go first if this query has run for long.
-    pub fn wave<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+    /// Does something with each of some items, on several threads if it takes long enough; lets others go first if this
+    /// query has run for long. The results stand in the order of the items.
+    pub fn each<T: Sync, R: Send>(
+        &self,
+        items: &[T],
+        one: impl Fn(&T) -> Result<R, QueryError> + Sync,
+    ) -> Result<Vec<R>, QueryError> {
+        let add = |mut done: Vec<R>, item: &T| {
+            done.push(one(item)?);
+            Ok(done)
+        };
+        let merge = |mut done: Vec<R>, mut next: Vec<R>| {
+            done.append(&mut next);
+            Ok(done)
+        };
+        self.fold(items, || Vec::with_capacity(items.len().min(pace::wave_units())), add, merge)
+    }
+
+    /// The same where items are added up; what several threads come to is merged in the order of the items.
+    pub fn fold<T: Sync, S: Send>(
+        &self,
+        items: &[T],
+        start: impl Fn() -> S + Sync,
+        add: impl Fn(S, &T) -> Result<S, QueryError> + Sync,
+        merge: impl Fn(S, S) -> Result<S, QueryError> + Sync,
+    ) -> Result<S, QueryError> {
         pace::rest();
-        pace::wave(self.spent(), work)
+        self.pace.fold(self.spent(), items, start, add, merge)
     }
 
     fn spent(&self) -> Duration {

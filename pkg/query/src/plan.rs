@@ -16,7 +16,6 @@ use crate::request::Order;
 use crate::source::OpenSegment;
 use crate::statistics::Statistics;
 pub(crate) use judged::OfFiles;
-use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
@@ -142,11 +141,7 @@ impl Plan {
             let _ = self.budget.with_demand(|demand| timberlog_storage::segment::fetch_indexes(cold(), demand));
         }
         let open = |segment: &&Arc<Segment>| OpenSegment::open(segment, &self.filter, &self.hidden, &self.budget);
-        let opened: Vec<Result<OpenSegment>> = match segments {
-            // A few segments, most likely open already, are not worth waking other threads for.
-            few if few.len() <= 8 => few.iter().map(open).collect(),
-            many => many.par_iter().map(open).collect(),
-        };
+        let opened = self.budget.each(segments, |segment| Ok(open(segment)))?;
         for (opened, segment) in opened.into_iter().zip(segments) {
             match opened {
                 Ok(open) => self.segments.push(open),

@@ -6,7 +6,6 @@ use crate::plan::{Place, Plan, Unit};
 use crate::request::Order;
 use crate::scan::Key;
 use crate::source::{OpenSegment, mixed_up};
-use rayon::prelude::*;
 use timberlog_filter::ColumnSource;
 use timberlog_segment::{BlockMeta, Column, ColumnKey};
 use timberlog_types::{Error, Level, RowSet, StreamRef, ValueKind};
@@ -73,13 +72,7 @@ pub(crate) fn materialise_slots(plan: &Plan, order: Order, keys: &[Key]) -> Resu
     let firsts = units.iter().filter_map(|wanted| wanted.first());
     let of_units: Vec<&Unit> = firsts.filter_map(|first| plan.units.get(first.unit as usize)).collect();
     plan.bring(&of_units)?;
-    let mut records: Vec<(usize, Record)> = match units.as_slice() {
-        [only] => one(only)?,
-        many => {
-            let lists: Vec<_> = plan.budget.wave(|| many.par_iter().map(one).collect::<Result<_, QueryError>>())?;
-            lists.into_iter().flatten().collect()
-        }
-    };
+    let mut records: Vec<(usize, Record)> = plan.budget.each(&units, one)?.into_iter().flatten().collect();
     records.sort_unstable_by_key(|&(slot, _)| slot);
     Ok(records)
 }

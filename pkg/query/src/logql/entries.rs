@@ -9,7 +9,6 @@ use crate::error::QueryError;
 use crate::plan::{Plan, Unit};
 use crate::request::Order;
 use crate::scan::{Key, Selection};
-use rayon::prelude::*;
 use timberlog_logql::ast::Stage;
 use timberlog_logql::{Label, Labels, Origin, Pipeline, Runner, Wanted};
 use timberlog_storage::Snapshot;
@@ -104,11 +103,7 @@ fn materialise(plan: &Plan, order: Order, keys: &[Key], shape: &Residual) -> Res
     let firsts = units.iter().filter_map(|wanted| wanted.first());
     let of_units: Vec<&Unit> = firsts.filter_map(|&(unit, ..)| plan.units.get(unit as usize)).collect();
     plan.bring(&of_units)?;
-    let lists: Vec<Vec<(usize, Entry)>> = match units.as_slice() {
-        [only] => vec![one(only)?],
-        many => plan.budget.wave(|| many.par_iter().map(one).collect::<Result<_, QueryError>>())?,
-    };
-    let mut entries: Vec<(usize, Entry)> = lists.into_iter().flatten().collect();
+    let mut entries: Vec<(usize, Entry)> = plan.budget.each(&units, one)?.into_iter().flatten().collect();
     entries.sort_unstable_by_key(|&(slot, _)| slot);
     Ok(entries.into_iter().map(|(_, entry)| entry).collect())
 }

@@ -26,7 +26,6 @@ use crate::plan::fetch::Need as Fetched;
 use crate::plan::{Place, Plan, Unit};
 use crate::source::mixed_up;
 use crate::statistics::Statistics;
-use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 use timberlog_filter::ColumnSource;
 use timberlog_logql::ast::LogExpr;
@@ -102,9 +101,7 @@ pub(crate) fn patterns(
     };
     let mut units: Vec<Counted> = Vec::new();
     plan.fetched(&plan.units.iter().collect::<Vec<_>>(), &Fetched::Block, &mut |some| {
-        let counted: Vec<Counted> =
-            plan.budget.wave(|| some.par_iter().map(|unit| counting.unit(unit)).collect::<Result<_, _>>())?;
-        units.extend(counted);
+        units.extend(plan.budget.each(some, |unit| counting.unit(unit))?);
         Ok(())
     })?;
     let (patterns, lines_left_out) = merge(&plan, &units)?;

@@ -15,7 +15,6 @@ use crate::plan::fetch::Need as Fetched;
 use crate::plan::{Plan, Unit};
 use crate::request::QueryLimits;
 use crate::statistics::Statistics;
-use rayon::prelude::*;
 use std::collections::HashMap;
 use std::time::Instant;
 use timberlog_logql::ast::{Grouping, LogExpr, RangeAggregation, RangeOp, Stage};
@@ -265,9 +264,7 @@ fn scan(
     };
     let mut units: Vec<HashMap<Box<[u8]>, Found>> = Vec::new();
     plan.fetched(&plan.units.iter().collect::<Vec<_>>(), &Fetched::Block, &mut |some| {
-        let found: Vec<_> =
-            plan.budget.wave(|| some.par_iter().map(|unit| how.unit(plan, unit)).collect::<Result<_, QueryError>>())?;
-        units.extend(found);
+        units.extend(plan.budget.each(some, |unit| how.unit(plan, unit))?);
         Ok(())
     })?;
     // In the order of the units, so that samples of equal time stand in their order of arrival.

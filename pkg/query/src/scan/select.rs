@@ -6,7 +6,6 @@ use crate::plan::fetch::Need;
 use crate::plan::{Place, Plan, Unit};
 use crate::request::Order;
 use crate::source::mixed_up;
-use rayon::prelude::*;
 use std::collections::BinaryHeap;
 use timberlog_filter::ColumnSource;
 use timberlog_segment::{Column, ColumnKey};
@@ -216,12 +215,9 @@ impl Selection {
         let one = |&index: &u32| -> Result<Found, QueryError> {
             let Some(unit) = plan.units.get(index as usize) else { return Ok(None) };
             let Some(rows) = plan.rows(unit, self.range)? else { return Ok(None) };
-            self.keys(plan, index, unit, rows, worst, limit)
+            Ok(self.keys(plan, index, unit, &rows, worst, limit)?.map(|keys| (index, rows, keys)))
         };
-        match units {
-            [only] => Ok(one(only)?.into_iter().collect()),
-            many => plan.budget.wave(|| many.par_iter().filter_map(|index| one(index).transpose()).collect()),
-        }
+        Ok(plan.budget.each(units, one)?.into_iter().flatten().collect())
     }
 
     fn again(
@@ -230,11 +226,12 @@ impl Selection {
         active: Vec<(u32, RowSet)>,
         limit: usize,
     ) -> Result<Vec<(u32, RowSet, Vec<Key>)>, QueryError> {
-        let one = |(index, rows): (u32, RowSet)| -> Result<Found, QueryError> {
-            let Some(unit) = plan.units.get(index as usize) else { return Ok(None) };
-            self.keys(plan, index, unit, rows, None, limit)
+        let one = |(index, rows): &(u32, RowSet)| -> Result<Option<Vec<Key>>, QueryError> {
+            let Some(unit) = plan.units.get(*index as usize) else { return Ok(None) };
+            self.keys(plan, *index, unit, rows, None, limit)
         };
-        plan.budget.wave(|| active.into_par_iter().filter_map(|unit| one(unit).transpose()).collect())
+        let keys = plan.budget.each(&active, one)?;
+        Ok(active.into_iter().zip(keys).filter_map(|((index, rows), keys)| Some((index, rows, keys?))).collect())
     }
 
     /// The first keys of a unit behind `after`, and before `worst`.
@@ -243,12 +240,12 @@ impl Selection {
         plan: &Plan,
         index: u32,
         unit: &Unit,
-        rows: RowSet,
+        rows: &RowSet,
         worst: Option<Key>,
         limit: usize,
-    ) -> Result<Found, QueryError> {
-        match self.try_keys(plan, index, unit, &rows, worst, limit) {
-            Ok(keys) => Ok(Some((index, rows, keys))),
+    ) -> Result<Option<Vec<Key>>, QueryError> {
+        match self.try_keys(plan, index, unit, rows, worst, limit) {
+            Ok(keys) => Ok(Some(keys)),
             Err(error) => plan.miss(unit, &error).map(|()| None),
         }
     }
