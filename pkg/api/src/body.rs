@@ -31,6 +31,8 @@ pub const READ_BYTES_MIN: usize = 16 << 10;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The largest window of a zstd frame (`zstd -19` uses 8 MiB), as a power of two.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+/// Logs become about so many times smaller, however they are compressed.
+pub const USUAL_RATIO: usize = 8;
 /// The most bytes that a byte of snappy stands for: a copy of 64 bytes takes 3.
 const SNAPPY_RATIO_MAX: usize = 22;
 
@@ -260,6 +262,14 @@ impl Collected {
         self.counted += more;
         self.bytes.extend_from_slice(data);
         Ok(())
+    }
+}
+
+impl Collected {
+    /// How long it is about when it is decompressed.
+    pub fn bytes_decoded(&self, encoding: Encoding) -> usize {
+        let ratio = if encoding == Encoding::Identity { 1 } else { USUAL_RATIO };
+        self.bytes.len().saturating_mul(ratio)
     }
 }
 

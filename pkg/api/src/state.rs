@@ -3,13 +3,13 @@
 use crate::answers::Answers;
 use crate::body::Bodies;
 use crate::connections::{Connections, Patience};
+use crate::decoding::Decoding;
 use crate::error::{ApiError, ApiResult};
 use crate::metrics::Metrics;
 use crate::options::{self, ServerOptions};
 use crate::rates::Rates;
 use crate::threads::QueryThreads;
-use crate::turns::Waiting;
-use crate::turns::{Turn, Turns};
+use crate::turns::{Turn, Turns, Waiting};
 use axum::http::StatusCode;
 use serde_json::json;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -38,6 +38,8 @@ pub struct State {
     pub metrics: Metrics,
     /// How bodies are read.
     pub bodies: Arc<Bodies>,
+    /// Where they are decoded.
+    pub decoding: Arc<Decoding>,
     /// Answers that wait for their clients.
     pub answers: Arc<Answers>,
     /// What queries, exports and tails run on.
@@ -52,7 +54,6 @@ pub struct State {
     progress: Arc<Progress>,
     decoders: Mutex<Vec<Decoder>>,
     queries: Arc<Turns>,
-    decoding: Arc<Turns>,
     tails: Arc<Semaphore>,
     exports: Arc<Semaphore>,
     draining: watch::Sender<bool>,
@@ -91,8 +92,7 @@ impl State {
                 options.queries_waiting_max,
                 options.queries_resting_max,
             )),
-            // As many wait as there are connections, each with a body that is counted.
-            decoding: Arc::new(Turns::new(options::cores(), usize::MAX, 0)),
+            decoding: Arc::new(Decoding::new(options::cores())),
             tails: Arc::new(Semaphore::new(options.tails_max)),
             exports: Arc::new(Semaphore::new(options.exports_max)),
             query_threads: QueryThreads::new(),
@@ -233,12 +233,6 @@ impl State {
             tracing::error!(%error, "a request ended in a panic");
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed by a defect; see the log")
         })
-    }
-
-    /// Waits until records of a tenant may be decoded: not more at one time than there are cores, and tenants take turns, so
-    /// that one that sends a lot waits for itself.
-    pub async fn decoding_turn(&self, tenant: &Tenant) -> Option<Turn> {
-        self.decoding.take(tenant).await.ok()
     }
 
     /// Waits until a query of a tenant may run.

@@ -10,9 +10,6 @@ use timberlog_types::{Batch, Error, ErrorKind, Result, Tenant};
 /// The header of an answer that says when its records count as acknowledged.
 pub const DURABILITY_HEADER: HeaderName = HeaderName::from_static("x-timberlog-durability");
 
-/// Decoding this much takes about 2 ms, which a thread of the runtime may be kept for.
-pub const INLINE_BYTES_MAX: usize = 1 << 20;
-
 /// The text of [`DURABILITY_HEADER`].
 pub fn durability(database: &Database) -> HeaderValue {
     HeaderValue::from_static(match database.durability() {
@@ -71,13 +68,6 @@ pub fn decode<T>(
         streams: &streams,
     };
     state.with_decoder(bytes, |decoder| work(decoder, &options))
-}
-
-/// Runs work on `bytes` of input here; if that takes long, other requests move to other threads.
-pub fn in_place<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
-    use tokio::runtime::{Handle, RuntimeFlavor};
-    let may_move = || Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
-    if bytes > INLINE_BYTES_MAX && may_move() { tokio::task::block_in_place(work) } else { work() }
 }
 
 /// Stores a batch; returns when it is acknowledged. The batch is stored even if the caller goes

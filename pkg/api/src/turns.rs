@@ -7,10 +7,9 @@
 //! A turn is given back when it is dropped, and so is a place in the line: a client that goes away
 //! holds neither. When the line is full, whoever has most in it makes room for those who have less.
 
-mod line;
 mod waiting;
 
-use line::Line;
+use crate::line::Line;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use timberlog_types::Tenant;
@@ -35,8 +34,8 @@ struct Lines {
     running: usize,
     /// How many of them are long.
     long: usize,
-    fresh: Line,
-    resting: Line,
+    fresh: Line<oneshot::Sender<Turn>>,
+    resting: Line<oneshot::Sender<Turn>>,
     /// Where only one may run: whether the next is to be a long one.
     is_long_next: bool,
 }

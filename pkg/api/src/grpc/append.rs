@@ -7,6 +7,7 @@ use super::budget::Charge;
 use super::convert;
 use super::records::Append;
 use super::service::Answers;
+use crate::decoding::{DEFECT, Defect};
 use crate::error;
 use crate::metrics::Protocol;
 use crate::refusals::Refusals;
@@ -58,7 +59,6 @@ pub fn serve(appender: Appender, requests: Streaming<Encoded>) -> Answers<Append
 async fn read(appender: Appender, mut requests: Streaming<Encoded>, waiting: mpsc::Sender<Next>) {
     let Appender { state, database, tenant, charge } = appender;
     let mut draining = state.draining();
-    let mut incoming = Incoming { tenant, stream_labels: None, strict: false };
     loop {
         let request = tokio::select! {
             request = requests.message() => request,
@@ -67,17 +67,18 @@ async fn read(appender: Appender, mut requests: Streaming<Encoded>, waiting: mps
         let next = match request {
             Ok(Some(Encoded(request))) => {
                 let counted = charge.as_ref().map_or(Ok(()), |charge| charge.grow_to(request.len()));
-                let turn = state.decoding_turn(&incoming.tenant).await;
-                let next = match Append::of(&request) {
+                let (of, database, of_tenant) = (Arc::clone(&state), database.clone(), tenant.clone());
+                let bytes = request.len();
+                // The request goes with it: its records are counted as the database's from there on.
+                let work = move || match Append::of(&request) {
                     Ok(request) => {
-                        incoming.strict = request.strict;
-                        Ok(append(&state, &database, &incoming, &request, counted))
+                        let incoming = Incoming { tenant: of_tenant, stream_labels: None, strict: request.strict };
+                        Ok(append(&of, &database, &incoming, &request, counted))
                     }
                     Err(reason) => Err(Status::invalid_argument(reason)),
                 };
-                drop(turn);
-                // Its records are counted as the database's from here on.
-                drop(request);
+                let next = state.decoding.run(&tenant, bytes, work).await;
+                let next = next.unwrap_or_else(|Defect| Err(Status::internal(DEFECT)));
                 if let Some(charge) = &charge {
                     charge.release();
                 }
@@ -141,10 +142,8 @@ fn decode(
     };
     let bytes = request.records_bytes;
     store::admit(state, &incoming.tenant, bytes)?;
-    let mut decoded = store::in_place(bytes, || {
-        store::decode(state, database, incoming, bytes, |decoder, options| {
-            decoder.records(|records| request.read(records), options)
-        })
+    let mut decoded = store::decode(state, database, incoming, bytes, |decoder, options| {
+        decoder.records(|records| request.read(records), options)
     })?;
     store::count(state, Protocol::Append, &decoded, bytes);
     let refusals = Refusals::of(&decoded);

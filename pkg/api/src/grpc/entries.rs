@@ -21,13 +21,6 @@ pub enum Entries<'a> {
 }
 
 impl<'a> Entries<'a> {
-    /// Bytes of the message.
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::One(bytes) | Self::Batch(bytes) => bytes.len(),
-        }
-    }
-
     /// How many there are.
     ///
     /// # Errors

@@ -5,11 +5,13 @@
 use super::budget::Charge;
 use super::convert;
 use super::entries::Entries;
+use crate::decoding::{DEFECT, Defect};
 use crate::error;
 use crate::metrics::Protocol;
 use crate::state::State;
 use crate::store::{self, Incoming};
 use crate::tenant;
+use bytes::Bytes;
 use std::sync::Arc;
 use timberlog_db::ProducerBatch;
 use timberlog_proto::Encoded;
@@ -29,13 +31,13 @@ impl LogIngestor for Ingestor {
     async fn upload_log(&self, request: Request<Encoded>) -> Result<Response<UploadResponse>, Status> {
         let charge = Charge::of(&request);
         let (metadata, _, Encoded(entry)) = request.into_parts();
-        self.store(&metadata, Entries::One(&entry), charge).await
+        self.store(&metadata, entry, |entry| Entries::One(entry), charge).await
     }
 
     async fn upload_logs(&self, request: Request<Encoded>) -> Result<Response<UploadResponse>, Status> {
         let charge = Charge::of(&request);
         let (metadata, _, Encoded(batch)) = request.into_parts();
-        self.store(&metadata, Entries::Batch(&batch), charge).await
+        self.store(&metadata, batch, |batch| Entries::Batch(batch), charge).await
     }
 }
 
@@ -43,7 +45,8 @@ impl Ingestor {
     async fn store(
         &self,
         metadata: &MetadataMap,
-        entries: Entries<'_>,
+        request: Bytes,
+        entries: for<'a> fn(&'a [u8]) -> Entries<'a>,
         charge: Option<Arc<Charge>>,
     ) -> Result<Response<UploadResponse>, Status> {
         let state = &self.state;
@@ -57,26 +60,26 @@ impl Ingestor {
                 Some(ProducerBatch::parse(key).map_err(error::status)?)
             }
         };
-        let incoming = Incoming { tenant, stream_labels: None, strict: true };
-        let bytes = entries.bytes();
+        let bytes = request.len();
         if let Some(charge) = &charge {
             charge.grow_to(bytes).map_err(error::status)?;
         }
-        entries.count().map_err(Status::invalid_argument)?;
-        store::admit(state, &incoming.tenant, bytes).map_err(error::status)?;
-        let turn = state.decoding_turn(&incoming.tenant).await;
-        let decoded = store::in_place(bytes, || {
-            store::decode(state, &database, &incoming, bytes, |decoder, options| {
-                decoder.records(|records| entries.read(records), options)
+        entries(&request).count().map_err(Status::invalid_argument)?;
+        store::admit(state, &tenant, bytes).map_err(error::status)?;
+        let (of, of_database, of_tenant) = (Arc::clone(state), database.clone(), tenant.clone());
+        let work = move || {
+            let incoming = Incoming { tenant: of_tenant, stream_labels: None, strict: true };
+            store::decode(&of, &of_database, &incoming, bytes, |decoder, options| {
+                decoder.records(|records| entries(&request).read(records), options)
             })
-        });
-        drop(turn);
+        };
+        let decoded = state.decoding.run(&tenant, bytes, work).await.map_err(|Defect| Status::internal(DEFECT))?;
         let mut decoded = decoded.map_err(|error| error::status(Error::from(error)))?;
         store::count(state, Protocol::LogIngestor, &decoded, bytes);
         let Some(batch) = decoded.batch.take() else {
             return Err(Status::invalid_argument(convert::all_refused(&decoded)));
         };
-        store::append(&database, &incoming.tenant, batch, producer).await.map_err(error::status)?;
+        store::append(&database, &tenant, batch, producer).await.map_err(error::status)?;
         let mut response = Response::new(UploadResponse { success: true });
         if let Ok(durability) = store::durability(&database).to_str().unwrap_or_default().parse() {
             response.metadata_mut().insert("x-timberlog-durability", durability);

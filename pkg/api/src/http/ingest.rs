@@ -11,7 +11,7 @@ use crate::store::{self, Incoming};
 use crate::tenant::OfTenant;
 use axum::body::Body;
 use axum::extract::State as Of;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -67,21 +67,13 @@ async fn decode(
     body: Collected,
     incoming: Incoming,
 ) -> ApiResult<(Result<Decoded, IngestError>, Incoming)> {
-    let turn = state.decoding_turn(&incoming.tenant).await;
-    // Longer bodies, and compressed ones, are decoded on a thread that may block.
-    if encoding == Encoding::Identity && body.as_ref().len() <= store::INLINE_BYTES_MAX {
-        return Ok((run(state, database, &body, &incoming)?, incoming));
-    }
-    let (state, database) = (Arc::clone(state), database.clone());
-    let decoding = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        let body = state.bodies.decompress(encoding, body, state.options.body_bytes_max)?;
-        Ok((run(&state, &database, &body, &incoming)?, incoming))
-    });
-    decoding.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "decoding ended in a panic");
-        Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "decoding failed by a defect; see the log"))
-    })
+    let (of, database) = (Arc::clone(state), database.clone());
+    let (tenant, bytes) = (incoming.tenant.clone(), body.bytes_decoded(encoding));
+    let work = move || {
+        let body = of.bodies.decompress(encoding, body, of.options.body_bytes_max)?;
+        Ok((run(&of, &database, &body, &incoming)?, incoming))
+    };
+    state.decoding.run(&tenant, bytes, work).await?
 }
 
 fn run(

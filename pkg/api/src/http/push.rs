@@ -90,20 +90,10 @@ async fn decode(
     received: Received,
     incoming: Incoming,
 ) -> ApiResult<(Batch, Incoming)> {
-    let turn = state.decoding_turn(&incoming.tenant).await;
-    // Longer bodies, and compressed ones, are decoded on a thread that may block.
-    if received.encoding == Encoding::Identity && received.body.as_ref().len() <= store::INLINE_BYTES_MAX {
-        return Ok((run(state, database, received, &incoming)?, incoming));
-    }
-    let (state, database) = (Arc::clone(state), database.clone());
-    let decoding = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        Ok((run(&state, &database, received, &incoming)?, incoming))
-    });
-    decoding.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "decoding ended in a panic");
-        Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "decoding failed by a defect; see the log"))
-    })
+    let (of, database) = (Arc::clone(state), database.clone());
+    let (tenant, bytes) = (incoming.tenant.clone(), received.body.bytes_decoded(received.encoding));
+    let work = move || Ok((run(&of, &database, received, &incoming)?, incoming));
+    state.decoding.run(&tenant, bytes, work).await?
 }
 
 fn run(state: &Arc<State>, database: &Database, received: Received, incoming: &Incoming) -> ApiResult<Batch> {

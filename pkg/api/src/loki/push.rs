@@ -4,7 +4,8 @@
 //! others are told in a 400, which clients do not send again.
 
 use super::error::{LokiError, LokiResult};
-use crate::body::{Collected, Encoding};
+use crate::body::{Collected, Encoding, USUAL_RATIO};
+use crate::error::ApiError;
 use crate::http::params;
 use crate::metrics::Protocol;
 use crate::refusals::Refusals;
@@ -100,20 +101,13 @@ async fn decode(
     received: Received,
     incoming: Incoming,
 ) -> LokiResult<(Answer, Incoming)> {
-    let turn = state.decoding_turn(&incoming.tenant).await;
-    // Longer bodies, and those that may become longer, are decoded on a thread that may block.
-    if received.encoding == Encoding::Identity && received.body.as_ref().len() <= store::INLINE_BYTES_MAX / 4 {
-        return Ok((run(state, database, received, &incoming), incoming));
-    }
-    let (state, database) = (Arc::clone(state), database.clone());
-    let decoding = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        (run(&state, &database, received, &incoming), incoming)
-    });
-    decoding.await.map_err(|error| {
-        tracing::error!(%error, "decoding ended in a panic");
-        LokiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed by a defect; see the log")
-    })
+    let (of, database) = (Arc::clone(state), database.clone());
+    // Protobuf is within snappy besides.
+    let snappy = if received.form == LokiForm::Protobuf { USUAL_RATIO } else { 1 };
+    let bytes = received.body.bytes_decoded(received.encoding).saturating_mul(snappy);
+    let tenant = incoming.tenant.clone();
+    let work = move || (run(&of, &database, received, &incoming), incoming);
+    Ok(state.decoding.run(&tenant, bytes, work).await.map_err(ApiError::from)?)
 }
 
 fn run(state: &State, database: &Database, received: Received, incoming: &Incoming) -> Answer {
