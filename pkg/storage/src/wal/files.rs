@@ -266,12 +266,12 @@ impl Files {
             (false, true) => format!("{}{SPARE}", file.name),
             (false, false) => {
                 let removed = self.disk.remove_file(&path);
-                return removed.map(|()| None).map_err(|error| self.error(&file.name, &error));
+                return gone(removed).map(|_| None).map_err(|error| self.error(&file.name, &error));
             }
         };
-        let renamed = self.disk.rename(&path, &self.dir.join(&new_name));
-        renamed.map_err(|error| self.error(&file.name, &error))?;
-        Ok((!file.is_damaged).then_some(new_name))
+        let renamed = gone(self.disk.rename(&path, &self.dir.join(&new_name)));
+        let is_there = renamed.map_err(|error| self.error(&file.name, &error))?;
+        Ok((is_there && !file.is_damaged).then_some(new_name))
     }
 
     fn remove(&self, name: &str) {
@@ -288,6 +288,14 @@ impl Files {
 
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a file was there to be removed or renamed. It is not if an earlier try did that and failed all the same.
+fn gone(done: std::io::Result<()>) -> std::io::Result<bool> {
+    match done {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        done => done.map(|()| true),
     }
 }
 

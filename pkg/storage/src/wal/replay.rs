@@ -23,6 +23,8 @@ pub(super) struct Planned {
     pub(super) first_seq: Seq,
     /// The number behind the last frame that counts.
     pub(super) end_seq: Seq,
+    /// Whether it is the last one.
+    pub(super) is_newest: bool,
     pub(super) len: u64,
     /// `None` if it cannot be read.
     pub(super) header: Option<FileHeader>,
@@ -52,9 +54,16 @@ pub(super) fn plan(
 ) -> Result<Plan> {
     let mut files = Vec::with_capacity(listing.files.len());
     for (index, (first_seq, name)) in listing.files.iter().enumerate() {
-        let end_seq = listing.files.get(index + 1).map_or(*first_seq, |(next, _)| *next);
-        let mut planned =
-            Planned { name: name.clone(), first_seq: *first_seq, end_seq, len: 0, header: None, damages: Vec::new() };
+        let next = listing.files.get(index + 1).map(|(next, _)| *next);
+        let mut planned = Planned {
+            name: name.clone(),
+            first_seq: *first_seq,
+            end_seq: next.unwrap_or(*first_seq),
+            is_newest: next.is_none(),
+            len: 0,
+            header: None,
+            damages: Vec::new(),
+        };
         planned.read_header(disk, dir, database_id)?;
         files.push(planned);
     }
@@ -233,7 +242,12 @@ pub(super) fn read(
                 }
             }
             Step::End { offset, expected, what } => {
-                found(Event::Damage(file.damage(offset, lost(expected, file.end_seq), what)))?;
+                let lost = lost(expected, file.end_seq);
+                // All that should follow is flushed, and its file may be gone before this one is: a crash or a failed
+                // removal ends a truncation anywhere.
+                if lost.is_some() || file.is_newest {
+                    found(Event::Damage(file.damage(offset, lost, what)))?;
+                }
                 break;
             }
         }
