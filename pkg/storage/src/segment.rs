@@ -227,6 +227,12 @@ pub(crate) fn open_log(opener: &Opener, entry: &Arc<SegmentEntry>) -> Result<Seg
     Ok(SegmentReader::open(file.map_err(|error| Error::io(format!("open `{}`", entry.log.path), &error))?)?)
 }
 
+/// Forgets what is cached of a segment that is in the object store only: a crash may have damaged it. Whether it is such a
+/// segment, and so may be whole when it is read again.
+pub(crate) fn forget_cached(opener: &Opener, entry: &SegmentEntry) -> bool {
+    entry.location == Location::Cold && Cold::new(opener.cold.as_ref(), entry).forget_all()
+}
+
 /// Opens a file of a segment that is in the object store only: its `.log`, or its `.redb`.
 pub(crate) fn open_stored(opener: &Opener, entry: &Arc<SegmentEntry>, path: &str) -> Result<Arc<dyn File>> {
     let (log, redb) = Cold::new(opener.cold.as_ref(), entry).files()?;

@@ -4,6 +4,7 @@
 use super::compactor::{Memory, Pace};
 use super::{Core, lock};
 use crate::compaction::Compacted;
+use crate::compaction::inputs::Failed;
 use crate::compaction::purge::{self, Due, DueOf, Purge, Why};
 use crate::deletes::{DeletesEdit, Tombstone};
 use crate::manifest::{Edit, SegmentEntry, State};
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use timberlog_types::{Error, Result, Seq, Tenant};
+use timberlog_types::{Error, ErrorKind, Result, Seq, Tenant};
 
 impl Core {
     /// Ends the deletes of which nothing is left, and cuts the kept history: the files that had their
@@ -120,10 +121,17 @@ impl Core {
         // What is in the object store only is read from there.
         let open = |entry: &Arc<SegmentEntry>| crate::segment::open_log(&self.opener, entry);
         let what = (purge, &memory.applied);
-        let run = || purge::run(&self.env, &self.options, &open, what, now_ns, &pace, &mut files);
-        // A defect must not end the thread, nor leave the lock poisoned.
-        let made = catch_unwind(AssertUnwindSafe(run))
-            .unwrap_or_else(|_| Err(Error::internal("a purge panicked; see the log").into()));
+        let mut run = || {
+            let run = || purge::run(&self.env, &self.options, &open, what, now_ns, &pace, &mut files);
+            // A defect must not end the thread, nor leave the lock poisoned.
+            catch_unwind(AssertUnwindSafe(run))
+                .unwrap_or_else(|_| Err(Error::internal("a purge panicked; see the log").into()))
+        };
+        let made = match run() {
+            // What is cached of the object store is not synced: it is read once more, and then it is damaged.
+            Err(failed) if self.forget_cached(purge, &failed) => run(),
+            made => made,
+        };
         let made = made.map_err(|failed| self.leave_alone(failed, memory));
         let committed = made.and_then(|(purged, compacted)| {
             let _no_cancel = lock(&self.purging);
@@ -139,6 +147,13 @@ impl Core {
         committed
     }
 
+    /// Whether an input was found damaged that may be whole in the object store; what is cached of it is forgotten.
+    fn forget_cached(&self, purge: &Purge, failed: &Failed) -> bool {
+        let is_it = |entry: &&Arc<SegmentEntry>| Some(&entry.id) == failed.input.as_ref();
+        failed.error.kind == ErrorKind::Corrupt
+            && purge.inputs.iter().find(is_it).is_some_and(|entry| crate::segment::forget_cached(&self.opener, entry))
+    }
+
     /// # Errors
     /// `Unavailable` if a delete was cancelled meanwhile.
     fn check_live(&self, purge: &Purge) -> Result<()> {
@@ -148,7 +163,7 @@ impl Core {
                 && !view.deletes().of(&purge.tenant).any(|delete| delete.tombstone.id == *id)
             {
                 let message = format!("delete `{id}` was cancelled while its records were being removed; none was");
-                return Err(Error::new(timberlog_types::ErrorKind::Unavailable, message));
+                return Err(Error::new(ErrorKind::Unavailable, message));
             }
         }
         Ok(())

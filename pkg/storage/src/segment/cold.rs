@@ -99,6 +99,13 @@ impl Cold {
         true
     }
 
+    /// Forgets whatever is cached of it; whether there is a store to read it from again.
+    pub(super) fn forget_all(&self) -> bool {
+        let store = self.reader().ok();
+        store.into_iter().for_each(|store| store.forget_all(&self.remote, self.index.as_ref()));
+        store.is_some()
+    }
+
     /// Whether its index is in the cache on disk.
     pub(super) fn is_index_at_hand(&self) -> bool {
         matches!((self.reader(), self.index()), (Ok(store), Ok(object)) if store.has_index(object))

@@ -229,6 +229,12 @@ impl Reader {
         wait_for_all(&flights, demand)
     }
 
+    /// Forgets whatever is at hand of a segment: something in it is wrong.
+    pub(crate) fn forget_all(&self, remote: &Remote, index: Option<&FileRef>) {
+        self.inner.chunks.forget(&remote.id, &(0..u64::MAX));
+        index.into_iter().for_each(|object| self.forget_index(object));
+    }
+
     /// Forgets what is at hand of a range: something in it is wrong.
     pub(crate) fn forget(&self, remote: &Remote, range: &Range<u64>) {
         self.inner.chunks.forget(&remote.id, range);

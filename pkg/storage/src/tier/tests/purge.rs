@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::deletes::Selectors;
+use timberlog_disk::Open;
 use timberlog_filter::Filter;
 use timberlog_types::Error;
 
@@ -41,6 +42,37 @@ fn a_delete_takes_records_out_of_the_store() {
     check_only_named(&sim.env(), &store);
     assert!(store.keys("segments/").iter().all(|key| !old.contains(key)));
     assert_eq!(records(&storage).len(), 9);
+}
+
+/// What a power loss leaves of the cache, which nobody syncs, is no damage of the segment.
+#[test]
+fn a_cache_that_is_damaged_does_not_keep_records_in_the_store() {
+    let (sim, store) = (Sim::new(1), FaultStore::new());
+    let with_cache = |memory_bytes| {
+        let mut options = with_deletes(&store);
+        let read = &mut options.tier.as_mut().unwrap().read;
+        (read.data_bytes, read.memory_bytes, read.disk_free_bytes_min) = (1 << 20, memory_bytes, 0);
+        open_with(&sim.env(), options).unwrap()
+    };
+    let storage = with_cache(1 << 20);
+    append(&storage, 0);
+    storage.flush().unwrap();
+    storage.tier().unwrap();
+    assert_eq!(records(&storage).len(), 10);
+    drop(storage);
+    let disk = &*sim.env().disk;
+    let cached = disk.list("/db/tier/data".as_ref()).unwrap();
+    assert!(!cached.is_empty(), "nothing was cached");
+    for entry in cached {
+        let file = disk.open(&std::path::Path::new("/db/tier/data").join(entry.name), Open::Write).unwrap();
+        file.write_all_at(&vec![0; entry.len as usize], 0).unwrap();
+    }
+    let storage = with_cache(0);
+    storage.delete(&Tenant::default(), "record 3", TimeRange::ALL).unwrap();
+    while storage.compact().unwrap().is_some() {}
+    storage.tier().unwrap();
+    check_bucket(&store, 9);
+    assert_eq!(storage.stats().damage, Vec::<String>::new());
 }
 
 #[test]
