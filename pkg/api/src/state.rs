@@ -63,7 +63,7 @@ pub struct State {
 pub enum Phase {
     /// The database opens; bytes of WAL done and in all.
     Starting(u64, u64),
-    /// The database could not be opened, or takes no more records until a restart.
+    /// The database could not be opened, or needs a restart to take records for good.
     Failed(String),
     /// At work.
     Ready,

@@ -314,8 +314,8 @@ impl Database {
         self.storage.stats()
     }
 
-    /// Why no batch can be stored until the database is opened again, if that is so: after a failed
-    /// fsync nobody knows what is on disk.
+    /// Why the database must be opened again, if that is so: after a failed fsync nobody knows what is on disk. Then no batch
+    /// can be stored, or batches are stored until memory is full and nothing is flushed.
     pub fn failure(&self) -> Option<String> {
         self.storage.failure()
     }

@@ -218,9 +218,10 @@ impl Storage {
         self.core.read_view().snapshot(tenant, &self.core.rules, clock_ns)
     }
 
-    /// Why no batch can be stored until a restart, if that is so: a failed fsync.
+    /// Why a restart is needed, if one is: an fsync of the WAL failed, and no batch can be stored; or nobody knows whether a
+    /// commit is durable, and nothing can be flushed, so batches are stored until memory is full.
     pub fn failure(&self) -> Option<String> {
-        self.core.wal.get().and_then(Wal::poisoned)
+        self.core.wal.get().and_then(Wal::poisoned).or_else(|| self.core.manifest.failure())
     }
 
     /// When a batch counts as acknowledged.

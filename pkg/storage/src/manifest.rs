@@ -42,7 +42,7 @@ pub(crate) use files::is_lost;
 use load::Without;
 use reclaim::Reclaim;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, Weak};
 use timberlog_disk::Env;
 use timberlog_types::{Error, ErrorKind, Result, Seq};
 
@@ -118,6 +118,8 @@ pub struct Manifest {
     options: ManifestOptions,
     state: RwLock<Arc<State>>,
     writer: Mutex<Writer>,
+    /// Why no commit is possible any more, for who must not wait for one.
+    failure: OnceLock<String>,
 }
 
 /// What only a commit touches.
@@ -222,6 +224,7 @@ impl Manifest {
             options,
             state: RwLock::new(state),
             writer: Mutex::new(writer),
+            failure: OnceLock::new(),
         };
         Ok((manifest, report))
     }
@@ -266,6 +269,11 @@ impl Manifest {
     /// `Closed` after a commit of which it is not known whether it is durable.
     pub fn check_alive(&self) -> Result<()> {
         self.writer().map(drop)
+    }
+
+    /// Why no commit is possible until the directory is opened anew, if that is so.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.get().cloned()
     }
 
     /// Removes files that no kept root and no pinned state names any more. A commit does it too;

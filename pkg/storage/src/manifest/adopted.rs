@@ -9,7 +9,7 @@ use super::{MANIFEST_DIR, Manifest, ManifestOptions, Reclaim, Writer, invariants
 use crate::deletes::{Deletes, DeletesEdit, Tombstone};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use timberlog_disk::Env;
 use timberlog_types::{Error, Result, Seq, Tenant};
 
@@ -88,6 +88,7 @@ impl Manifest {
             options: ManifestOptions::default(),
             state: RwLock::new(state),
             writer: Mutex::new(writer),
+            failure: OnceLock::new(),
         }
     }
 

@@ -178,6 +178,8 @@ impl Manifest {
             Err(MoveError::Unknown(error)) => {
                 writer.poisoned = Some(error.message.clone());
                 let message = format!("manifest commit failed and may or may not be durable: {}", error.message);
+                // The first one stays.
+                let _ = self.failure.set(message.clone());
                 return Err(Error::new(ErrorKind::Closed, message));
             }
         }

@@ -206,7 +206,16 @@ pub(super) fn move_pointer(env: &Env, data_dir: &Path, pointer: &Pointer) -> Res
         let _ = env.disk.remove_file(&temporary);
         MoveError::Before(failed("write", &temporary, error))
     })?;
-    let moved = env.disk.rename(&temporary, &target);
-    moved.map_err(|error| MoveError::Unknown(failed("rename to", &target, error)))?;
+    env.disk.rename(&temporary, &target).map_err(|error| {
+        let error = failed("rename to", &target, error);
+        // A folder may need a block for the name: a disk that is full for a while must not end all commits.
+        let is_refused = error.kind == ErrorKind::Unavailable
+            && read_pointer(env, data_dir).is_ok_and(|present| present.version < pointer.version);
+        if !is_refused {
+            return MoveError::Unknown(error);
+        }
+        let _ = env.disk.remove_file(&temporary);
+        MoveError::Before(error)
+    })?;
     env.disk.sync_dir(data_dir).map_err(|error| MoveError::Unknown(failed("fsync", data_dir, error)))
 }

@@ -59,7 +59,10 @@ fn a_commit_of_unknown_outcome_keeps_its_files_and_writes_no_more() {
     let tenant = Tenant::default();
     storage.append(&tenant, batch(&[1, 2]), None).unwrap();
     sim.disk.inject(Op::Rename, "manifest.json", 0, Fault::DoneButError);
+    assert_eq!(storage.failure(), None);
     assert!(storage.flush().is_err());
+    // Memory will be full: whoever looks after the server must learn why before.
+    assert!(storage.failure().is_some_and(|reason| reason.contains("may or may not be durable")));
     let left = files(&sim.disk, "/data/segments".as_ref());
     assert!(!left.is_empty());
     assert!(storage.flush().is_err());

@@ -255,6 +255,10 @@ fn a_full_disk_fails_the_commit_and_room_lets_the_next_one_through() {
         assert_eq!(left, used, "{room}: leftovers fill the disk");
     }
     sim.disk.set_capacity(None);
+    // Some file systems have no room for a name.
+    sim.disk.inject(Op::Rename, "manifest.json", 0, Fault::NoSpace);
+    assert_eq!(manifest.commit(edit.clone()).unwrap_err().kind, ErrorKind::Unavailable);
+    assert_eq!(sim.disk.files().iter().map(|(_, len)| len).sum::<u64>(), used);
     manifest.commit(edit).unwrap();
     drop(manifest);
     assert_eq!(open_whole(&env).state().flushed_seq, 1);
