@@ -147,11 +147,14 @@ impl Core {
         committed
     }
 
-    /// Whether an input was found damaged that may be whole in the object store; what is cached of it is forgotten.
+    /// Whether an input was found damaged that may be whole in the object store. What is cached of it is forgotten, and of
+    /// the others: what damaged one of them was hardly choosy.
     fn forget_cached(&self, purge: &Purge, failed: &Failed) -> bool {
-        let is_it = |entry: &&Arc<SegmentEntry>| Some(&entry.id) == failed.input.as_ref();
         failed.error.kind == ErrorKind::Corrupt
-            && purge.inputs.iter().find(is_it).is_some_and(|entry| crate::segment::forget_cached(&self.opener, entry))
+            && purge.inputs.iter().fold(false, |found, entry| {
+                let is_cached = crate::segment::forget_cached(&self.opener, entry);
+                found || (is_cached && Some(&entry.id) == failed.input.as_ref())
+            })
     }
 
     /// # Errors
