@@ -5,7 +5,7 @@
 //! that was not is there as a whole or not at all.
 
 mod full_disk;
-mod kills;
+pub mod kills;
 mod limits;
 mod terminate;
 
@@ -20,29 +20,29 @@ use std::time::{Duration, Instant};
 use timberlog_types::Result;
 
 /// Records of a batch.
-const BATCH: u64 = 40;
+pub const BATCH: u64 = 40;
 
 /// What was sent, and what became of it.
 #[derive(Default)]
-struct Ledger {
+pub struct Ledger {
     next: AtomicU64,
-    acknowledged: Mutex<BTreeSet<u64>>,
-    unknown: Mutex<BTreeSet<u64>>,
+    pub acknowledged: Mutex<BTreeSet<u64>>,
+    pub unknown: Mutex<BTreeSet<u64>>,
 }
 
 impl Ledger {
     /// The number of the next batch.
-    fn take(&self) -> u64 {
+    pub fn take(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Notes the answer to a batch.
-    fn note<T>(&self, batch: u64, answer: &Result<T>) {
+    pub fn note<T>(&self, batch: u64, answer: &Result<T>) {
         let of = if answer.is_ok() { &self.acknowledged } else { &self.unknown };
         of.lock().expect("no thread panicked").insert(batch);
     }
 
-    fn acknowledged(&self) -> u64 {
+    pub fn acknowledged(&self) -> u64 {
         self.acknowledged.lock().expect("no thread panicked").len() as u64
     }
 
@@ -60,7 +60,7 @@ impl Ledger {
     }
 
     /// Holds records, and how often each is there, against what was sent.
-    fn check_found(&self, mut found: BTreeMap<u64, u64>) {
+    pub fn check_found(&self, mut found: BTreeMap<u64, u64>) {
         for &batch in &*self.acknowledged.lock().expect("no thread panicked") {
             for id in batch * BATCH..(batch + 1) * BATCH {
                 assert_eq!(found.remove(&id), Some(1), "record {id} of batch {batch} was acknowledged");
@@ -77,7 +77,7 @@ impl Ledger {
 }
 
 /// The text of a record: its number, and as much that does not compress.
-fn message(id: u64) -> String {
+pub fn message(id: u64) -> String {
     let noise: String =
         (1..24).map(|n: u64| format!("{:016x}", (id * 31 + n).wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
     format!("record {id} of the load, {noise}")
@@ -93,7 +93,7 @@ fn body(batch: u64) -> Vec<u8> {
 }
 
 /// How often each record is there, with the text that it was sent with.
-fn ids(server: &Server) -> BTreeMap<u64, u64> {
+pub fn ids(server: &Server) -> BTreeMap<u64, u64> {
     let mut ids = BTreeMap::new();
     let mut take = |line: &str| {
         let record: Value = serde_json::from_str(line).expect("JSON");
@@ -108,13 +108,13 @@ fn ids(server: &Server) -> BTreeMap<u64, u64> {
     ids
 }
 
-fn engine(server: &Server) -> Value {
+pub fn engine(server: &Server) -> Value {
     let stats = server.client().get("/stats");
     stats.unwrap_or_else(|error| panic!("no statistics: {error}; it said: {}", server.said()))["engine"].clone()
 }
 
 /// Tries until it is so.
-fn poll<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn poll<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {
@@ -126,14 +126,14 @@ fn poll<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// `timberlog verify`, on a directory at rest.
-fn verify(data_dir: &Path) {
+pub fn verify(data_dir: &Path) {
     let output = timberlog(&["verify", "--data-dir", data_dir.to_str().expect("UTF-8")]).output().expect("it runs");
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(output.status.success(), "{said}");
 }
 
 /// Runs a tool of the system; what it said if it failed.
-fn tool(program: &str, arguments: &[&str]) -> std::result::Result<(), String> {
+pub fn tool(program: &str, arguments: &[&str]) -> std::result::Result<(), String> {
     match Command::new(program).args(arguments).output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(format!("`{program} {arguments:?}`: {}", String::from_utf8_lossy(&output.stderr).trim())),

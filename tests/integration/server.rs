@@ -171,6 +171,17 @@ impl Server {
 
     /// Waits until it has ended by itself.
     pub fn wait(mut self) -> ExitStatus {
+        self.await_end()
+    }
+
+    /// The same, and what it has said since it was ready, or since the last call of [`Server::said`].
+    pub fn ended(mut self) -> (ExitStatus, String) {
+        let status = self.await_end();
+        let lines = self.lines.lock().expect("no thread panicked").iter().collect::<Vec<_>>();
+        (status, lines.join("\n"))
+    }
+
+    fn await_end(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {

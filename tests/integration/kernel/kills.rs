@@ -5,7 +5,7 @@ use super::{BATCH, Ledger, engine, message, poll, verify};
 use crate::server::{Data, Server, timberlog};
 use crate::tier::make_bucket;
 use prost::Message;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use timberlog_proto::v1::timber_log_client::TimberLogClient;
@@ -40,9 +40,9 @@ const FLAGS: [&str; 18] = [
 
 /// What was deleted, and what may have been.
 #[derive(Default)]
-struct Deletes {
-    acknowledged: BTreeSet<u64>,
-    unknown: BTreeSet<u64>,
+pub struct Deletes {
+    pub acknowledged: BTreeSet<u64>,
+    pub unknown: BTreeSet<u64>,
 }
 
 /// Sends batches over HTTP until the server is gone.
@@ -87,7 +87,8 @@ fn over_grpc(server: &Server, ledger: &Ledger) {
     });
 }
 
-fn request(batch: u64) -> AppendRequest {
+/// A batch for gRPC.
+pub fn request(batch: u64) -> AppendRequest {
     let record = |id: u64| Record {
         service: format!("s{}", id % 3),
         labels: [("service".to_owned(), format!("s{}", id % 3))].into(),
@@ -174,8 +175,12 @@ fn check(place: &str, s3: &[&str]) {
 
 /// Holds a server against what was sent and deleted.
 fn check_round(server: &Server, ledger: &Ledger, deletes: &Mutex<Deletes>) {
+    check_found(server, ledger, deletes, super::ids(server));
+}
+
+/// Holds records that a server has shown, and how often, against what was sent and deleted.
+pub fn check_found(server: &Server, ledger: &Ledger, deletes: &Mutex<Deletes>, mut found: BTreeMap<u64, u64>) {
     let deletes = deletes.lock().expect("no thread panicked");
-    let mut found = super::ids(server);
     for &batch in &deletes.acknowledged {
         let back: Vec<u64> = (batch * BATCH..(batch + 1) * BATCH).filter(|id| found.contains_key(id)).collect();
         let told = || server.client().get("/loki/api/v1/delete").map(|list| list.to_string()).unwrap_or_default();

@@ -1,11 +1,10 @@
-//! One command, killed before each of its calls that change files (or some of them): the library that kills, places
+//! One command, killed before each of its calls that change files (or some of them): its environment, places
 //! to run in, and the walk. Knows nothing of what the commands do.
 
+use crate::preload::library;
 use crate::server::{Data, copy, timberlog};
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
 
 /// How many steps of a command are walked without `TIMBERLOG_KILL_STEPS=all`.
 const SAMPLES: u64 = 7;
@@ -14,7 +13,7 @@ const TRIES: usize = 20;
 
 /// A command's environment: it counts its steps, and ends before one of them.
 pub struct Kill {
-    library: &'static Path,
+    library: PathBuf,
     counter: PathBuf,
     /// 0: never.
     at: u64,
@@ -23,7 +22,7 @@ pub struct Kill {
 }
 
 impl Kill {
-    fn new(library: &'static Path, place: &Data, at: u64) -> Self {
+    fn new(library: PathBuf, place: &Data, at: u64) -> Self {
         let counter = beside(place, "count");
         std::fs::write(&counter, [0; 8]).expect("written");
         Self { library, counter, at, port: Cell::new(0) }
@@ -38,7 +37,7 @@ impl Kill {
     pub fn environment(&self) -> [(&'static str, String); 4] {
         let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
         [
-            ("LD_PRELOAD", text(self.library)),
+            ("LD_PRELOAD", text(&self.library)),
             ("KILL_COUNT", text(&self.counter)),
             ("KILL_AT", self.at.to_string()),
             ("KILL_PORT", self.port.get().to_string()),
@@ -91,37 +90,6 @@ fn copy_of(base: &Data) -> Data {
     place
 }
 
-/// The library to preload, compiled once; nothing where that cannot work.
-fn library() -> Option<&'static Path> {
-    static LIBRARY: OnceLock<Option<(tempfile::TempDir, PathBuf)>> = OnceLock::new();
-    let made = LIBRARY.get_or_init(|| {
-        if !cfg!(target_os = "linux") {
-            eprintln!("skipped: steps are counted with LD_PRELOAD, which is Linux's");
-            return None;
-        }
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/kill_at.c");
-        let folder = tempfile::tempdir().expect("a folder");
-        let library = folder.path().join("kill_at.so");
-        let output = Command::new("cc")
-            // A fortified `open` is no function that could be replaced.
-            .args(["-shared", "-fPIC", "-O0", "-U_FORTIFY_SOURCE", "-o"])
-            .args([&library, &source])
-            .arg("-ldl")
-            .output();
-        match output {
-            Err(error) => {
-                eprintln!("skipped: there is no C compiler `cc`: {error}");
-                None
-            }
-            Ok(output) => {
-                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-                Some((folder, library))
-            }
-        }
-    });
-    made.as_ref().map(|(_, library)| library.as_path())
-}
-
 /// `steps` is what one whole run took; threads make another one take a few more or less.
 fn chosen(steps: u64, samples: u64) -> Vec<u64> {
     match std::env::var("TIMBERLOG_KILL_STEPS").as_deref() {
@@ -140,10 +108,10 @@ pub fn walk<T>(name: &str, base: &Data, run: impl Fn(&Data, &Kill) -> T, check: 
 
 /// The same, and how many steps are walked without `TIMBERLOG_KILL_STEPS=all`.
 pub fn walk_some<T>(samples: u64, name: &str, base: &Data, run: impl Fn(&Data, &Kill) -> T, check: impl Fn(&Data, T)) {
-    let Some(library) = library() else { return };
+    let Some(library) = library("kill_at") else { return };
     let once = |at: u64| {
         let place = copy_of(base);
-        let kill = Kill::new(library, &place, at);
+        let kill = Kill::new(library.clone(), &place, at);
         let told = run(&place, &kill);
         let steps = kill.steps();
         check(&place, told);
