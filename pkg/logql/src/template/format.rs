@@ -376,6 +376,8 @@ impl Printer<'_, '_> {
             Value::Bool(flag) if matches!(verb, 't' | 'v') => self.pad(flag.to_string().as_bytes()),
             Value::Float(number) => return self.float(*number, verb),
             Value::Text(text) => return self.string(value, text, verb),
+            // Without this a time would be shown as what cannot be shown, which shows it.
+            Value::Time(time) if self.flags.sharp_v => self.pad(time.as_source().as_bytes()),
             Value::Time(_) | Value::Duration(_) | Value::Month(_) | Value::Weekday(_)
                 if matches!(verb, 'v' | 's' | 'q' | 'x' | 'X') && !self.flags.sharp_v =>
             {
@@ -483,6 +485,7 @@ impl Printer<'_, '_> {
         let default = match verb {
             'v' | 'g' | 'G' => None,
             'e' | 'E' | 'f' | 'F' => Some(6),
+            'b' | 'x' | 'X' => None,
             _ => return self.bad_verb(&Value::Float(number), verb),
         };
         let letter = match verb {

@@ -238,6 +238,33 @@ fn a_rendering_has_limits() {
 }
 
 #[test]
+fn whatever_is_printed_ends() {
+    let values = [
+        "1.5",
+        "3",
+        "true",
+        "nil",
+        ".foo",
+        "__timestamp__",
+        "'x'",
+        r#"(duration "1s")"#,
+        "__timestamp__.Month",
+        "__timestamp__.Weekday",
+        "(fromJson `[1,{\"a\":null}]`)",
+        ".",
+    ];
+    let line = Line { labels: LABELS, line: b"a", now_ns: 0 };
+    for value in values {
+        for flags in ["", "#", "+", " ", "0", "-", "#+ 0", "9.2", "#9.2", "#-9.2"] {
+            for verb in "vTtbcdoOqxXUeEfFgGsp!".chars() {
+                let template = format!("{{{{ printf \"%{flags}{verb}\" {value} }}}}");
+                let _ = render_over(&line, &template);
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_no_utf8_passes() {
     let line = Line { labels: LABELS, line: b"a\xffb \xe4", now_ns: 0 };
     let over = |template: &str| render_over(&line, template).unwrap();

@@ -150,6 +150,20 @@ impl Time {
         self.seconds.wrapping_mul(per_second).wrapping_add(i64::from(self.nanos) / (1_000_000_000 / per_second.max(1)))
     }
 
+    /// The Go expression that makes it, as `%#v` shows it. What is not in a zone of its own is in that of the server.
+    pub fn as_source(&self) -> String {
+        let Civil { year, month, day, hour, minute, second, .. } = self.civil();
+        let zone = match &self.zone {
+            Zone::Utc => "time.Local".to_owned(),
+            Zone::Fixed(name, _) => format!("time.Location({})", crate::units::quote(name)),
+            Zone::Named(zone) => {
+                format!("time.Location({})", crate::units::quote(zone.iana_name().unwrap_or_default()))
+            }
+        };
+        let month = Month(month);
+        format!("time.Date({year}, time.{month}, {day}, {hour}, {minute}, {second}, {}, {zone})", self.nanos)
+    }
+
     pub fn civil(&self) -> Civil {
         civil(self.seconds.saturating_add(i64::from(self.zone.offset(self.seconds).0)))
     }
