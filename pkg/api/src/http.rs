@@ -115,6 +115,7 @@ pub fn routes() -> Vec<Route> {
         get("/loki/api/v1/labels", self::get(loki::labels::labels)),
         post("/loki/api/v1/labels", self::post(loki::labels::labels)),
         get("/loki/api/v1/label", self::get(loki::labels::labels)),
+        post("/loki/api/v1/label", self::post(loki::labels::labels)),
         get("/loki/api/v1/label/{name}/values", self::get(loki::labels::values)),
         post("/loki/api/v1/label/{name}/values", self::post(loki::labels::values)),
         get("/loki/api/v1/series", self::get(loki::labels::series)),

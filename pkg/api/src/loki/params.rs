@@ -78,11 +78,7 @@ impl RangeAsked {
     pub fn of(asked: &Asked, now_ns: i64, points_max: u64) -> LokiResult<Self> {
         let bounds = Bounds::forward(asked, now_ns)?;
         let limit = limit(asked)?;
-        let order = match asked.get("direction").to_ascii_uppercase().as_str() {
-            "" | "BACKWARD" => Order::NewestFirst,
-            "FORWARD" => Order::OldestFirst,
-            _ => return Err(LokiError::invalid(format!("invalid direction '{}'", asked.get("direction")))),
-        };
+        let order = direction(asked)?;
         let step_ns = step(asked, bounds, points_max)?;
         let interval_ns = match asked.get("interval") {
             "" => 0,
@@ -127,6 +123,15 @@ pub fn entries_within(entries: usize, max: usize) -> LokiResult<usize> {
         )));
     }
     Ok(entries)
+}
+
+/// `direction`.
+pub fn direction(asked: &Asked) -> LokiResult<Order> {
+    match asked.get("direction").to_ascii_uppercase().as_str() {
+        "" | "BACKWARD" => Ok(Order::NewestFirst),
+        "FORWARD" => Ok(Order::OldestFirst),
+        _ => Err(LokiError::invalid(format!("invalid direction '{}'", asked.get("direction")))),
+    }
 }
 
 /// `limit`.

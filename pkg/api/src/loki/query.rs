@@ -27,8 +27,9 @@ impl From<ParseError> for LokiError {
 pub async fn query(Of(state): Of<Arc<State>>, request: Request) -> LokiResult<Response> {
     state.database()?;
     let asked = Asked::of(&state, request).await?;
-    let time_ns = params::timestamp(asked.get("time"), state.env.clock.now_ns()).map_err(LokiError::invalid)?;
     params::limit(&asked)?;
+    let time_ns = params::timestamp(asked.get("time"), state.env.clock.now_ns()).map_err(LokiError::invalid)?;
+    params::direction(&asked)?;
     let steps = Steps { start_ns: time_ns, end_ns: time_ns, step_ns: 0 };
     // Parsing compiles the query's regular expressions, which takes its time.
     run(&state, &asked.tenant.clone(), move |database, options| match parse(asked.get("query"))? {

@@ -148,6 +148,12 @@ fn labels_values_and_series_are_listed() {
     let listed = |path: &str, params: &[(&str, &str)]| ask(&server, path, params).ok();
     assert_eq!(listed("labels", &[])["data"], json!(["app", "level", "service_name"]));
     assert_eq!(listed("label", &[])["data"], json!(["app", "level", "service_name"]));
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    let body = url("", &[]).split_once('?').map(|(_, form)| form.to_owned()).unwrap();
+    for path in ["labels", "label"] {
+        let posted = server.send("POST", &format!("/loki/api/v1/{path}"), &form, body.as_bytes()).ok();
+        assert_eq!(posted["data"], json!(["app", "level", "service_name"]), "{path}");
+    }
     assert_eq!(listed("labels", &[("query", r#"{app="db"}"#)])["data"], json!(["app", "service_name"]));
     assert_eq!(listed("label/app/values", &[])["data"], json!(["db", "web"]));
     assert_eq!(listed("label/app/values", &[("query", r#"{level="info"}"#)])["data"], json!(["web"]));
