@@ -252,7 +252,7 @@ impl Detector {
                 }
             });
             if name == "json" {
-                put_paths(&entry.line, fields);
+                put_paths(&entry.line, labels, fields);
             }
             return Some(name);
         }
@@ -271,8 +271,9 @@ fn field<'f>(fields: &'f mut BTreeMap<String, Field>, name: &str, max: usize) ->
     Some(fields.entry(name.to_owned()).or_default())
 }
 
-/// Tells fields where in a line of JSON they come from.
-fn put_paths(line: &str, fields: &mut BTreeMap<String, Field>) {
+/// Tells fields where in a line of JSON they come from. What is named like a label of the stream is a field under
+/// another name.
+fn put_paths(line: &str, labels: &[(&str, &str)], fields: &mut BTreeMap<String, Field>) {
     // Its depth is limited.
     let Ok(value) = serde_json::from_str::<Value>(line) else { return };
     let mut open = vec![(Vec::<String>::new(), value)];
@@ -281,7 +282,10 @@ fn put_paths(line: &str, fields: &mut BTreeMap<String, Field>) {
             open.extend(members.into_iter().map(|(key, value)| ([path.clone(), vec![key]].concat(), value)));
         } else {
             let word = |char: char| if char.is_ascii_alphanumeric() || char == '_' { char } else { '_' };
-            let name: String = path.join("_").chars().map(word).collect();
+            let mut name: String = path.join("_").chars().map(word).collect();
+            if labels.iter().any(|(label, _)| *label == name) {
+                name.push_str("_extracted");
+            }
             if let Some(field) = fields.get_mut(&name).filter(|field| field.path.is_empty()) {
                 field.path = path;
             }
@@ -342,6 +346,13 @@ mod tests {
         assert_eq!(found["n"].kind, "int");
         assert_eq!(found["trace"].json("trace")["parsers"], Value::Null);
         assert_eq!(Detector::new().unwrap().fields(&lines, 2).len(), 2);
+    }
+
+    #[test]
+    fn a_key_named_like_a_label_of_the_stream_has_its_path_too() {
+        let found = Detector::new().unwrap().fields(&[line(r#"{"app":1,"b":{"app":2}}"#)], 100);
+        assert_eq!(found["app_extracted"].path, ["app"]);
+        assert_eq!(found["b_app"].path, ["b", "app"]);
     }
 
     #[test]
