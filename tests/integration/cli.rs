@@ -482,3 +482,32 @@ fn statistics_are_a_row_each_and_counts_a_table_with_one_rule() {
     let rules = counts.lines().filter(|line| line.starts_with('─')).count();
     assert_eq!((rules, counts.lines().count()), (1, 2 + 5), "{counts}");
 }
+
+#[test]
+fn records_are_printed_with_the_digits_they_were_sent_with() {
+    let data = Data::new();
+    let path = data.path();
+    let fields = r#""fields":{"big":123456789012345678901234567890,"far":1e999,"list":[1e999,1.0],"price":1.50,"text":"1.50","zero":-0}"#;
+    let input = r#"{"message":"m","text":"1.50","far":1e999,"big":123456789012345678901234567890,"price":1.50,"zero":-0,"list":[1e999,1.0]}"#;
+    let check = |from: &[&str]| {
+        for (form, wanted) in [
+            ("jsonl", fields),
+            ("json", fields),
+            (
+                "text",
+                "  big=123456789012345678901234567890  far=1e999  list=[1e999,1.0]  price=1.50  text=1.50  zero=-0",
+            ),
+            ("raw", "m\n"),
+        ] {
+            let output = run(&[&["query", "-o", form], from].concat(), b"");
+            assert_eq!((code(&output), err(&output)), (0, String::new()));
+            assert!(out(&output).contains(wanted), "{form}: {}", out(&output));
+        }
+    };
+    let server = Server::start(&data, &[]);
+    assert_eq!(code(&run(&["ingest", "-", "--addr", &server.http], input.as_bytes())), 0);
+    check(&["--addr", &server.http]);
+    check(&["--addr", &server.http, "--local"]);
+    drop(server);
+    check(&["--data-dir", text(&path)]);
+}

@@ -18,6 +18,7 @@ mod query;
 mod repair;
 mod retention;
 mod serve;
+mod shape;
 mod stats;
 mod store;
 mod table;

@@ -1,11 +1,10 @@
 //! How records leave the command line: a line each for people, JSON for programs.
 
+use crate::shape::{Shape, text_of};
 use anyhow::Result;
 use clap::ValueEnum;
-use serde_json::{Map, Value};
 use std::io::{IsTerminal, Write};
-use timberlog_db::query::Record;
-use timberlog_types::{Level, ValueKind, time};
+use timberlog_types::Level;
 
 /// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -71,13 +70,18 @@ impl Printer<std::io::BufWriter<std::io::StdoutLock<'static>>> {
 }
 
 impl<W: Write> Printer<W> {
-    /// Writes a record in the shape of `POST /api/v1/export`.
-    pub fn record(&mut self, record: &Value) -> Result<()> {
+    /// Writes a record.
+    pub fn record(&mut self, record: &Shape) -> Result<()> {
+        if self.form == Form::Json {
+            self.out.write_all(if self.printed == 0 { b"[\n" } else { b",\n" })?;
+        }
         match self.form {
             Form::Text => self.line(record)?,
-            Form::Raw => writeln!(self.out, "{}", record["message"].as_str().unwrap_or_default())?,
-            Form::Jsonl => writeln!(self.out, "{record}")?,
-            Form::Json => write!(self.out, "{}{record}", if self.printed == 0 { "[\n" } else { ",\n" })?,
+            Form::Raw => writeln!(self.out, "{}", record.message)?,
+            Form::Json | Form::Jsonl => serde_json::to_writer(&mut self.out, record).map_err(std::io::Error::from)?,
+        }
+        if self.form == Form::Jsonl {
+            self.out.write_all(b"\n")?;
         }
         self.printed += 1;
         Ok(())
@@ -98,32 +102,39 @@ impl<W: Write> Printer<W> {
     }
 
     /// `2026-11-21T10:15:00.123Z ERROR web  disk is full  host=a attempt=1`
-    fn line(&mut self, record: &Value) -> Result<()> {
-        let text = |key: &str| record[key].as_str().unwrap_or_default();
-        let level = text("level");
+    fn line(&mut self, record: &Shape) -> Result<()> {
+        let Shape { level, service, message, timestamp, .. } = record;
         let (on, off) = if self.color { (color(level), "\x1b[0m") } else { ("", "") };
-        let timestamp = text("timestamp");
         let millis = timestamp.get(..23).unwrap_or(timestamp);
-        write!(self.out, "{millis}Z {on}{:<7}{off} {}  {}", level, text("service"), text("message"))?;
-        for part in ["labels", "fields"] {
-            for (name, value) in record[part].as_object().into_iter().flatten() {
-                let is_told = match name.as_str() {
-                    "service" | "service_name" => part == "labels" && value == &record["service"],
-                    "detected_level" | "level" => {
-                        value.as_str().is_some_and(|text| Level::normalise(text).as_str() == level)
-                    }
-                    _ => false,
-                };
-                if is_told {
-                    continue;
-                }
-                match value {
-                    Value::String(text) if !text.contains([' ', '"', '=']) => write!(self.out, "  {name}={text}")?,
-                    value => write!(self.out, "  {name}={value}")?,
-                }
+        write!(self.out, "{millis}Z {on}{level:<7}{off} {service}  {message}")?;
+        let is_level = |name: &str, text: &str| {
+            matches!(name, "detected_level" | "level") && Level::normalise(text).as_str() == level
+        };
+        for (name, text) in &record.labels {
+            let is_service = matches!(name.as_str(), "service" | "service_name") && text == service;
+            if !is_service && !is_level(name, text) {
+                self.text(name, text)?;
+            }
+        }
+        for (name, value) in &record.fields {
+            match text_of(value) {
+                Some(text) if is_level(name, &text) => {}
+                Some(text) => self.text(name, &text)?,
+                None => write!(self.out, "  {name}={value}")?,
             }
         }
         writeln!(self.out)?;
+        Ok(())
+    }
+
+    /// A text behind its name, in quotes where it could be taken for something else.
+    fn text(&mut self, name: &str, text: &str) -> Result<()> {
+        let is_plain = |c: char| !c.is_control() && !matches!(c, ' ' | '"' | '=');
+        if text.chars().all(is_plain) {
+            write!(self.out, "  {name}={text}")?;
+        } else {
+            write!(self.out, "  {name}={}", serde_json::Value::from(text))?;
+        }
         Ok(())
     }
 }
@@ -134,34 +145,5 @@ fn color(level: &str) -> &'static str {
         "warn" => "\x1b[33m",
         "debug" | "trace" => "\x1b[2m",
         _ => "",
-    }
-}
-
-/// A record in the shape of `POST /api/v1/export`.
-pub fn shape(record: &Record) -> Value {
-    let mut object = Map::new();
-    let labels: Map<String, Value> =
-        record.labels.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
-    let fields: Map<String, Value> =
-        record.fields.iter().map(|(name, kind, text)| (name.clone(), value(*kind, text))).collect();
-    object.insert("timestamp".into(), time::format_rfc3339(record.timestamp).into());
-    object.insert("level".into(), record.level.as_str().into());
-    if let Some(spelling) = record.level_spelling.as_deref().filter(|&text| text != record.level.as_str()) {
-        object.insert("level_text".into(), spelling.into());
-    }
-    object.insert("service".into(), record.service.as_str().into());
-    object.insert("message".into(), record.message.as_str().into());
-    object.insert("labels".into(), labels.into());
-    object.insert("fields".into(), fields.into());
-    object.into()
-}
-
-fn value(kind: ValueKind, text: &str) -> Value {
-    match kind {
-        ValueKind::String => text.into(),
-        ValueKind::Null => Value::Null,
-        ValueKind::Number | ValueKind::Bool | ValueKind::Json => {
-            serde_json::from_str(text).unwrap_or_else(|_| text.into())
-        }
     }
 }

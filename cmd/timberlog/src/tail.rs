@@ -6,9 +6,9 @@ mod websocket;
 
 use crate::language::{Asked, Language};
 use crate::output::{Form, Printer, unheard};
+use crate::shape::Shape;
 use anyhow::Result;
 use clap::Args;
-use serde_json::Value;
 use std::io::{BufWriter, StdoutLock};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -105,7 +105,7 @@ struct Shown {
 
 impl Shown {
     /// Prints records that came together; whether there is nothing more to do.
-    fn print(&mut self, records: impl Iterator<Item = Value>) -> Result<bool> {
+    fn print(&mut self, records: impl Iterator<Item = Shape>) -> Result<bool> {
         if let Err(error) = self.records(records) {
             // `timberlog tail | head`: whoever reads has enough.
             self.unheard = unheard(&error);
@@ -114,7 +114,7 @@ impl Shown {
         Ok(self.left == 0)
     }
 
-    fn records(&mut self, records: impl Iterator<Item = Value>) -> Result<()> {
+    fn records(&mut self, records: impl Iterator<Item = Shape>) -> Result<()> {
         for record in records {
             if self.left == 0 {
                 break;

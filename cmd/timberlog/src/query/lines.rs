@@ -3,8 +3,9 @@
 use super::Arguments;
 use crate::output::Printer;
 use crate::progress::Progress;
+use crate::shape::{Shape, quoted};
 use anyhow::Result;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use timberlog_client::Client;
 use timberlog_db::Database;
 use timberlog_db::language::Labels;
@@ -201,19 +202,21 @@ impl Line {
     }
 
     /// In the shape of records.
-    pub fn shape(&self) -> Value {
+    pub fn shape(&self) -> Shape {
         let told = |names: [&str; 2]| {
             let mut found = names.iter().filter_map(|name| self.fields.get(*name).or_else(|| self.labels.get(*name)));
             found.find_map(Value::as_str).unwrap_or_default()
         };
-        json!({
-            "timestamp": time::format_rfc3339(self.timestamp),
-            "level": Level::normalise(told(LEVELS)).as_str(),
-            "service": told(SERVICES),
-            "message": self.text,
-            "labels": self.labels,
-            "fields": self.fields,
-        })
+        let texts = |(name, value): (&String, &Value)| (name.clone(), value.as_str().unwrap_or_default().to_owned());
+        Shape {
+            fields: self.fields.iter().map(texts).map(|(name, text)| (name, quoted(&text))).collect(),
+            labels: self.labels.iter().map(texts).collect(),
+            level: Level::normalise(told(LEVELS)).as_str().to_owned(),
+            level_text: None,
+            message: self.text.clone(),
+            service: told(SERVICES).to_owned(),
+            timestamp: time::format_rfc3339(self.timestamp),
+        }
     }
 }
 

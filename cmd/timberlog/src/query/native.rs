@@ -1,8 +1,9 @@
 //! Records of a filter, and their counts.
 
 use super::{Arguments, plan, shared};
-use crate::output::{Form, Printer, say, shape};
+use crate::output::{Form, Printer, say};
 use crate::progress::Progress;
+use crate::shape::Shape;
 use crate::{table, units};
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -62,7 +63,7 @@ fn remote(arguments: &Arguments, filter: &Filter) -> Result<()> {
     let mut printer = Printer::stdout(arguments.output);
     let mut unprinted = None;
     let asked = client.lines("/api/v1/export", &body, &mut |line| {
-        let record = serde_json::from_str(line)
+        let record: Shape = serde_json::from_str(line)
             .map_err(|error| Error::internal(format!("the answer is not JSON lines: {error}")))?;
         progress.saw_record();
         printer.record(&record).map_err(|error| {
@@ -110,7 +111,7 @@ fn local(arguments: &Arguments, filter: &Filter, database: &Database) -> Result<
     for records in database.export(query) {
         for record in records?.iter().take(left) {
             progress.saw_record();
-            printer.record(&shape(record))?;
+            printer.record(&Shape::of(record))?;
             left -= 1;
         }
         if left == 0 {

@@ -2,18 +2,20 @@
 //! object store. The records and their order are those of the server's own answer.
 
 use super::Arguments;
-use crate::output::{Printer, shape};
+use crate::output::Printer;
 use crate::progress::Progress;
+use crate::shape::{Shape, parts};
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use serde_json::{Map, Value};
-use std::collections::HashMap;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use timberlog_db::filter::{Compiled, Filter};
 use timberlog_db::query::{Cursor, Merge, Page, Query, Rank, Ranked, Record, Statistics, page_ranked};
 use timberlog_db::{Env, Hidden, Hide, Snapshot, Upto};
 use timberlog_objects::SignedStore;
-use timberlog_types::{Day, Error, ErrorKind, Level, Result as Kept, TimeRange, ValueKind};
+use timberlog_types::{Day, Error, ErrorKind, Level, Result as Kept, TimeRange};
 
 const PATH: &str = "/api/v1/search/plan";
 /// Records of a page.
@@ -35,11 +37,11 @@ struct Plan {
 struct Line {
     timestamp: i64,
     line: String,
-    labels: Map<String, Value>,
+    labels: BTreeMap<String, String>,
     service: String,
     level: String,
     level_text: Option<String>,
-    fields: Map<String, Value>,
+    fields: BTreeMap<String, Box<RawValue>>,
 }
 
 /// A segment.
@@ -78,8 +80,8 @@ pub fn run(arguments: &Arguments, filter: &Filter, query: &Query) -> Result<()> 
     body["limit"] = page.into();
     let mut progress = Progress::start();
     let ask = |body: &Value| -> Kept<Plan> {
-        let answer = client.post(PATH, body)?;
-        serde_json::from_value(answer)
+        let answer = client.bytes(PATH, body)?;
+        serde_json::from_slice(&answer)
             .map_err(|error| Error::internal(format!("the server's plan is not one that this version knows: {error}")))
     };
     let first = ask(&body)?;
@@ -100,7 +102,7 @@ pub fn run(arguments: &Arguments, filter: &Filter, query: &Query) -> Result<()> 
         && let Some(record) = merge.next_record()?
     {
         progress.saw_record();
-        printer.record(&shape(&record))?;
+        printer.record(&Shape::of(&record))?;
         left -= 1;
     }
     for missing in merge.missing() {
@@ -158,25 +160,17 @@ impl Plan {
 
 impl Line {
     fn record(self) -> Record {
-        let text = |value: Value| match value {
-            Value::String(text) => (ValueKind::String, text),
-            Value::Number(number) => (ValueKind::Number, number.to_string()),
-            Value::Bool(value) => (ValueKind::Bool, value.to_string()),
-            Value::Null => (ValueKind::Null, String::new()),
-            value => (ValueKind::Json, value.to_string()),
-        };
-        let field = |(name, value)| {
-            let (kind, text) = text(value);
+        let field = |(name, value): (String, Box<RawValue>)| {
+            let (kind, text) = parts(&value);
             (name, kind, text)
         };
-        let label = |(name, value)| (name, text(value).1);
         Record {
             timestamp: self.timestamp,
             level: Level::ALL.into_iter().find(|level| level.as_str() == self.level).unwrap_or(Level::Unknown),
             level_spelling: self.level_text,
             service: self.service,
             message: self.line,
-            labels: self.labels.into_iter().map(label).collect(),
+            labels: self.labels.into_iter().collect(),
             fields: self.fields.into_iter().map(field).collect(),
         }
     }

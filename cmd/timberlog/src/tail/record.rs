@@ -1,16 +1,15 @@
 //! Records of gRPC in the shape of `POST /api/v1/export`.
 
-use crate::output;
-use serde_json::Value;
+use crate::shape::Shape;
 use timberlog_db::query::Record;
 use timberlog_proto::v1::{self, value::Kind};
 use timberlog_types::{Level, ValueKind};
 
 /// A record in the shape of `POST /api/v1/export`.
-pub fn shape(record: v1::Record) -> Value {
+pub fn shape(record: v1::Record) -> Shape {
     let mut labels: Vec<(String, String)> = record.labels.into_iter().collect();
     labels.sort_unstable();
-    output::shape(&Record {
+    Shape::of(&Record {
         timestamp: record.timestamp_ns.unwrap_or_default(),
         level: record.level.as_deref().map_or(Level::Unknown, Level::normalise),
         level_spelling: record.level,
