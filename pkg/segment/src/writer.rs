@@ -48,7 +48,7 @@ pub struct WrittenBlock {
 }
 
 /// A block that is encoded and not written yet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EncodedBlock {
     /// Its metadata, but for its place in the file.
     meta: BlockMeta,

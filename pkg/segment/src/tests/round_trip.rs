@@ -257,3 +257,24 @@ fn a_block_without_rows_is_refused() {
     let block = BlockEncoder::new(1).encode(writer.tables(), 1, &batches, &rows).unwrap();
     assert!(writer.append(block).unwrap_err().to_string().contains("not the next one"));
 }
+
+#[test]
+fn rows_that_were_not_learnt_are_refused_and_the_encoder_goes_on() {
+    let of = |service: &str, level: &str| Record { level: Some(level.to_owned()), ..Record::new(1, service, "m") };
+    let with = |record: Record, name: &str| record.field(name, ValueKind::String, "v");
+    // Each differs from the first in one thing: stream, level, fields.
+    let batches = [batch(&[of("a", "info"), of("b", "info"), of("a", "warn"), with(of("a", "info"), "f")])];
+    let row = |row| RowRef { batch: 0, row };
+    let options = WriterOptions { segment_id: "S".into(), tenant: Tenant::default(), zstd_level: 1 };
+    let mut writer = SegmentWriter::new(Arc::new(MemoryFile::default()), options).unwrap();
+    writer.learn(&batches, &[row(0)]).unwrap();
+    let mut encoder = BlockEncoder::new(1);
+    for other in 1..4 {
+        for rows in [vec![row(other)], vec![row(0), row(other)]] {
+            let error = encoder.encode(writer.tables(), 0, &batches, &rows).unwrap_err();
+            assert!(error.to_string().contains("has not learnt of these rows"), "{error}");
+            let encoded = encoder.encode(writer.tables(), 0, &batches, &[row(0)]).unwrap();
+            assert!(encoded == BlockEncoder::new(1).encode(writer.tables(), 0, &batches, &[row(0)]).unwrap());
+        }
+    }
+}

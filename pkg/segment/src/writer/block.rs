@@ -2,7 +2,7 @@
 
 use super::field::{self, FieldValues, Tools};
 use super::gather::{Gather, LocalRow, Used};
-use super::names::UNKNOWN;
+use super::names::{UNKNOWN, learnt, not_learnt};
 use super::{EncodedBlock, RowRef, Tables};
 use crate::chunk::{self, Encoding};
 use crate::directory::{BlockMeta, ColumnKey, ColumnMeta};
@@ -96,7 +96,17 @@ impl BlockEncoder {
         rows: &[RowRef],
     ) -> Result<EncodedBlock, SegmentError> {
         let encoded = self.encode_rows(tables, number, batches, rows);
+        if encoded.is_err() {
+            self.forget();
+        }
         encoded.map_err(|error| error.in_segment(&tables.directory.segment_id))
+    }
+
+    /// Forgets what was begun of a block.
+    fn forget(&mut self) {
+        self.gather = Gather::default();
+        self.used_of.clear();
+        (self.service_rows, self.level_rows) = (Tally::default(), Tally::default());
     }
 
     fn encode_rows(
@@ -163,8 +173,7 @@ impl BlockEncoder {
                 // No more than there are rows.
                 *place = used.len() as u32;
                 let resolved = tables.names.resolved(row.batch as usize, batch);
-                let resolved =
-                    resolved.ok_or_else(|| SegmentError::corrupt("the writer has not learnt of these rows"))?;
+                let resolved = resolved.ok_or_else(not_learnt)?;
                 used.push(Used { batch, resolved, rows: 0 });
                 places.push(row.batch);
             }
@@ -210,7 +219,7 @@ impl BlockEncoder {
         for row in &self.rows {
             let Used { batch, resolved, .. } = &used[row.used as usize];
             let stream = batch.stream_id(row.row as usize);
-            let id = names.ids[resolved.streams + stream];
+            let id = learnt(names.ids[resolved.streams + stream])?;
             if id != last {
                 self.values.push(i64::from(id));
                 self.lens.push(0);
@@ -245,7 +254,7 @@ impl BlockEncoder {
         for row in &self.rows {
             let Used { batch, resolved, .. } = &used[row.used as usize];
             let level = batch.level_id(row.row as usize);
-            let id = names.ids[resolved.levels + level];
+            let id = learnt(names.ids[resolved.levels + level])?;
             self.level_rows.add(id, 1);
             self.codes.push(id);
         }

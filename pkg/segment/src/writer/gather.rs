@@ -4,7 +4,8 @@
 //! Everything else goes through *cells*, one for each value, so that ten thousand rare fields cost
 //! what their values cost.
 
-use super::names::Resolved;
+use super::names::{Resolved, learnt};
+use crate::error::SegmentError;
 use timberlog_types::{Batch, FieldColumn, Value};
 
 /// A batch that the block has rows of.
@@ -105,15 +106,15 @@ impl Groups {
 impl Gather {
     /// Calls `f` with the id, the rows (`None`: all) and the values of each field, by id. `ids` are those of the segment,
     /// of all that the rows name.
-    pub(crate) fn fields<'a, E>(
+    pub(crate) fn fields<'a>(
         &mut self,
         used: &[Used<'a>],
         rows: &[LocalRow],
         ids: &[u32],
-        mut f: impl FnMut(u32, Option<&[u32]>, &[Value<'a>]) -> Result<(), E>,
-    ) -> Result<(), E> {
+        mut f: impl FnMut(u32, Option<&[u32]>, &[Value<'a>]) -> Result<(), SegmentError>,
+    ) -> Result<(), SegmentError> {
         self.collect_dense(used, ids);
-        self.collect_sparse(used, rows, ids);
+        self.collect_sparse(used, rows, ids)?;
         self.rows_of_starts.clear();
         let (dense, sparse) = (self.dense.ranges(), self.sparse.ranges());
         let mut values: Vec<Value<'a>> = Vec::with_capacity(rows.len());
@@ -159,7 +160,7 @@ impl Gather {
         self.dense.sort();
     }
 
-    fn collect_sparse(&mut self, used: &[Used<'_>], rows: &[LocalRow], ids: &[u32]) {
+    fn collect_sparse(&mut self, used: &[Used<'_>], rows: &[LocalRow], ids: &[u32]) -> Result<(), SegmentError> {
         self.sparse.clear();
         self.sparse_items.clear();
         if used.iter().any(|used| used.resolved.sparse.is_some()) {
@@ -167,12 +168,13 @@ impl Gather {
                 let batch = &used[local.used as usize];
                 let Some(sparse) = &batch.resolved.sparse else { continue };
                 for &(field, index) in sparse.row(local.row) {
-                    self.sparse.push(ids[batch.resolved.fields + field as usize]);
+                    self.sparse.push(learnt(ids[batch.resolved.fields + field as usize])?);
                     self.sparse_items.push(Cell { row: row as u32, used: local.used, field, index });
                 }
             }
         }
         self.sparse.sort();
+        Ok(())
     }
 
     /// Reads a field by going over the rows.

@@ -18,6 +18,16 @@ const STREAM_BYTES_MAX: usize = u32::MAX as usize;
 /// Ids kept for batches; more than this, and all are forgotten before the next block.
 const IDS_KEPT_MAX: usize = 16 << 20;
 
+/// An id that was learnt.
+pub(crate) fn learnt(id: u32) -> Result<u32, SegmentError> {
+    if id == UNKNOWN { Err(not_learnt()) } else { Ok(id) }
+}
+
+/// Rows that are encoded before their names have ids.
+pub(crate) fn not_learnt() -> SegmentError {
+    SegmentError::corrupt("the writer has not learnt of these rows")
+}
+
 /// What the ids of batches mean in the segment.
 #[derive(Default)]
 pub(crate) struct Names {
