@@ -3,16 +3,19 @@
 //! A body is never larger than its limit, neither on the wire nor decompressed, and all bodies
 //! together never larger than the budget; no length is believed before its bytes are there.
 
+mod room;
+
 use crate::error::{ApiError, ApiResult};
+use crate::tenant;
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use room::Room;
 use std::io::Read;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use timberlog_types::{Error, ErrorKind};
+use timberlog_types::{Error, Tenant};
 use tokio::time::Instant;
 
 /// Buffers of this size or less are kept for the next request.
@@ -27,8 +30,6 @@ const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// So much of a body, or of a gRPC message, must come in each read timeout, unless it ends: a client that sends a byte
 /// now and then would hold what came so far in memory, where others have no room for it.
 pub const READ_BYTES_MIN: usize = 16 << 10;
-/// When to come back if there is no room.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The largest window of a zstd frame (`zstd -19` uses 8 MiB), as a power of two.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// Logs become about so many times smaller, however they are compressed.
@@ -38,8 +39,7 @@ const SNAPPY_RATIO_MAX: usize = 22;
 
 /// How bodies are read.
 pub struct Bodies {
-    used: AtomicUsize,
-    bytes_max: usize,
+    room: Room,
     read_timeout: Duration,
     free: Mutex<Vec<Vec<u8>>>,
     free_max: usize,
@@ -49,6 +49,7 @@ pub struct Bodies {
 pub struct Collected {
     bytes: Vec<u8>,
     counted: usize,
+    tenant: Tenant,
     bodies: Arc<Bodies>,
 }
 
@@ -85,33 +86,25 @@ impl Encoding {
 impl Bodies {
     /// A budget of `bytes_max` for all bodies together.
     pub fn new(bytes_max: usize, read_timeout: Duration) -> Self {
-        Self { used: AtomicUsize::new(0), bytes_max, read_timeout, free: Mutex::default(), free_max: 32 }
+        Self { room: Room::new(bytes_max), read_timeout, free: Mutex::default(), free_max: 32 }
     }
 
     /// Bytes of bodies in memory.
     pub fn used_bytes(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.room.used_bytes()
     }
 
-    /// Counts bytes in the budget, before they are there.
+    /// Counts more bytes of a request that has `had` so far, before they are there.
     ///
     /// # Errors
     /// `Overloaded` if there is no room; nothing is counted then.
-    pub fn take(&self, bytes: usize) -> Result<(), Error> {
-        if bytes == 0 || self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.bytes_max {
-            return Ok(());
-        }
-        self.give(bytes);
-        let message = format!(
-            "the bodies of all requests under way have more than {} bytes (limit `bodies_bytes_max`)",
-            self.bytes_max
-        );
-        Err(Error::new(ErrorKind::Overloaded { retry_after: RETRY_AFTER }, message))
+    pub fn take(&self, tenant: &Tenant, had: usize, more: usize) -> Result<(), Error> {
+        self.room.take(tenant, had, more)
     }
 
     /// Gives bytes back to the budget.
-    pub fn give(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    pub fn give(&self, tenant: &Tenant, bytes: usize) {
+        self.room.give(tenant, bytes);
     }
 
     /// Collects a body as it comes over the wire.
@@ -136,7 +129,7 @@ impl Bodies {
         body: &mut Body,
         max: usize,
     ) -> ApiResult<Collected> {
-        let mut collected = self.empty();
+        let mut collected = self.empty(tenant::of_headers(headers)?);
         // At most `max`, so it fits. It is not counted before its bytes are there: a few clients that
         // announce much and send nothing would shut out all others.
         collected.bytes.reserve((length_of(headers).unwrap_or(0) as usize).min(RESERVE_BYTES_MAX));
@@ -162,31 +155,34 @@ impl Bodies {
         }
     }
 
-    /// A body that is in memory already.
-    pub fn hold(self: &Arc<Self>, bytes: &[u8]) -> ApiResult<Collected> {
-        let mut held = self.empty();
+    /// A tenant's body that is in memory already.
+    pub fn hold(self: &Arc<Self>, tenant: Tenant, bytes: &[u8]) -> ApiResult<Collected> {
+        let mut held = self.empty(tenant);
         held.push(bytes, usize::MAX)?;
         Ok(held)
     }
 
     /// Decompresses a body; at most `max` bytes come out.
     pub fn decompress(self: &Arc<Self>, encoding: Encoding, body: Collected, max: usize) -> ApiResult<Collected> {
+        let out = self.empty(body.tenant.clone());
         let out = match encoding {
             Encoding::Identity => return Ok(body),
-            Encoding::Gzip => self.read(flate2::read::MultiGzDecoder::new(body.as_ref()), "gzip", max)?,
-            Encoding::Deflate => self.read(flate2::read::DeflateDecoder::new(body.as_ref()), "deflate", max)?,
+            Encoding::Gzip => out.read(flate2::read::MultiGzDecoder::new(body.as_ref()), "gzip", max)?,
+            Encoding::Deflate => out.read(flate2::read::DeflateDecoder::new(body.as_ref()), "deflate", max)?,
             Encoding::Zstd => {
                 let failed = |error: std::io::Error| ApiError::invalid(format!("the body is not zstd: {error}"));
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(body.as_ref()).map_err(failed)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(failed)?;
-                self.read(decoder, "zstd", max)?
+                out.read(decoder, "zstd", max)?
             }
         };
         Ok(out)
     }
 
     /// Undoes snappy without a frame, as Loki's clients send it; at most `max` bytes come out.
-    pub fn unsnap(self: &Arc<Self>, body: &[u8], max: usize) -> ApiResult<Collected> {
+    pub fn unsnap(self: &Arc<Self>, body: &Collected, max: usize) -> ApiResult<Collected> {
+        let mut out = self.empty(body.tenant.clone());
+        let body = body.as_ref();
         let corrupt = || ApiError::invalid("snappy: corrupt input");
         let len = snap::raw::decompress_len(body).map_err(|_| corrupt())?;
         if len > max {
@@ -198,8 +194,7 @@ impl Bodies {
         if len > body.len().saturating_mul(SNAPPY_RATIO_MAX) {
             return Err(corrupt());
         }
-        let mut out = self.empty();
-        self.take(len)?;
+        self.take(&out.tenant, 0, len)?;
         out.counted = len;
         out.bytes.resize(len, 0);
         let written = snap::raw::Decoder::new().decompress(body, &mut out.bytes).map_err(|_| corrupt())?;
@@ -207,29 +202,9 @@ impl Bodies {
         Ok(out)
     }
 
-    fn read(self: &Arc<Self>, mut reader: impl Read, name: &str, max: usize) -> ApiResult<Collected> {
-        let mut out = self.empty();
-        let mut chunk = vec![0; 64 << 10];
-        loop {
-            match reader.read(&mut chunk) {
-                Ok(0) => return Ok(out),
-                Ok(read) => out.push(chunk.get(..read).unwrap_or_default(), max).map_err(|error| {
-                    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                        return ApiError::too_large(format!(
-                            "the body has more than {max} bytes after {name} decompression (limit `body_bytes_max`)"
-                        ));
-                    }
-                    error
-                })?,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(ApiError::invalid(format!("the body is not {name}: {error}"))),
-            }
-        }
-    }
-
-    fn empty(self: &Arc<Self>) -> Collected {
+    fn empty(self: &Arc<Self>, tenant: Tenant) -> Collected {
         let bytes = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        Collected { bytes, counted: 0, bodies: Arc::clone(self) }
+        Collected { bytes, counted: 0, tenant, bodies: Arc::clone(self) }
     }
 }
 
@@ -258,10 +233,30 @@ impl Collected {
             return Err(too_large(max));
         }
         let more = total.saturating_sub(self.counted);
-        self.bodies.take(more)?;
+        self.bodies.take(&self.tenant, self.counted, more)?;
         self.counted += more;
         self.bytes.extend_from_slice(data);
         Ok(())
+    }
+
+    /// Reads what a decoder gives.
+    fn read(mut self, mut reader: impl Read, name: &str, max: usize) -> ApiResult<Self> {
+        let mut chunk = vec![0; 64 << 10];
+        loop {
+            match reader.read(&mut chunk) {
+                Ok(0) => return Ok(self),
+                Ok(read) => self.push(chunk.get(..read).unwrap_or_default(), max).map_err(|error| {
+                    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                        return ApiError::too_large(format!(
+                            "the body has more than {max} bytes after {name} decompression (limit `body_bytes_max`)"
+                        ));
+                    }
+                    error
+                })?,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(ApiError::invalid(format!("the body is not {name}: {error}"))),
+            }
+        }
     }
 }
 
@@ -281,7 +276,7 @@ impl AsRef<[u8]> for Collected {
 
 impl Drop for Collected {
     fn drop(&mut self) {
-        self.bodies.give(self.counted);
+        self.bodies.give(&self.tenant, self.counted);
         let mut bytes = std::mem::take(&mut self.bytes);
         if (1..=KEPT_BYTES_MAX).contains(&bytes.capacity()) {
             bytes.clear();
@@ -356,7 +351,7 @@ mod tests {
     }
 
     fn collected(bodies: &Arc<Bodies>, bytes: &[u8]) -> Collected {
-        bodies.hold(bytes).unwrap()
+        bodies.hold(Tenant::default(), bytes).unwrap()
     }
 
     #[test]
@@ -388,7 +383,7 @@ mod tests {
     fn the_budget_of_all_bodies_holds() {
         let bodies = bodies(100);
         let held = collected(&bodies, &[0; 60]);
-        let mut other = bodies.empty();
+        let mut other = bodies.empty(Tenant::default());
         assert_eq!(other.push(&[0; 60], 1000).err().unwrap().status(), StatusCode::TOO_MANY_REQUESTS);
         drop((held, other));
         assert_eq!(bodies.used_bytes(), 0);

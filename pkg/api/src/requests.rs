@@ -27,13 +27,13 @@ const NOW_NS: i64 = 1_767_225_600_000_000_000;
 /// Undoes what a body is compressed with (0 gzip, 1 zstd, 2 deflate, 3 snappy): at most `max` bytes.
 pub fn body(how: u8, bytes: &[u8], max: usize) -> Option<Vec<u8>> {
     let bodies = Arc::new(Bodies::new(2 * max, Duration::from_secs(1)));
+    let held = bodies.hold(Tenant::default(), bytes).ok()?;
     let encoding = match how {
         0 => Encoding::Gzip,
         1 => Encoding::Zstd,
         2 => Encoding::Deflate,
-        _ => return Some(bodies.unsnap(bytes, max).ok()?.as_ref().to_vec()),
+        _ => return Some(bodies.unsnap(&held, max).ok()?.as_ref().to_vec()),
     };
-    let held = bodies.hold(bytes).ok()?;
     Some(bodies.decompress(encoding, held, max).ok()?.as_ref().to_vec())
 }
 

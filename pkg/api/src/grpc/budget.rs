@@ -8,6 +8,7 @@
 
 use crate::body::{Bodies, READ_BYTES_MIN};
 use crate::error;
+use crate::tenant;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use std::error::Error;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use timberlog_types::Result;
+use timberlog_types::{Result, Tenant};
 use tokio::time::{Sleep, sleep};
 use tonic::Status;
 use tonic::body::Body;
@@ -36,6 +37,7 @@ pub struct Budget {
 
 /// What one call has in memory; given back when the last holder drops it.
 pub struct Charge {
+    tenant: Tenant,
     bodies: Arc<Bodies>,
     bytes: AtomicUsize,
 }
@@ -47,7 +49,7 @@ impl Charge {
     }
 
     fn add(&self, more: usize) -> Result<()> {
-        self.bodies.take(more)?;
+        self.bodies.take(&self.tenant, self.bytes.load(Relaxed), more)?;
         self.bytes.fetch_add(more, Relaxed);
         Ok(())
     }
@@ -62,7 +64,7 @@ impl Charge {
 
     /// Gives back what the messages took that came so far.
     pub fn release(&self) {
-        self.bodies.give(self.bytes.swap(0, Relaxed));
+        self.bodies.give(&self.tenant, self.bytes.swap(0, Relaxed));
     }
 }
 
@@ -103,7 +105,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let charge = Arc::new(Charge { bodies: Arc::clone(&self.budget.bodies), bytes: AtomicUsize::new(0) });
+        // What is no name of a tenant is refused by who handles the call.
+        let tenant = tenant::of_headers(request.headers()).unwrap_or_default();
+        let charge = Arc::new(Charge { tenant, bodies: Arc::clone(&self.budget.bodies), bytes: AtomicUsize::new(0) });
         let read_timeout = self.budget.read_timeout;
         let (mut parts, inner) = request.map(Body::new).into_parts();
         parts.extensions.insert(Arc::clone(&charge));

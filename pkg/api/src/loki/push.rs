@@ -115,7 +115,7 @@ fn run(state: &State, database: &Database, received: Received, incoming: &Incomi
     let max = state.options.body_bytes_max;
     let mut body = state.bodies.decompress(encoding, body, max)?;
     if form == LokiForm::Protobuf {
-        body = state.bodies.unsnap(body.as_ref(), max)?;
+        body = state.bodies.unsnap(&body, max)?;
     }
     let bytes = body.as_ref();
     store::admit(state, &incoming.tenant, bytes.len())?;

@@ -169,6 +169,29 @@ fn announced_bodies_shut_nobody_out() {
 }
 
 #[test]
+fn a_tenant_whose_bodies_take_the_room_leaves_some_for_others() {
+    let server = start_with(|options| options.bodies_bytes_max = 90_000);
+    let begun: Vec<TcpStream> = (0..10)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.http).unwrap();
+            let head = "POST /ingest HTTP/1.1\r\nHost: x\r\nX-Scope-OrgID: flood\r\nContent-Length: 20000\r\n\r\n";
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&vec![b' '; 10_000]).unwrap();
+            stream
+        })
+        .collect();
+    // The ninth would leave nothing, and the tenth is the ninth then.
+    while !server.get("/metrics").text().contains("timberlog_request_bodies_bytes 80000\n") {
+        std::thread::yield_now();
+    }
+    let told = server.send("POST", "/ingest", &[("X-Scope-OrgID", "flood")], &[b' '; 5_000]).error(429);
+    assert!(told.contains("of tenant `flood`") && told.contains("bodies_bytes_max"), "{told}");
+    let record = format!(r#"{{"message":"{}"}}"#, "x".repeat(5_000));
+    server.post("/ingest", record).ok();
+    drop(begun);
+}
+
+#[test]
 fn a_connection_that_says_nothing_is_closed() {
     let server = start_with(|options| options.read_timeout = std::time::Duration::from_millis(200));
     for addr in [server.http, server.grpc] {
