@@ -15,6 +15,9 @@ use crate::labels::{Label, Labels};
 /// The error of a line whose labels are too large; the stages behind do not see it.
 const TOO_LARGE: &str = "LabelsTooLargeErr";
 
+/// Bytes of a line that stages may read, all together, between two questions whether to go on.
+const BYTES_PER_QUESTION: usize = 256 << 10;
+
 /// Applies a [`Pipeline`] to one line after the other.
 #[derive(Debug)]
 pub struct Runner {
@@ -62,6 +65,18 @@ impl Runner {
     /// Runs the stages over a line; false if it is dropped, and then nothing below means anything.
     /// Metadata in any order, names sanitised.
     pub fn run(&mut self, timestamp_ns: i64, line: &[u8], metadata: &[(&str, &[u8])]) -> bool {
+        self.run_while(timestamp_ns, line, metadata, &mut || true)
+    }
+
+    /// The same, and asks now and then whether to go on: a long line with many stages takes its time. Is it told not
+    /// to, the line is dropped.
+    pub fn run_while(
+        &mut self,
+        timestamp_ns: i64,
+        line: &[u8],
+        metadata: &[(&str, &[u8])],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> bool {
         if self.labels.names.is_full(&self.pipeline.names) {
             self.labels.forget_names(&self.pipeline.names);
             self.keys.clear();
@@ -73,14 +88,22 @@ impl Runner {
         }
         let mut rewritten = std::mem::take(&mut self.line);
         let mut next = std::mem::take(&mut self.next_line);
-        let passes = self.run_steps(timestamp_ns, line, &mut rewritten, &mut next);
+        let passes = self.run_steps(timestamp_ns, line, &mut rewritten, &mut next, go_on);
         self.line = rewritten;
         self.next_line = next;
         passes && self.run_unwrap()
     }
 
-    fn run_steps(&mut self, timestamp_ns: i64, line: &[u8], rewritten: &mut Vec<u8>, next: &mut Vec<u8>) -> bool {
+    fn run_steps(
+        &mut self,
+        timestamp_ns: i64,
+        line: &[u8],
+        rewritten: &mut Vec<u8>,
+        next: &mut Vec<u8>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> bool {
         let mut is_rewritten = false;
+        let mut read = 0;
         let mut parsing = Parsing {
             labels: &mut self.labels,
             keys: &mut self.keys,
@@ -91,6 +114,13 @@ impl Runner {
         for step in &self.pipeline.steps {
             let text = if is_rewritten { rewritten.as_slice() } else { line };
             let current = Line { text, timestamp_ns, now_ns: self.now_ns };
+            read += text.len();
+            if read > BYTES_PER_QUESTION {
+                read = 0;
+                if !go_on() {
+                    return false;
+                }
+            }
             match step.run(&current, &mut parsing, &mut self.scratch, next) {
                 Outcome::Drop => return false,
                 Outcome::Pass => {}

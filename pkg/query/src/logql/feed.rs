@@ -52,7 +52,13 @@ impl Residual {
                 let labels: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (&**name, *value)).collect();
                 runner.set_stream(&labels);
             }
-            if runner.run(row.timestamp, row.line, row.metadata) { each(row, &mut runner) } else { Ok(()) }
+            let mut ended = Ok(());
+            let passes = runner.run_while(row.timestamp, row.line, row.metadata, &mut || {
+                ended = plan.budget.check();
+                ended.is_ok()
+            });
+            ended?;
+            if passes { each(row, &mut runner) } else { Ok(()) }
         })
     }
 

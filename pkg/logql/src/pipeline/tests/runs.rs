@@ -55,6 +55,24 @@ fn deep_nesting_is_an_error_and_no_overflow() {
 }
 
 #[test]
+fn many_stages_over_a_long_line_can_be_ended() {
+    let mut runner = runner(&"| logfmt ".repeat(100), Wanted::All).unwrap();
+    let line = b"a=b ".repeat(10_000);
+    let mut asked = 0;
+    let mut ask_until = |last: usize| {
+        asked = 0;
+        let passes = runner.run_while(0, &line, &[], &mut || {
+            asked += 1;
+            asked < last
+        });
+        (passes, asked)
+    };
+    assert_eq!(ask_until(2), (false, 2));
+    let (passes, asked) = ask_until(usize::MAX);
+    assert!(passes && asked > 10, "{asked}");
+}
+
+#[test]
 fn values_that_are_no_text_become_text() {
     let mut runner = runner("| pattern `<a> <b>`", Wanted::All).unwrap();
     assert!(runner.run(0, b"x\xff y", &[("m", b"\xfe")]));
