@@ -150,8 +150,10 @@ impl World {
             }
         });
         if end == End::PowerLost {
-            // There may have been no call since.
+            // One that has given up makes no call any more that could find the power gone.
             let _ = self.sent.send(&server);
+            std::thread::sleep(Duration::from_millis(300));
+            tool("kill", &["-9", &server.pid().to_string()]).expect("a process, or what is left of it");
         }
         if end == End::Calm {
             self.check(&server);
