@@ -80,7 +80,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let data = Data::new();
         let url = |name: &str| format!("file://{}", data.path().with_file_name(name).display());
-        let flushes = if seed % 3 == 0 { SELDOM } else { OFTEN };
+        let flushes = if seed.is_multiple_of(3) { SELDOM } else { OFTEN };
         let mut flags: Vec<String> = FLAGS.iter().chain(&flushes).map(ToString::to_string).collect();
         flags.extend(["--retention".into(), format!("{}s", RETENTION.as_secs())]);
         flags.extend(["--tier-store".into(), url("store")]);

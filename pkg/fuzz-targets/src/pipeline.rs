@@ -34,13 +34,15 @@ pub fn pipeline(input: &[u8]) {
         let mut labels = Vec::new();
         runner.for_each_label(&mut |label| labels.push((label.name.to_owned(), label.value.to_owned())));
         assert!(labels.is_sorted_by(|left, right| left.0 < right.0));
-        let mut key = Vec::new();
-        runner.group_key(None, Empties::Keep, &mut key);
-        // Of a line with an error empty labels stay. A key of the line that is named like it is none.
-        if runner.error().is_none() {
-            labels.retain(|(_, value)| !value.is_empty());
+        for empties in [Empties::Keep, Empties::Drop] {
+            let mut key = Vec::new();
+            runner.group_key(None, empties, &mut key);
+            // Of a line with an error empty labels stay. A key of the line that is named like it is none.
+            if empties == Empties::Drop && runner.error().is_none() {
+                labels.retain(|(_, value)| !value.is_empty());
+            }
+            let from_key: Vec<_> = Runner::key_labels(&key).iter().map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
+            assert_eq!(from_key, labels);
         }
-        let from_key: Vec<_> = Runner::key_labels(&key).iter().map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
-        assert_eq!(from_key, labels);
     }
 }
