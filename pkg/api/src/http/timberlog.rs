@@ -39,20 +39,24 @@ pub async fn write(
     let media = MediaType::of_request(&headers)?;
     let encoding = Encoding::of_request(&headers)?;
     let producer = params::producer(&headers)?;
-    let incoming = Incoming { tenant, stream_labels: params::stream_labels(&headers)?, strict: true };
+    let incoming = Incoming { tenant: tenant.clone(), stream_labels: params::stream_labels(&headers)?, strict: true };
     // One record, so the limit is that of a record.
     let max = state.options.ingest.record_bytes_max.min(state.options.body_bytes_max);
     let body = state.bodies.collect(&headers, body, max).await?;
-    let body = state.bodies.decompress(encoding, body, max)?;
-    let bytes = body.as_ref();
-    store::admit(&state, &incoming.tenant, bytes.len())?;
-    let decoded =
-        store::decode(&state, &database, &incoming, bytes.len(), |decoder, options| decoder.write(bytes, options));
-    state.metrics.records(Protocol::Write, usize::from(decoded.is_ok()), usize::from(decoded.is_err()), bytes.len());
-    let batch = decoded.map_err(|error| media.explain(ApiError::invalid(format!("nothing was stored: {error}"))))?;
-    drop(body);
+    let (of, of_database) = (Arc::clone(&state), database.clone());
+    let bytes = body.bytes_decoded(encoding);
+    let decode = move || -> ApiResult<Batch> {
+        let body = of.bodies.decompress(encoding, body, max)?;
+        let bytes = body.as_ref();
+        store::admit(&of, &incoming.tenant, bytes.len())?;
+        let decoded =
+            store::decode(&of, &of_database, &incoming, bytes.len(), |decoder, options| decoder.write(bytes, options));
+        of.metrics.records(Protocol::Write, usize::from(decoded.is_ok()), usize::from(decoded.is_err()), bytes.len());
+        decoded.map_err(|error| media.explain(ApiError::invalid(format!("nothing was stored: {error}"))))
+    };
+    let batch = state.decoding.run(&tenant, bytes, decode).await??;
     let record = record_of(&batch);
-    store::append(&database, &incoming.tenant, batch, producer).await?;
+    store::append(&database, &tenant, batch, producer).await?;
     let mut out = Vec::with_capacity(512);
     put_record(&mut out, Shape::Timber, &record);
     let mut response = json(out);
