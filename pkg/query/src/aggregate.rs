@@ -14,7 +14,6 @@ mod weight;
 
 use crate::budget::Budget;
 use crate::error::QueryError;
-use crate::pace;
 use crate::plan::fetch::Need;
 use crate::plan::{Place, Plan, Unit};
 use crate::request::Aggregation;
@@ -94,21 +93,9 @@ pub(crate) fn count(plan: &Plan, question: &Question) -> Result<Tally, QueryErro
         }
     }
     counted.check(&plan.budget)?;
-    if plan.has_cold() {
-        return count_fetched(plan, question, &unread, counted);
-    }
-    for some in unread.chunks(pace::wave_units()) {
-        counted.merge(count_units(plan, question, some)?);
-        counted.check(&plan.budget)?;
-    }
-    Ok(counted)
-}
-
-/// Counts units of which some are cold: some at a time, with their columns at hand.
-fn count_fetched(plan: &Plan, question: &Question, units: &[&Unit], mut counted: Tally) -> Result<Tally, QueryError> {
     let columns =
         |open: &OpenSegment, block: &BlockMeta, keys: &mut Vec<ColumnKey>| question.columns(open, block, keys);
-    plan.fetched(units, &Need::Columns(&columns), &mut |some| {
+    plan.fetched(&unread, &Need::Columns(&columns), &mut |some| {
         counted.merge(count_units(plan, question, some)?);
         counted.check(&plan.budget)
     })?;

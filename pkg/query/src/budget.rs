@@ -174,7 +174,7 @@ impl Budget {
             done.append(&mut next);
             Ok(done)
         };
-        self.fold(items, || Vec::with_capacity(items.len().min(pace::wave_units())), add, merge)
+        self.fold(items, Vec::new, add, merge)
     }
 
     /// The same where items are added up; what several threads come to is merged in the order of the items.

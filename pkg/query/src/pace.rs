@@ -12,14 +12,18 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use timberlog_disk::real::{Niceness, lower_thread_priority};
 
-/// So many units are read between two rests, and so many for each thread where there are many.
+/// So many units are read between two rests at first, and so many for each thread where there are many.
 const WAVE_UNITS_MIN: usize = 32;
 const WAVE_UNITS_PER_THREAD: usize = 4;
+/// And so many at most.
+const WAVE_UNITS_MAX: usize = 1024;
+/// A wave that took less than this is followed by a longer one: each ends with threads that wait for the last of them.
+const SHORT_WAVE: Duration = Duration::from_millis(4);
 /// A query that has run for so long gives way to those that have not.
 const LONG: Duration = Duration::from_millis(200);
 /// Work that seems to take longer than this is shared out: to hand some of it over, and to be woken when it is done, takes
-/// half of that.
-const ALONE: Duration = Duration::from_micros(200);
+/// a tenth of that, on each thread.
+const ALONE: Duration = Duration::from_millis(1);
 
 /// What to do between two waves.
 type Rest = Box<dyn FnMut()>;
@@ -39,8 +43,27 @@ impl Drop for Restore {
 }
 
 /// How many units are read between two rests: enough to keep all threads busy.
-pub(crate) fn wave_units() -> usize {
-    WAVE_UNITS_MIN.max(WAVE_UNITS_PER_THREAD * rayon::current_num_threads())
+pub(crate) struct Wave {
+    /// How many the next one has.
+    pub units: usize,
+}
+
+impl Default for Wave {
+    fn default() -> Self {
+        Self { units: WAVE_UNITS_MIN.max(WAVE_UNITS_PER_THREAD * rayon::current_num_threads()) }
+    }
+}
+
+impl Wave {
+    /// Runs one; the next one has more units if this one was short.
+    pub fn run<T>(&mut self, wave: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let done = wave();
+        if began.elapsed() < SHORT_WAVE {
+            self.units = (self.units * 2).min(WAVE_UNITS_MAX.max(self.units));
+        }
+        done
+    }
 }
 
 /// Runs a query on this thread; `rest` is called between its waves, and dropped with its end.

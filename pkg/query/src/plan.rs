@@ -19,7 +19,7 @@ pub(crate) use judged::OfFiles;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, OnceLock};
 use timberlog_filter::{BatchColumns, Compiled, CompiledTest, Filter, Target, Verdict, evaluate};
 use timberlog_segment::BlockMeta;
 use timberlog_storage::hidden::Hidden;
@@ -42,8 +42,6 @@ pub(crate) struct Plan {
     /// What rows have to pass besides the filter.
     pub residual: Option<Residual>,
     statistics: Statistics,
-    /// What token filters have said of cold segments.
-    sifted: Mutex<fetch::Sifted>,
     /// Segments that are opened when the order of the query comes to them.
     unopened: lazy::Unopened,
 }
@@ -60,6 +58,8 @@ pub(crate) struct Unit {
     pub hides: Vec<u32>,
     /// What is known of the filter without reading.
     pub verdict: Verdict,
+    /// What token filters know besides, once they were asked.
+    pub tokens: OnceLock<Verdict>,
 }
 
 /// Where the records of a unit are.
@@ -93,7 +93,6 @@ impl Plan {
             budget,
             residual: None,
             statistics: Statistics::default(),
-            sifted: Mutex::default(),
             unopened: lazy::Unopened::default(),
         };
         snapshot.unreachable.iter().for_each(|what| plan.budget.miss(what.clone()));
@@ -174,6 +173,7 @@ impl Plan {
                     is_inside: self.range.covers(block.range),
                     hides,
                     verdict,
+                    tokens: OnceLock::new(),
                 });
             } else {
                 blocks_hidden += 1;
@@ -199,6 +199,7 @@ impl Plan {
                     Target::Timestamp => test.judge_times(batch.range),
                     _ => Verdict::Maybe,
                 }),
+                tokens: OnceLock::new(),
             });
         }
     }

@@ -6,12 +6,10 @@
 
 use super::{Place, Plan, Unit};
 use crate::error::QueryError;
-use crate::pace;
+use crate::pace::Wave;
 use crate::source::{Known, OpenSegment};
-use roaring::RoaringBitmap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{MutexGuard, PoisonError};
 use timberlog_filter::{Compiled, Target, Verdict};
 use timberlog_segment::{BlockMeta, ColumnKey};
 use timberlog_storage::Piece;
@@ -19,8 +17,10 @@ use timberlog_types::Result;
 
 /// What is fetched before it is read, in bytes: what is kept in memory has room for it.
 const BYTES_AT_ONCE: u64 = 24 << 20;
-/// Units that are looked at together.
+/// Cold units that are looked at together.
 const UNITS_AT_ONCE: usize = 256;
+/// Units whose token filters are asked together.
+const SIFTED_AT_ONCE: usize = 1024;
 /// A block up to this length comes whole where it is likely to hold a hit: one request, not two.
 const BLOCK_BYTES_AT_ONCE: u32 = 1 << 20;
 
@@ -34,9 +34,6 @@ pub(crate) enum Need<'a> {
     Columns(&'a dyn Fn(&OpenSegment, &BlockMeta, &mut Vec<ColumnKey>)),
 }
 
-/// By segment: the blocks that token filters leave.
-pub(crate) type Sifted = BTreeMap<usize, RoaringBitmap>;
-
 impl Plan {
     /// Whether a segment of the plan is cold.
     pub fn has_cold(&self) -> bool {
@@ -44,23 +41,25 @@ impl Plan {
     }
 
     /// Runs something over units, some at a time, with what it needs of them at hand. Units of which token filters say
-    /// that they hold no match are left out, if they are cold.
+    /// that they hold no match are left out.
     pub fn fetched<'u>(
         &self,
         units: &[&'u Unit],
         need: &Need<'_>,
         run: &mut dyn FnMut(&[&'u Unit]) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
-        if !self.has_cold() {
-            return units.chunks(pace::wave_units()).try_for_each(run);
-        }
-        for some in units.chunks(UNITS_AT_ONCE * 4) {
+        let has_cold = self.has_cold();
+        let mut wave = Wave::default();
+        for some in units.chunks(SIFTED_AT_ONCE) {
             let mut left: &[&Unit] = &self.sift(some)?;
             while !left.is_empty() {
-                let at_hand = self.fetch(&left[..left.len().min(UNITS_AT_ONCE)], need)?;
-                let (now, later) = left.split_at(at_hand.clamp(1, left.len()));
-                run(now)?;
-                left = later;
+                let next = if has_cold { UNITS_AT_ONCE } else { wave.units };
+                let mut next = &left[..left.len().min(next)];
+                if has_cold {
+                    next = &next[..self.fetch(next, need)?.clamp(1, next.len())];
+                }
+                wave.run(|| run(next))?;
+                left = &left[next.len()..];
             }
         }
         Ok(())
@@ -74,74 +73,73 @@ impl Plan {
         Ok(())
     }
 
-    /// Leaves out units that hold no match by their token filters, if they are cold. The filters of a segment are asked
-    /// for together, those of its other units too: they stand side by side.
+    /// Leaves out units that hold no match by their token filters, and counts them as pruned.
     pub fn sift<'u>(&self, units: &[&'u Unit]) -> Result<Vec<&'u Unit>, QueryError> {
-        let mut new: BTreeMap<usize, Vec<&Unit>> = BTreeMap::new();
-        for unit in units {
-            if let (Place::Block { segment, .. }, Some((open, _)), Verdict::Maybe) =
-                (&unit.place, self.block(unit), unit.verdict)
-                && open.segment.is_cold()
-                && !self.sifted().contains_key(segment)
-            {
-                new.entry(*segment).or_default();
+        if !self.sifts() {
+            return Ok(units.to_vec());
+        }
+        self.sift_cold(units)?;
+        let verdict = |unit: &&Unit| match self.block(unit) {
+            Some((open, block)) if unit.verdict == Verdict::Maybe => Ok(self.judge_tokens(unit, open, block)?),
+            Some(_) => Ok(unit.verdict),
+            None => Ok(Verdict::Maybe),
+        };
+        let verdicts = self.budget.each(units, verdict)?;
+        let left = units.iter().zip(verdicts).filter(|(_, verdict)| *verdict != Verdict::Never);
+        let left: Vec<&Unit> = left.map(|(unit, _)| *unit).collect();
+        self.budget.blocks_pruned.fetch_add((units.len() - left.len()) as u64, Relaxed);
+        Ok(left)
+    }
+
+    /// Whether token filters may say something: about the filter, or of a cold segment about what hides rows of it.
+    pub fn sifts(&self) -> bool {
+        self.filter.tests().iter().any(|test| !test.tokens().is_none()) || self.has_cold()
+    }
+
+    /// Asks the token filters of the cold segments that some units are of; those of all units of a segment together: they
+    /// stand side by side.
+    fn sift_cold(&self, units: &[&Unit]) -> Result<(), QueryError> {
+        let is_new = |unit: &&&Unit| unit.verdict == Verdict::Maybe && unit.tokens.get().is_none();
+        let new = units.iter().filter(is_new).filter_map(|unit| self.cold_segment(unit));
+        let new: BTreeSet<usize> = new.collect();
+        let mut by_segment: BTreeMap<usize, Vec<&Unit>> = BTreeMap::new();
+        if !new.is_empty() {
+            for unit in &self.units {
+                if let Some(segment) = self.cold_segment(unit).filter(|segment| new.contains(segment)) {
+                    by_segment.entry(segment).or_default().push(unit);
+                }
             }
         }
-        for unit in &self.units {
-            if let Place::Block { segment, .. } = &unit.place
-                && let Some(of_segment) = new.get_mut(segment)
-            {
-                of_segment.push(unit);
-            }
-        }
-        let asked: Vec<&Unit> = new.values().flatten().copied().collect();
+        let asked: Vec<&Unit> = by_segment.into_values().flatten().collect();
         let mut rest = asked.as_slice();
-        let mut found: BTreeMap<usize, RoaringBitmap> =
-            new.keys().map(|&index| (index, RoaringBitmap::new())).collect();
         while !rest.is_empty() {
             let fetched = self.fetch_by(rest, &mut |unit, open, block| self.token_filters(unit, open, block))?;
             let (now, later) = rest.split_at(fetched.clamp(1, rest.len()));
             for unit in now {
                 self.budget.check()?;
-                let (Some((open, block)), Place::Block { segment, number }) = (self.block(unit), &unit.place) else {
-                    continue;
-                };
-                let verdict = open.judge_tokens(&self.filter, &open.known, block, &self.budget)?;
-                if let Some(found) = found.get_mut(segment).filter(|_| verdict != Verdict::Never) {
-                    found.insert(*number);
+                if let Some((open, block)) = self.block(unit) {
+                    self.judge_tokens(unit, open, block)?;
                 }
             }
             rest = later;
         }
-        self.sifted().extend(found);
-        let mut left = Vec::with_capacity(units.len());
-        for unit in units {
-            match self.sifted_verdict(unit) {
-                Some(Verdict::Never) => drop(self.budget.blocks_pruned.fetch_add(1, Relaxed)),
-                _ => left.push(*unit),
-            }
-        }
-        Ok(left)
+        Ok(())
     }
 
-    /// What token filters know of a unit's block: remembered, if they have been asked.
+    fn cold_segment(&self, unit: &Unit) -> Option<usize> {
+        let Place::Block { segment, .. } = unit.place else { return None };
+        self.segments.get(segment).filter(|open| open.segment.is_cold()).map(|_| segment)
+    }
+
+    /// What token filters know of a unit's block; they are asked once.
     pub fn judge_tokens(&self, unit: &Unit, open: &OpenSegment, block: &BlockMeta) -> Result<Verdict> {
-        match self.sifted_verdict(unit) {
-            Some(verdict) => Ok(verdict),
-            None => open.judge_tokens(&self.filter, &open.known, block, &self.budget),
+        if let Some(verdict) = unit.tokens.get() {
+            return Ok(*verdict);
         }
-    }
-
-    fn sifted_verdict(&self, unit: &Unit) -> Option<Verdict> {
-        let Place::Block { segment, number } = &unit.place else { return None };
-        let sifted = self.sifted();
-        let left = sifted.get(segment)?;
-        let may_match = unit.verdict != Verdict::Maybe || left.contains(*number);
-        Some(if may_match { unit.verdict } else { Verdict::Never })
-    }
-
-    fn sifted(&self) -> MutexGuard<'_, Sifted> {
-        self.sifted.lock().unwrap_or_else(PoisonError::into_inner)
+        let verdict = open.judge_tokens(&self.filter, &open.known, block, &self.budget)?;
+        // Who else asks at this moment is told the same.
+        let _ = unit.tokens.set(verdict);
+        Ok(verdict)
     }
 
     /// Fetches what is needed of the first of some units; says of how many.

@@ -13,9 +13,9 @@ use timberlog_types::{Result, RowSet, TimeRange};
 
 /// At most so many units are read at once; the first round reads one a thread.
 const WAVE_MAX: usize = 32;
-/// Token filters of cold units are asked for about so many at first.
-const SIFT_MIN: usize = 64;
-/// And at most, later on.
+/// Token filters of cold segments are asked about so many units at first.
+const SIFT_COLD_MIN: usize = 64;
+/// Token filters are asked about so many units at most.
 const SIFT_MAX: usize = 4096;
 
 /// A walk over the units of a plan in the order of their times.
@@ -26,8 +26,10 @@ pub(crate) struct Selection {
     /// Units that were not read yet, by their first time in terms of keys.
     unread: Vec<(i64, u32)>,
     next: usize,
-    /// Token filters have been asked about the units before this one that are cold, or about all if none is.
+    /// Token filters have been asked about the units before this one.
     sifted: usize,
+    /// Token filters are asked about so many units next.
+    ahead: usize,
     /// Units that were read and may have more records: what matches in them.
     active: Vec<(u32, RowSet)>,
 }
@@ -47,18 +49,26 @@ impl Selection {
             .map(|(index, unit)| (key::times(order, unit.range).0, index))
             .collect();
         unread.sort_unstable();
-        let sifted = if plan.has_cold() { 0 } else { unread.len() };
-        Self { order, range, after, unread, next: 0, sifted, active: Vec::new() }
+        let ahead = if plan.has_cold() { SIFT_COLD_MIN } else { 1 };
+        Self { order, range, after, unread, next: 0, sifted: 0, ahead, active: Vec::new() }
     }
 
-    /// Asks the token filters of units that come next, many in few requests, and leaves out those without a match.
+    /// Asks the token filters of units that come next, and leaves out those without a match: of the next wave, and of more
+    /// in advance the more of them are left out.
     fn sift(&mut self, plan: &Plan, wave: usize) -> Result<(), QueryError> {
+        if !plan.sifts() {
+            return Ok(());
+        }
+        let has_cold = plan.has_cold();
+        let ahead_min = if has_cold { SIFT_COLD_MIN } else { wave };
         while self.sifted < self.unread.len().min(self.next + wave) {
-            let ahead = (self.sifted * 3).clamp(SIFT_MIN, SIFT_MAX);
-            let some = self.sifted..self.unread.len().min(self.sifted + ahead);
+            let some = self.sifted..self.unread.len().min(self.sifted + self.ahead.max(wave));
             let units: Vec<&Unit> =
                 self.unread[some.clone()].iter().filter_map(|&(_, unit)| plan.units.get(unit as usize)).collect();
             let left = plan.sift(&units)?;
+            let is_selective = left.len() * 2 <= units.len();
+            let more = is_selective || has_cold;
+            self.ahead = if more { self.ahead * 4 } else { ahead_min }.clamp(ahead_min, SIFT_MAX);
             let mut left = left.into_iter().peekable();
             let mut kept: Vec<(i64, u32)> = self.unread[some.clone()].to_vec();
             kept.retain(|&(_, unit)| {
