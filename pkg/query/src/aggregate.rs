@@ -9,6 +9,8 @@
 mod buckets;
 mod codes;
 mod dimension;
+mod interner;
+mod seed;
 mod tally;
 mod weight;
 

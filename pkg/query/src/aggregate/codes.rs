@@ -2,6 +2,7 @@
 
 use super::buckets::Buckets;
 use super::dimension::{Dimension, RowSide, StreamSide};
+use super::interner::{Interner, Values};
 use super::tally::{self, Tally};
 use super::{Scratch, Weight};
 use crate::plan::Plan;
@@ -9,11 +10,11 @@ use crate::source::{OpenSegment, mixed_up};
 use std::collections::HashMap;
 use timberlog_filter::ColumnSource;
 use timberlog_segment::{BlockMeta, Column, ColumnKey};
-use timberlog_types::{Batch, Error, Result, RowSet, Value, ValueKind};
+use timberlog_types::{Batch, Error, Result, RowSet};
 
 /// The values of one dimension for the rows of a unit. Code 0 means that a row has none.
 struct Codes {
-    values: Vec<Box<[u8]>>,
+    values: Values,
     /// By row; empty if all rows have code `constant`.
     rows: Vec<u32>,
     constant: u32,
@@ -29,51 +30,19 @@ pub(crate) struct UnitCodes {
     starts: Vec<i64>,
 }
 
-/// Numbers values as they come.
-#[derive(Default)]
-struct Interner {
-    known: HashMap<Box<[u8]>, u32>,
-    values: Vec<Box<[u8]>>,
-}
-
-impl Interner {
-    /// A `null` counts as missing, as it does for `exists`.
-    fn code_of(&mut self, value: Value<'_>) -> u32 {
-        if value.kind == ValueKind::Null { 0 } else { self.code(value.text) }
-    }
-
-    fn code(&mut self, value: &[u8]) -> u32 {
-        if let Some(&code) = self.known.get(value) {
-            return code;
-        }
-        self.values.push(value.into());
-        // There are at most as many as rows of a unit.
-        let code = self.values.len() as u32;
-        self.known.insert(value.into(), code);
-        code
-    }
-}
-
 impl Codes {
     fn constant(value: Option<&[u8]>) -> Self {
-        Self {
-            values: value.into_iter().map(Box::from).collect(),
-            rows: Vec::new(),
-            constant: u32::from(value.is_some()),
-        }
+        let mut values = Values::default();
+        value.into_iter().for_each(|value| values.push(value));
+        Self { values, rows: Vec::new(), constant: u32::from(value.is_some()) }
     }
 
     fn varying(interner: Interner, rows: Vec<u32>) -> Self {
-        Self { values: interner.values, rows, constant: 0 }
+        Self { values: interner.into_values(), rows, constant: 0 }
     }
 
     fn code(&self, row: usize) -> u32 {
         self.rows.get(row).copied().unwrap_or(self.constant)
-    }
-
-    fn value(&self, code: u64) -> Option<&[u8]> {
-        let index = usize::try_from(code).ok()?.checked_sub(1)?;
-        self.values.get(index).map(AsRef::as_ref)
     }
 
     fn of_batch(dimension: &Dimension, batch: &Batch, within: &RowSet) -> Self {
@@ -306,7 +275,7 @@ impl UnitCodes {
                 (*part, rest) = (rest % size, rest / size);
             }
             let start = usize::try_from(rest).ok().and_then(|bucket| self.starts.get(bucket)).copied();
-            let values = parts.iter().zip(&self.dimensions).map(|(&part, dimension)| dimension.value(part));
+            let values = parts.iter().zip(&self.dimensions).map(|(&part, dimension)| dimension.values.get(part));
             tally::encode(key, start.unwrap_or_default(), values);
             tally.put(key, total);
         };
@@ -314,7 +283,7 @@ impl UnitCodes {
             // More combinations than numbers: every row by itself.
             for row in rows.iter() {
                 let start = self.starts.get(self.bucket(row)).copied();
-                let values = self.dimensions.iter().map(|d| d.value(u64::from(d.code(row))));
+                let values = self.dimensions.iter().map(|d| d.values.get(u64::from(d.code(row))));
                 tally::encode(key, start.unwrap_or_default(), values);
                 tally.put(key, weight_of(row));
             }

@@ -8,54 +8,19 @@
 //! | 4 + n | length and bytes, if there |
 
 use super::Group;
+use super::seed::Seed;
 use crate::budget::Budget;
 use crate::error::QueryError;
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 /// Counts by group.
 pub(crate) struct Tally {
-    groups: HashMap<Box<[u8]>, u64, Seeded>,
+    seed: Seed,
+    groups: HashTable<(Box<[u8]>, u64)>,
     groups_max: usize,
     /// Bytes of keys that were not charged yet.
     uncharged: usize,
-}
-
-/// Makes hashers of keys. Values come from outside, so each table has a seed of its own.
-#[derive(Clone)]
-struct Seeded(u64);
-
-/// XXH3-64, which for keys as short as these takes a fraction of what the standard library's hash does.
-struct KeyHasher(u64);
-
-impl Seeded {
-    fn new() -> Self {
-        Self(RandomState::new().hash_one(0_u64))
-    }
-}
-
-impl BuildHasher for Seeded {
-    type Hasher = KeyHasher;
-
-    fn build_hasher(&self) -> KeyHasher {
-        KeyHasher(self.0)
-    }
-}
-
-impl Hasher for KeyHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxh3_64_with_seed(bytes, self.0);
-    }
-
-    fn write_usize(&mut self, len: usize) {
-        // The length of what follows, which is hashed whole.
-        self.0 ^= len as u64;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 /// Bytes that an entry of the table takes beside the key.
@@ -80,7 +45,7 @@ pub(crate) fn encode<'a>(key: &mut Vec<u8>, bucket: i64, values: impl Iterator<I
 
 impl Tally {
     pub fn new(groups_max: usize) -> Self {
-        Self { groups: HashMap::with_hasher(Seeded::new()), groups_max, uncharged: 0 }
+        Self { seed: Seed::default(), groups: HashTable::new(), groups_max, uncharged: 0 }
     }
 
     /// Counts `rows` records of a group; none make no group.
@@ -92,11 +57,11 @@ impl Tally {
 
     /// Adds what records of a group weigh together, be it nothing.
     pub fn put(&mut self, key: &[u8], weight: u64) {
-        match self.groups.get_mut(key) {
-            Some(total) => *total += weight,
-            None => {
+        match self.groups.entry(self.seed.hash(key), |(known, _)| **known == *key, |(known, _)| self.seed.hash(known)) {
+            Entry::Occupied(mut group) => group.get_mut().1 += weight,
+            Entry::Vacant(group) => {
                 self.uncharged += key.len() + ENTRY_BYTES;
-                self.groups.insert(key.into(), weight);
+                group.insert((key.into(), weight));
             }
         }
     }
@@ -109,7 +74,9 @@ impl Tally {
             return;
         }
         for (key, rows) in other.groups {
-            *self.groups.entry(key).or_insert(0) += rows;
+            let hash = self.seed.hash(&key);
+            let group = self.groups.entry(hash, |(known, _)| *known == key, |(known, _)| self.seed.hash(known));
+            group.or_insert((key, 0)).into_mut().1 += rows;
         }
     }
 
@@ -126,9 +93,9 @@ impl Tally {
     pub fn groups(&self, has_buckets: bool) -> Vec<Group> {
         self.groups
             .iter()
-            .map(|(key, &count)| {
+            .map(|(key, count)| {
                 let (bucket, key) = decode(key);
-                Group { key, bucket: has_buckets.then_some(bucket), count }
+                Group { key, bucket: has_buckets.then_some(bucket), count: *count }
             })
             .collect()
     }
