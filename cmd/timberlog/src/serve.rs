@@ -93,7 +93,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", env = "TIMBERLOG_FLUSH_THREADS", value_parser = clap::value_parser!(u8).range(1..=64))]
     flush_threads: Option<u8>,
     /// Memory for the buffer and flushes under way; beyond it requests wait and are then answered with 429
-    #[arg(long, value_name = "SIZE", env = "TIMBERLOG_BUFFER_BYTES_MAX", default_value = "192MiB")]
+    #[arg(long, value_name = "SIZE", env = "TIMBERLOG_BUFFER_BYTES_MAX", default_value = "256MiB")]
     buffer_bytes_max: ByteSize,
     /// Memory for requests that wait for room in the buffer; one larger request may wait alone
     #[arg(long, value_name = "SIZE", env = "TIMBERLOG_WAITING_BYTES_MAX", default_value = "32MiB")]

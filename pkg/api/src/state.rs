@@ -25,6 +25,8 @@ use tokio::time::Instant;
 const DECODERS_KEPT_MAX: usize = 8;
 /// A decoder that read a longer body than this is let go.
 const DECODER_KEPT_BODY_BYTES_MAX: usize = 4 << 20;
+/// How long a long query rests between two waves while flushes fall behind what comes in.
+const TIGHT_REST: Duration = Duration::from_millis(20);
 
 /// What all handlers share.
 pub struct State {
@@ -195,10 +197,14 @@ impl State {
         let run = async {
             let mut turn = self.query_turn(tenant).await?;
             of_query.end();
+            let storing = database.clone();
             // The turn goes with what is called between waves of the query.
             let rest = move || {
                 of_query.begin();
                 turn.rest();
+                if turn.is_long() && storing.is_tight() {
+                    std::thread::sleep(TIGHT_REST);
+                }
                 of_query.end();
             };
             let done = self.query_threads.spawn(move || resting(rest, || work(&database)));

@@ -150,6 +150,11 @@ impl Lines {
 }
 
 impl Turn {
+    /// Whether it has been given to a query that has run for long.
+    pub fn is_long(&self) -> bool {
+        self.is_long
+    }
+
     /// Lets another one go first, if this has run for long and another one should; waits until it may go on. Blocks.
     pub fn rest(&mut self) {
         if self.since.elapsed() < SLICE {

@@ -119,6 +119,11 @@ impl Database {
         timberlog_query::label_values(&self.snapshot(tenant), name, range)
     }
 
+    /// Whether flushes fall behind what comes in: work that can wait leaves them the machine.
+    pub fn is_tight(&self) -> bool {
+        self.storage.is_tight()
+    }
+
     /// Follows new records of a tenant that match a filter, from now on. A reader that falls
     /// behind is told how many records it missed.
     pub fn tail(&self, tenant: &Tenant, filter: Filter) -> Result<Tail> {

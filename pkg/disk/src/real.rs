@@ -202,9 +202,9 @@ impl Clock for RealClock {
 /// How far a thread stands back behind those that take records in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Niceness {
-    /// Somebody waits for its work, but nothing is lost if it takes longer (nice 10: a tenth of the time, where there is too little).
+    /// Somebody waits for its work, but nothing is lost if it takes longer (nice 15: a thirtieth of the time, where there is too little).
     Query,
-    /// Nobody waits for its work (nice 15: a thirtieth).
+    /// Nobody waits for its work (nice 19: a seventieth).
     Background,
 }
 
@@ -214,8 +214,8 @@ const NICE_MAX: i32 = 19;
 /// Makes the calling thread run only as far as others leave it time. A system that refuses lets it run like the others.
 pub fn lower_thread_priority(niceness: Niceness) {
     let nice = match niceness {
-        Niceness::Query => 10,
-        Niceness::Background => 15,
+        Niceness::Query => 15,
+        Niceness::Background => 19,
     };
     // What the process was started with (its first thread has it) counts too: by itself a number could raise the priority.
     // On Linux `None` is the calling thread, not its process.

@@ -177,6 +177,12 @@ impl Storage {
         self.core.streams.admit(tenant, hash, self.core.env.clock.monotonic_ns())
     }
 
+    /// Whether flushes fall behind what comes in, so that half of the room beyond one of them is taken: work that can wait
+    /// leaves them the machine.
+    pub fn is_tight(&self) -> bool {
+        self.core.is_tight()
+    }
+
     /// Flushes everything that is visible now.
     pub fn flush(&self) -> Result<()> {
         self.core.flush_all()

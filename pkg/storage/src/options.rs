@@ -97,7 +97,7 @@ impl Options {
             flush_bytes: 32 << 20,
             flush_age: Duration::from_secs(300),
             // One generation is written, one fills, and there is room for the second or so that a disk may stand still.
-            buffer_bytes_max: 192 << 20,
+            buffer_bytes_max: 256 << 20,
             waiting_max: 256,
             waiting_bytes_max: 32 << 20,
             wait_max: Duration::from_secs(5),

@@ -24,6 +24,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const RETRY: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
 /// Segments of which is remembered that rules of retention were applied, at most.
 const APPLIED_MAX: usize = 1 << 18;
+/// How long a job rests at each step while flushes fall behind: it goes on, but leaves them the machine.
+const TIGHT_REST: Duration = Duration::from_millis(100);
 /// Waits for bytes a second that are shorter than this are put off.
 const PACE_WAIT_MIN: Duration = Duration::from_millis(20);
 
@@ -277,7 +279,7 @@ impl Core {
         }
     }
 
-    /// Waits while compaction is paused, and so that `bytes` stay within those a second.
+    /// Waits while compaction is paused, a little while flushes fall behind, and so that `bytes` stay within those a second.
     ///
     /// # Errors
     /// `Closed` when the job must end.
@@ -290,6 +292,9 @@ impl Core {
             self.compactor.wake.rest(*RETRY.start());
             self.compactor.wake.check_going()?;
         }
+        if self.is_tight() {
+            self.compactor.wake.rest(TIGHT_REST);
+        }
         let rate = self.options.compaction.bytes_per_second;
         if let Some(ns) = bytes.saturating_mul(1_000_000_000).checked_div(rate) {
             let now = self.env.clock.monotonic_ns();
@@ -301,6 +306,12 @@ impl Core {
             }
         }
         self.compactor.wake.check_going()
+    }
+
+    /// See [`super::Storage::is_tight`].
+    pub(super) fn is_tight(&self) -> bool {
+        let (flush, all) = (self.options.flush_bytes, self.options.buffer_bytes_max);
+        self.memory.used() > flush.saturating_add(all.saturating_sub(flush) / 2)
     }
 
     pub(super) fn count(&self, compacted: &Compacted, took_ns: u64) {

@@ -9,6 +9,7 @@ mod failures;
 mod full_disk;
 mod hostile;
 mod index_reads;
+mod pressure;
 mod retention;
 mod wal_files;
 
