@@ -128,6 +128,15 @@ fn printed(server: &Server, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
+/// Deletes some records. The files keep them, so whoever reads these has to leave them out.
+fn delete_some(server: &Server) {
+    let body = json!({"query": r#"{service="s1"} |= "took 7" | level="error""#});
+    let count = |body: &Value| server.client().post("/api/v1/delete", body).expect("an answer")["data"].clone();
+    let dry = count(&json!({"query": body["query"], "dry_run": true}));
+    assert!(dry["records"].as_u64() > Some(0), "{dry}");
+    count(&body);
+}
+
 /// By the server and by the client: byte for byte the same.
 fn compare(server: &Server, first: u64) {
     let trace = format!("trace={:016x}", first.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xabcd);
@@ -152,12 +161,14 @@ fn a_client_reads_a_tier_in_a_folder_through_the_server() {
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("file://{}", folder.path().join("store").display());
     let data = Data::new();
-    let server = Server::start(&data, &flags(&url, "http://127.0.0.1:9", &[]));
+    let server = Server::start(&data, &flags(&url, "http://127.0.0.1:9", &["--delete-cancel-period", "1h"]));
     send(&server, 0, 900);
     wait_until_stored(&server);
     send(&server, 900, 300);
     let plan = server.client().post("/api/v1/search/plan", &json!({})).expect("a plan");
     assert_eq!(plan["segments"], json!([]), "a folder has no signed URLs");
+    compare(&server, 17);
+    delete_some(&server);
     compare(&server, 17);
     let tier = server.client().get("/stats").expect("statistics")["engine"]["tier"].clone();
     for cache in ["cache_index_bytes", "cache_data_bytes", "cache_memory_bytes"] {
@@ -172,7 +183,8 @@ fn a_client_reads_a_tier_in_s3_itself_and_an_outage_costs_what_is_there() {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let url = format!("s3://timberlog-tests/cold-{}-{since}", std::process::id());
     let (data, proxy) = (Data::new(), Proxy::start(&endpoint));
-    let server = Server::start(&data, &flags(&url, &proxy.address, &["--query-timeout", "6s"]));
+    let server =
+        Server::start(&data, &flags(&url, &proxy.address, &["--query-timeout", "6s", "--delete-cancel-period", "1h"]));
     for round in 0..4 {
         send(&server, round * 500, 500);
         std::thread::sleep(Duration::from_millis(250));
@@ -219,5 +231,7 @@ fn a_client_reads_a_tier_in_s3_itself_and_an_outage_costs_what_is_there() {
     send(&server, 2_200, 150);
     let plan = server.client().post("/api/v1/search/plan", &json!({})).expect("a plan");
     assert!(!plan["segments"].as_array().expect("a list").is_empty());
+    compare(&server, 17);
+    delete_some(&server);
     compare(&server, 17);
 }

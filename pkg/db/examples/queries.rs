@@ -103,8 +103,8 @@ fn with_deletes(mut snapshot: Snapshot, count: usize) -> Result<Snapshot> {
         let filter = Filter::eq("service", ["hdfs-a", "spark-b", "linux-c", "checkout"][number % 4])
             .and(Filter::contains(format!("request {number:08x} of the customer")));
         let filter = std::sync::Arc::new(timberlog_db::filter::Compiled::new(&filter)?);
-        let name = format!("delete {number}");
-        hides.push(std::sync::Arc::new(Hide { filter, range: TimeRange::ALL, name, upto: Upto::Always }));
+        let (selector, name) = (String::new(), format!("delete {number}"));
+        hides.push(std::sync::Arc::new(Hide { filter, selector, range: TimeRange::ALL, name, upto: Upto::Always }));
     }
     if count > 0 {
         snapshot.hidden = std::sync::Arc::new(Hidden::new(i64::MIN, hides));

@@ -24,6 +24,8 @@ pub enum Upto {
 pub struct Hide {
     /// Records that it lets through are hidden.
     pub filter: Arc<Compiled>,
+    /// The selector that says the same in LogQL, for who reads segments by himself.
+    pub selector: String,
     /// Only within this range, both ends included.
     pub range: TimeRange,
     /// `delete <id>` or `retention {…}`: for explanations.

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use timberlog_db::filter::{Compiled, Filter};
+use timberlog_db::query::logql::delete_filter;
 use timberlog_db::query::{Cursor, Merge, Page, Query, Rank, Ranked, Record, Statistics, page_ranked};
 use timberlog_db::{Env, Hidden, Hide, Snapshot, Upto};
 use timberlog_objects::SignedStore;
@@ -64,7 +65,7 @@ struct Gone {
 #[derive(Deserialize)]
 struct Delete {
     name: String,
-    filter: Filter,
+    query: String,
     start: i64,
     end: i64,
     seq: Option<u64>,
@@ -124,10 +125,11 @@ fn snapshot(plan: &Plan) -> Result<Snapshot> {
         segments.push((day, segment.entry.clone()));
     }
     let hide = |delete: &Delete| -> Result<Arc<Hide>> {
-        let filter = Arc::new(Compiled::new(&delete.filter)?);
+        let filter = Arc::new(Compiled::new(&delete_filter(&delete.query)?)?);
         let range = TimeRange { start: delete.start, end: delete.end };
         Ok(Arc::new(Hide {
             filter,
+            selector: delete.query.clone(),
             range,
             name: delete.name.clone(),
             upto: delete.seq.map_or(Upto::Always, Upto::Seq),

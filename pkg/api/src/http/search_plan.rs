@@ -104,7 +104,7 @@ fn hidden(snapshot: &Snapshot) -> Value {
             Upto::Always => None,
         };
         value!({
-            "name": hide.name, "filter": hide.filter.to_filter().to_json(),
+            "name": hide.name, "query": hide.selector,
             "start": hide.range.start, "end": hide.range.end, "seq": upto,
         })
     };

@@ -205,6 +205,10 @@ fn a_search_plan_has_what_is_here() {
         assert!(answer["expires_at"].as_str().unwrap().ends_with('Z'));
     }
     server.post("/api/v1/search/plan", r#"{"explain":true}"#).error(400);
+    let delete = r#"{service="pay"} |= "declined""#;
+    server.post("/api/v1/delete", json!({"query": delete, "start": T * 1_000_000_000}).to_string()).ok();
+    let hidden = server.post("/api/v1/search/plan", "{}").ok()["hidden"]["deletes"][0].clone();
+    assert_eq!((&hidden["query"], &hidden["start"]), (&json!(delete), &json!(T * 1_000_000_000)), "{hidden}");
 }
 
 #[test]

@@ -311,7 +311,8 @@ proptest! {
         let hide = |snapshot: &mut Snapshot| {
             if let Some(filter) = &deleted {
                 let filter = Arc::new(timberlog_filter::Compiled::new(filter).unwrap());
-                let hide = Hide { filter, range: TimeRange::ALL, name: "delete x".to_owned(), upto: Upto::Always };
+                let (selector, name) = (String::new(), "delete x".to_owned());
+                let hide = Hide { filter, selector, range: TimeRange::ALL, name, upto: Upto::Always };
                 snapshot.hidden = Arc::new(Hidden::new(START + 1, vec![Arc::new(hide)]));
             }
         };

@@ -178,7 +178,7 @@ proptest! {
             .iter()
             .map(|&(text, range)| {
                 let name = format!("delete {text}");
-                Arc::new(Hide { filter: compile(text), range, name, upto: Upto::Always })
+                Arc::new(Hide { filter: compile(text), selector: text.to_owned(), range, name, upto: Upto::Always })
             })
             .collect();
         let mut first = 0;
@@ -329,7 +329,7 @@ fn with(world: &World, hidden: Hidden) -> Snapshot {
 
 fn hiding(world: &World, text: &str, range: TimeRange) -> Snapshot {
     let filter = Arc::new(Compiled::new(&delete_filter(text).unwrap()).unwrap());
-    let hide = Hide { filter, range, name: "delete X".to_owned(), upto: Upto::Always };
+    let hide = Hide { filter, selector: text.to_owned(), range, name: "delete X".to_owned(), upto: Upto::Always };
     with(world, Hidden::new(i64::MIN, vec![Arc::new(hide)]))
 }
 
@@ -366,7 +366,8 @@ fn what_deletes_touch_is_found_out_once() {
     let hide = |n: usize| {
         let text = format!("{{service_name=~\".+\"}} |= \" of the order {n}f4711ab \"");
         let filter = Arc::new(Compiled::new(&delete_filter(&text).unwrap()).unwrap());
-        Arc::new(Hide { filter, range: TimeRange::ALL, name: format!("delete {n}"), upto: Upto::Always })
+        let name = format!("delete {n}");
+        Arc::new(Hide { filter, selector: text, range: TimeRange::ALL, name, upto: Upto::Always })
     };
     let mut hides: Vec<_> = (0..40).map(hide).collect();
     let asked = |hides: &[Arc<Hide>]| {
@@ -389,7 +390,8 @@ fn what_deletes_touch_is_found_out_once() {
     // Nothing of it is wrong about one that has a match.
     let text = r#"{service_name=~".+"} |= "request 1234 ""#;
     let filter = Arc::new(Compiled::new(&delete_filter(text).unwrap()).unwrap());
-    hides.push(Arc::new(Hide { filter, range: TimeRange::ALL, name: "delete one".to_owned(), upto: Upto::Always }));
+    let (selector, name) = (text.to_owned(), "delete one".to_owned());
+    hides.push(Arc::new(Hide { filter, selector, range: TimeRange::ALL, name, upto: Upto::Always }));
     for _ in 0..2 {
         let (count, statistics) = count_by_level(&with(&world, Hidden::new(i64::MIN, hides.clone())));
         assert_eq!((count, statistics.rows_hidden), (3_999, 1));

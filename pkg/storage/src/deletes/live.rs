@@ -93,7 +93,8 @@ impl Live {
             })?,
         };
         let name = format!("delete {}", tombstone.id);
-        let hide = Arc::new(Hide { filter, range: tombstone.range, name, upto: Upto::Seq(tombstone.seq) });
+        let (selector, upto) = (tombstone.selector.clone(), Upto::Seq(tombstone.seq));
+        let hide = Arc::new(Hide { filter, selector, range: tombstone.range, name, upto });
         let tenant = tombstone.tenant.clone();
         self.deletes.insert(tombstone.seq, LiveDelete { tombstone, hide, is_committed });
         self.renew(&tenant);

@@ -24,7 +24,7 @@ struct Rule {
 #[derive(Debug)]
 struct Selector {
     filter: Arc<Compiled>,
-    name: String,
+    text: String,
 }
 
 impl Rules {
@@ -38,7 +38,7 @@ impl Rules {
         }
         let compile = |rule: &RetentionRule| -> Result<Rule> {
             let selector = rule.selector.as_ref().map(|selector| -> Result<Selector> {
-                Ok(Selector { filter: selectors.compile(selector)?, name: format!("retention {selector}") })
+                Ok(Selector { filter: selectors.compile(selector)?, text: selector.clone() })
             });
             let age_ns = i64::try_from(rule.age.as_nanos()).unwrap_or(i64::MAX);
             Ok(Rule { tenant: rule.tenant.clone(), selector: selector.transpose()?, age_ns })
@@ -68,9 +68,10 @@ impl Rules {
                 return None;
             }
             let end = clock_ns.saturating_sub(rule.age_ns).saturating_sub(1);
-            let (filter, name) = (Arc::clone(&selector.filter), selector.name.clone());
+            let (filter, selector) = (Arc::clone(&selector.filter), selector.text.clone());
             let range = TimeRange { start: i64::MIN, end };
-            Some((place, Arc::new(Hide { filter, range, name, upto: Upto::Always })))
+            let name = format!("retention {selector}");
+            Some((place, Arc::new(Hide { filter, selector, range, name, upto: Upto::Always })))
         })
     }
 }
