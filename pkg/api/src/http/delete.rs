@@ -2,7 +2,7 @@
 //! (`dry_run`), times to the nanosecond or none, and how many records were removed.
 
 use super::answer::json_of;
-use super::params::{self, Params, When};
+use super::params::{self, NoParams, Params, When};
 use crate::cancel::CancelOnDrop;
 use crate::error::ApiResult;
 use crate::state::State;
@@ -40,6 +40,7 @@ pub struct CancelParams {
 pub async fn add(
     Of(state): Of<Arc<State>>,
     OfTenant(tenant): OfTenant,
+    Params(NoParams {}): Params<NoParams>,
     headers: HeaderMap,
     body: Body,
 ) -> ApiResult<Response> {
@@ -69,7 +70,11 @@ pub async fn add(
 }
 
 /// The deletes of a tenant, oldest first.
-pub async fn list(Of(state): Of<Arc<State>>, OfTenant(tenant): OfTenant) -> ApiResult<Response> {
+pub async fn list(
+    Of(state): Of<Arc<State>>,
+    OfTenant(tenant): OfTenant,
+    Params(NoParams {}): Params<NoParams>,
+) -> ApiResult<Response> {
     let deletes = state.blocking(move |database| database.deletes(&tenant)).await?;
     let data: Vec<Value> = deletes.iter().map(told).collect();
     Ok(json_of(&json!({"status": "success", "data": data})))

@@ -6,7 +6,7 @@
 
 use super::ask::Ask;
 use super::compress::{self, Encoder};
-use super::params;
+use super::params::{self, NoParams, Params};
 use super::shape::{Shape, put_record};
 use crate::cancel::CancelOnDrop;
 use crate::error::ApiResult;
@@ -37,6 +37,7 @@ const CHUNKS_WAITING_MAX: usize = 4;
 pub async fn export(
     Of(state): Of<Arc<State>>,
     OfTenant(tenant): OfTenant,
+    Params(NoParams {}): Params<NoParams>,
     headers: HeaderMap,
     body: Body,
 ) -> ApiResult<Response> {

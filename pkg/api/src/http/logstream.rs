@@ -2,7 +2,7 @@
 
 use super::answer::{json, json_of, put};
 use super::ask::{limit_within, limits};
-use super::params::{self, Params};
+use super::params::{self, NoParams, Params};
 use super::shape::{Shape, put_records};
 use crate::cancel::CancelOnDrop;
 use crate::error::ApiResult;
@@ -61,16 +61,11 @@ pub async fn logs(
     answer(&state, query).await
 }
 
-/// The query string of `GET /logs/recent`: it takes nothing.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RecentParams {}
-
 /// The newest 100 records.
 pub async fn recent(
     Of(state): Of<Arc<State>>,
     OfTenant(tenant): OfTenant,
-    Params(RecentParams {}): Params<RecentParams>,
+    Params(NoParams {}): Params<NoParams>,
 ) -> ApiResult<Response> {
     let query = Query { limit: RECENT, ..newest(tenant, &state) };
     answer(&state, query).await

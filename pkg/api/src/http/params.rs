@@ -12,11 +12,13 @@ use std::sync::Arc;
 use timberlog_db::ProducerBatch;
 use timberlog_types::time::{self, SECOND_NS};
 
-/// The most names in `X-TimberLog-Stream-Labels`.
-const STREAM_LABELS_MAX: usize = 64;
-
 /// The query string of a request; an unknown or malformed parameter is refused.
 pub struct Params<T>(pub T);
+
+/// The query string of a request that takes none: what stands there was meant for its body.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoParams {}
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = ApiError;
@@ -41,15 +43,7 @@ pub fn stream_labels(headers: &HeaderMap) -> ApiResult<Option<Vec<String>>> {
     let Some(value) = headers.get("x-timberlog-stream-labels") else { return Ok(None) };
     let text = std::str::from_utf8(value.as_bytes())
         .map_err(|_| ApiError::invalid("the header `X-TimberLog-Stream-Labels` is not UTF-8"))?;
-    let names: Vec<String> =
-        text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
-    if names.len() > STREAM_LABELS_MAX {
-        return Err(ApiError::invalid(format!(
-            "the header `X-TimberLog-Stream-Labels` names {} labels, expected at most {STREAM_LABELS_MAX}",
-            names.len()
-        )));
-    }
-    Ok(Some(names))
+    Ok(Some(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()))
 }
 
 /// The producer and number of `Idempotency-Key: producer/number`.

@@ -3,7 +3,7 @@
 use super::answer::{json, put};
 use super::ask::Ask;
 use super::logql;
-use super::params;
+use super::params::{self, NoParams, Params};
 use super::shape::{Shape, put_records};
 use crate::cancel::CancelOnDrop;
 use crate::error::{ApiError, ApiResult};
@@ -35,6 +35,7 @@ pub enum Frame {
 pub async fn query(
     Of(state): Of<Arc<State>>,
     OfTenant(tenant): OfTenant,
+    Params(NoParams {}): Params<NoParams>,
     headers: HeaderMap,
     body: Body,
 ) -> ApiResult<Response> {

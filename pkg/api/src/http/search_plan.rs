@@ -6,7 +6,7 @@
 
 use super::answer::{json, put};
 use super::ask::Ask;
-use super::params;
+use super::params::{self, NoParams, Params};
 use super::query::{Frame, entries, in_turn, put_end};
 use super::shape::{Shape, put_records};
 use crate::error::{ApiError, ApiResult};
@@ -31,6 +31,7 @@ const EXPIRES_IN: Duration = Duration::from_secs(15 * 60);
 pub async fn search_plan(
     Of(state): Of<Arc<State>>,
     OfTenant(tenant): OfTenant,
+    Params(NoParams {}): Params<NoParams>,
     headers: HeaderMap,
     body: Body,
 ) -> ApiResult<Response> {

@@ -184,6 +184,9 @@ fn a_dry_run_counts_and_a_cancelled_delete_brings_back() {
     };
     assert_eq!(ask(json!({"dry_run": true})).ok()["data"], json!({"records": 30}));
     assert_eq!(ask(json!({"dry_run": true, "start": (DAY + 30).to_string()})).ok()["data"], json!({"records": 16}));
+    // A key of the body that stands in the query string is no delete of what it would have spared.
+    let said = server.post("/api/v1/delete?dry_run=true", r#"{"query":"{service=~\".+\"}"}"#).error(400);
+    assert!(said.contains("`dry_run`"), "{said}");
     assert_eq!(count(&server, None), 120);
     let deleted = ask(json!({})).ok()["data"].clone();
     assert_eq!(

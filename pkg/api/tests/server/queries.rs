@@ -225,6 +225,12 @@ fn a_malformed_question_is_refused() {
     let limit = server.post("/api/v1/query", vec![b' '; (1 << 20) + 1]).error(413);
     assert!(limit.contains("query_body_bytes_max"), "{limit}");
     server.get("/logs/recent?limit=5").error(400);
+    // What belongs into the body is not passed over in the query string.
+    for path in ["query", "export", "search/plan"] {
+        let said = server.post(&format!("/api/v1/{path}?limit=5"), "{}").error(400);
+        assert!(said.contains("`limit`"), "{said}");
+    }
+    server.get("/api/v1/delete?id=1").error(400);
 }
 
 #[test]
