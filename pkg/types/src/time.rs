@@ -117,20 +117,21 @@ pub fn parse_unix(text: &[u8]) -> Result<i64, TimeError> {
     if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) {
         return Err(TimeError::Malformed);
     }
-    let whole: i64 = whole.parse().map_err(|_| TimeError::OutOfRange)?;
+    let whole: u64 = whole.parse().map_err(|_| TimeError::OutOfRange)?;
     let unit = match whole {
         ..100_000_000_000 => SECOND_NS,
         100_000_000_000..100_000_000_000_000 => 1_000_000,
         100_000_000_000_000..100_000_000_000_000_000 => 1_000,
         _ => 1,
     };
-    let mut ns = whole.checked_mul(unit).ok_or(TimeError::OutOfRange)?;
+    // Wider than the result: the first time of all has no positive counterpart.
+    let mut ns = i128::from(whole) * i128::from(unit);
     let mut scale = unit / 10;
     for digit in fraction.bytes().take(9) {
-        ns = ns.checked_add(i64::from(digit - b'0') * scale).ok_or(TimeError::OutOfRange)?;
+        ns += i128::from(i64::from(digit - b'0') * scale);
         scale /= 10;
     }
-    Ok(if negative { -ns } else { ns })
+    i64::try_from(if negative { -ns } else { ns }).map_err(|_| TimeError::OutOfRange)
 }
 
 fn parse_unix_float(text: &str) -> Result<i64, TimeError> {
@@ -282,7 +283,14 @@ mod tests {
             assert_eq!(parse(format_rfc3339(ns).as_bytes()), Ok(ns));
         }
         let years_5138 = ["99999999999", "99999999999999", "99999999999999999"];
-        let far = ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "99999999999999999999", "1e40"];
+        let far = [
+            "0001-01-01T00:00:00Z",
+            "9999-12-31T23:59:59Z",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "99999999999999999999",
+            "1e40",
+        ];
         for text in far.into_iter().chain(years_5138) {
             assert_eq!(parse(text.as_bytes()), Err(TimeError::OutOfRange), "{text}");
         }
@@ -298,6 +306,9 @@ mod tests {
             ("1735689600123456789", second * SECOND_NS + 123_456_789),
             ("1735689600.123456789", second * SECOND_NS + 123_456_789),
             ("1735689600123.5", second * SECOND_NS + 123_500_000),
+            ("9223372036854775807", i64::MAX),
+            ("-9223372036854775807", -i64::MAX),
+            ("-9223372036854775808", i64::MIN),
             ("100000000000", 100_000_000 * SECOND_NS),
             ("100000000000000", 100_000_000 * SECOND_NS),
             ("100000000000000000", 100_000_000 * SECOND_NS),
