@@ -114,7 +114,10 @@ impl Database {
         timberlog_query::label_names(&self.snapshot(tenant), range)
     }
 
-    /// The values of a stream label, of `service` or of `level` in a range of time, sorted.
+    /// The values of a stream label, of a field, of `service` or of `level` in a range of time, sorted.
+    ///
+    /// # Errors
+    /// `Invalid` for `timestamp`, and if there are more than 100,000 values.
     pub fn label_values(&self, tenant: &Tenant, name: &str, range: TimeRange) -> Result<Vec<String>> {
         timberlog_query::label_values(&self.snapshot(tenant), name, range)
     }
