@@ -22,7 +22,6 @@ mod at;
 mod catalog;
 mod copy;
 mod create;
-mod memory;
 mod prune;
 mod prune_archive;
 mod record;

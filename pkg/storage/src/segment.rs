@@ -233,10 +233,10 @@ pub(crate) fn forget_cached(opener: &Opener, entry: &SegmentEntry) -> bool {
     entry.location == Location::Cold && Cold::new(opener.cold.as_ref(), entry).forget_all()
 }
 
-/// Opens a file of a segment that is in the object store only: its `.log`, or its `.redb`.
-pub(crate) fn open_stored(opener: &Opener, entry: &Arc<SegmentEntry>, path: &str) -> Result<Arc<dyn File>> {
-    let (log, redb) = Cold::new(opener.cold.as_ref(), entry).files()?;
-    Ok(if entry.log.path == path { log } else { redb })
+/// Opens a file of a segment that is in the object store only, its `.log` or its `.redb`, past all caches.
+pub(crate) fn open_stored(opener: &Opener, entry: &SegmentEntry, path: &str) -> Result<Arc<dyn File>> {
+    let cold = Cold::new(opener.cold.as_ref(), entry);
+    if entry.log.path == path { cold.whole_log(&entry.log) } else { cold.whole_redb() }
 }
 
 impl std::fmt::Debug for Segment {

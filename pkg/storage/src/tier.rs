@@ -32,5 +32,6 @@ pub use meter::{Demand, Meter};
 pub use options::TierOptions;
 pub(crate) use read::Remote;
 pub use read::{ReadOptions, Reader};
+pub(crate) use read_only::{file_of_bytes, file_of_object};
 pub use remote::snapshot_of;
 pub use stats::{TierPhase, TierStats, Tiered};

@@ -1,13 +1,12 @@
 //! Restores to an instant: the newest backup at or before it, and the archived frames behind that
 //! backup that were committed by then.
 
-use super::catalog;
 use super::record::BackupRecord;
-use super::{copy, memory::MemoryFile};
+use super::{catalog, copy};
 use crate::archive::{self, Chain, ChainPart, FRAMES_BYTES_MAX, Followed, LineRecord, Lines, Parent};
 use crate::objects::ObjectStore;
+use crate::tier;
 use crate::wal;
-use std::sync::Arc;
 use timberlog_types::{Error, ErrorKind, Result, Seq, time};
 
 /// Archived frames that a restore adds to a backup.
@@ -121,7 +120,7 @@ pub(super) fn read_frames(
     found: &mut dyn FnMut(wal::Frame) -> Result<()>,
 ) -> Result<()> {
     let numbers = (run.first_seq, run.last_seq);
-    wal::read_run(Arc::new(MemoryFile(run.bytes)), numbers, found)
+    wal::read_run(tier::file_of_bytes(run.bytes), numbers, found)
         .map_err(|error| error.context(format!("object `{}`", part.key)))
 }
 

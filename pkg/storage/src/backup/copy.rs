@@ -24,7 +24,7 @@ pub(super) fn file(
     let damaged = |what: String| {
         Error::corrupt(format!(
             "`{}` {what}: the database is damaged there, and nothing damaged is backed up; `timberlog verify` names all \
-             damage, `timberlog repair` gives it up",
+             damage of the data directory, `timberlog repair` gives it up",
             expected.path
         ))
     };

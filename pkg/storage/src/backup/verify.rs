@@ -1,12 +1,12 @@
 //! Checking a backup without restoring it: that its objects are there, whole, and make a database.
 
-use super::memory::{MemoryFile, ObjectFile};
 use super::record::{BackupRecord, WalTail, key_of};
 use super::{Event, Watch, at, catalog, copy};
 use crate::archive::Lines;
 use crate::manifest::{FileRef, SegmentEntry, State, restored};
 use crate::objects::ObjectStore;
 use crate::producers::Producers;
+use crate::tier;
 use crate::wal;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
@@ -354,8 +354,8 @@ fn open(store: &Arc<dyn ObjectStore>, key: &str, file: &FileRef) -> Result<Arc<d
         return Err(mismatch(key));
     }
     Ok(match whole {
-        Some(bytes) => Arc::new(MemoryFile(bytes)),
-        None => Arc::new(ObjectFile::new(Arc::clone(store), key.to_owned(), file.len)),
+        Some(bytes) => tier::file_of_bytes(bytes),
+        None => tier::file_of_object(store, key, file.len),
     })
 }
 
@@ -405,7 +405,6 @@ pub(super) fn read_tail(
     if crc32c != tail.crc32c {
         return Err(mismatch(&tail.key));
     }
-    let file: Arc<dyn File> = Arc::new(MemoryFile(bytes));
-    wal::read_sealed(file, &record.database_id, (tail.first_seq, tail.last_seq), found)
+    wal::read_sealed(tier::file_of_bytes(bytes), &record.database_id, (tail.first_seq, tail.last_seq), found)
         .map_err(|error| error.context(format!("object `{}`", tail.key)))
 }

@@ -7,7 +7,7 @@ use super::{Opened, Segment};
 use crate::manifest::{FileRef, SegmentEntry};
 use crate::notes::Notes;
 use crate::tier::coalesce::{Want, coalesce};
-use crate::tier::{Demand, Meter, Reader, Remote, cold_log};
+use crate::tier::{Demand, Reader, Remote, cold_log};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -82,11 +82,14 @@ impl Cold {
         Ok(Opened { reader, index: redb, notes: Notes::default(), memory_bytes: index.memory_bytes })
     }
 
-    /// Its `.log` and its `.redb`, to be read whole.
-    pub(super) fn files(&self) -> Result<(Arc<dyn File>, Arc<dyn File>)> {
-        let store = self.reader()?;
-        let index = store.index(self.index()?, &Demand::patient(&Meter::default()))?;
-        Ok((cold_log::open(store, &self.remote, &index), index.redb()))
+    /// Its `.log`, to be read whole: from the store, since what is cached is not synced and may be damaged.
+    pub(super) fn whole_log(&self, log: &FileRef) -> Result<Arc<dyn File>> {
+        Ok(self.reader()?.uncached_log(log))
+    }
+
+    /// Its `.redb`, to be read whole: from the store, too.
+    pub(super) fn whole_redb(&self) -> Result<Arc<dyn File>> {
+        self.reader()?.uncached_redb(self.index()?)
     }
 
     /// Forgets the cached index, unless that was done before.

@@ -5,7 +5,7 @@
 //! database: a wrong byte in it is found by the checksums of what it holds.
 
 use super::index_object::{HEADER, Header, Index};
-use super::read_only::{ReadOnly, Readable};
+use super::read_only::{ReadOnly, Readable, file_of_bytes};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl IndexFile {
         let (mut bytes, parts) = Self::parts(index);
         parts.iter().for_each(|part| bytes.extend_from_slice(part));
         let memory_bytes = bytes.len();
-        Ok(Self { memory_bytes, ..Self::open(Arc::new(ReadOnly(Bytes(bytes))))? })
+        Ok(Self { memory_bytes, ..Self::open(file_of_bytes(bytes))? })
     }
 
     /// The `.redb`.
@@ -93,26 +93,10 @@ impl IndexFile {
     }
 }
 
-/// Bytes as a file.
-struct Bytes(Vec<u8>);
-
 /// A part of a file.
 struct Part {
     file: Arc<dyn File>,
     range: Range<u64>,
-}
-
-impl Readable for Bytes {
-    fn read(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let rest = usize::try_from(offset).ok().and_then(|at| self.0.get(at..)).unwrap_or_default();
-        let len = rest.len().min(buf.len());
-        buf[..len].copy_from_slice(&rest[..len]);
-        Ok(len)
-    }
-
-    fn bytes(&self) -> u64 {
-        self.0.len() as u64
-    }
 }
 
 impl Readable for Part {

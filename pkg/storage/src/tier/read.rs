@@ -12,6 +12,7 @@ use super::folder::Folder;
 use super::index_file::IndexFile;
 use super::index_object;
 use super::meter::Demand;
+use super::read_only::{file_of_bytes, file_of_object};
 use crate::manifest::FileRef;
 use crate::objects::ObjectStore;
 use crossbeam_channel::{Receiver, Sender};
@@ -20,7 +21,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use timberlog_disk::Env;
+use timberlog_disk::{Env, File};
 use timberlog_types::{Error, Result};
 
 /// Bounds of what is kept of cold segments, and of the requests for more.
@@ -184,6 +185,18 @@ impl Reader {
             }
         }
         wait_for_all(&flights, demand)
+    }
+
+    /// The `.log` of a segment, to be read front to back, past the caches.
+    pub(crate) fn uncached_log(&self, log: &FileRef) -> Arc<dyn File> {
+        file_of_object(&self.inner.store, &log.path, log.len)
+    }
+
+    /// The `.redb` of a segment, past the caches; empty if there is none.
+    pub(crate) fn uncached_redb(&self, object: &FileRef) -> Result<Arc<dyn File>> {
+        let redb =
+            index_object::decode(&self.inner.get_index_object(object)?).map_err(|error| named(object, error))?.redb;
+        Ok(file_of_bytes(redb.unwrap_or_default()))
     }
 
     /// Forgets the index of a segment: it is damaged.
@@ -356,16 +369,21 @@ impl Inner {
     }
 
     fn get_index(&self, object: &FileRef) -> Result<IndexFile> {
+        let bytes = self.get_index_object(object)?;
+        self.keep_index(object, &bytes)
+    }
+
+    fn get_index_object(&self, object: &FileRef) -> Result<Vec<u8>> {
         let bytes = self.store.get_range(&object.path, 0..object.len)?;
         if crc32c::crc32c(&bytes) != object.crc32c {
-            return Err(Error::corrupt(format!("`{}`: checksum mismatch", object.path)));
+            return Err(named(object, Error::corrupt("checksum mismatch")));
         }
-        self.keep_index(object, &bytes)
+        Ok(bytes)
     }
 
     /// Puts an index into the cache, and opens it.
     fn keep_index(&self, object: &FileRef, bytes: &[u8]) -> Result<IndexFile> {
-        let index = index_object::decode(bytes).map_err(|error| error.context(format_args!("`{}`", object.path)))?;
+        let index = index_object::decode(bytes).map_err(|error| named(object, error))?;
         let (header, [head, tail, redb]) = IndexFile::parts(&index);
         let (name, len) = (index_name(object), (header.len() + head.len() + tail.len() + redb.len()) as u64);
         let floor = self.disk_free_bytes_min.saturating_add(len);
@@ -402,6 +420,10 @@ impl Inner {
         lock(&self.indexes).remove(name, 0);
         self.index_folder.iter().for_each(|folder| folder.remove(name));
     }
+}
+
+fn named(object: &FileRef, error: Error) -> Error {
+    error.context(format_args!("object `{}`", object.path))
 }
 
 /// The name of the cached file: that of the object, with its checksum.

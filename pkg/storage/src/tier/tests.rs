@@ -17,11 +17,12 @@ use crate::tier::bucket::{self, BucketState};
 use crate::tier::gc::{self, GcMode, GcReport};
 use crate::{BufferedBatch, Options, Progress, Storage, Subscriber};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::FaultStore;
-use timberlog_disk::Env;
 use timberlog_disk::sim::Sim;
+use timberlog_disk::{Env, Open};
 use timberlog_types::{BatchBuilder, Day, ErrorKind, Result, Tenant, TimeRange};
 
 /// 2025-12-20: some days before the clock of the simulation.
@@ -49,6 +50,45 @@ fn options(store: &FaultStore) -> Options {
         disk_free_bytes_min: 0,
         tier: Some(tier(store)),
         ..Options::new("/db")
+    }
+}
+
+/// With caches of data on the disk, and so many bytes of it in memory.
+fn with_cache(mut options: Options, memory_bytes: u64) -> Options {
+    let read = &mut options.tier.as_mut().unwrap().read;
+    (read.data_bytes, read.memory_bytes, read.disk_free_bytes_min) = (1 << 20, memory_bytes, 0);
+    options
+}
+
+/// The cached files of a kind, `index` or `data`.
+fn cached(sim: &Sim, kind: &str) -> Vec<String> {
+    let of_kind = format!("/db/tier/{kind}/");
+    let files = sim.disk.files().into_iter().map(|(path, _)| path.display().to_string());
+    files.filter(|path| path.starts_with(&of_kind) && !path.ends_with(".tmp")).collect()
+}
+
+/// Waits until so many ranges are cached: they are written behind the answer.
+fn wait_for_cached(sim: &Sim, ranges: usize) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while cached(sim, "data").len() != ranges {
+        assert!(Instant::now() < deadline, "{:?}", cached(sim, "data"));
+        std::thread::yield_now();
+    }
+}
+
+/// What a power loss may leave of the caches, which nobody syncs: ranges without their bytes, indexes with a wrong one at
+/// their end, where the `.redb` is.
+fn damage_cache(sim: &Sim) {
+    let open = |path: &String| sim.env().disk.open(Path::new(path), Open::Write).unwrap();
+    for path in cached(sim, "data") {
+        let file = open(&path);
+        file.write_all_at(&vec![0; file.len().unwrap() as usize], 0).unwrap();
+    }
+    for path in cached(sim, "index") {
+        let file = open(&path);
+        let (mut byte, last) = ([0], file.len().unwrap() - 1);
+        file.read_exact_at(&mut byte, last).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], last).unwrap();
     }
 }
 

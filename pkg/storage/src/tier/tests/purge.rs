@@ -2,8 +2,6 @@
 
 use super::*;
 use crate::deletes::Selectors;
-use std::time::Instant;
-use timberlog_disk::Open;
 use timberlog_filter::Filter;
 use timberlog_types::Error;
 
@@ -49,12 +47,7 @@ fn a_delete_takes_records_out_of_the_store() {
 #[test]
 fn a_cache_that_is_damaged_does_not_keep_records_in_the_store() {
     let (sim, store) = (Sim::new(1), FaultStore::new());
-    let with_cache = |memory_bytes| {
-        let mut options = with_deletes(&store);
-        let read = &mut options.tier.as_mut().unwrap().read;
-        (read.data_bytes, read.memory_bytes, read.disk_free_bytes_min) = (1 << 20, memory_bytes, 0);
-        open_with(&sim.env(), options).unwrap()
-    };
+    let with_cache = |memory_bytes| open_with(&sim.env(), with_cache(with_deletes(&store), memory_bytes)).unwrap();
     let storage = with_cache(1 << 20);
     for first in [0, 30] {
         append(&storage, first);
@@ -62,23 +55,9 @@ fn a_cache_that_is_damaged_does_not_keep_records_in_the_store() {
         storage.tier().unwrap();
     }
     assert_eq!(records(&storage).len(), 20);
-    let disk = &*sim.env().disk;
-    // It is written behind the answer.
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let cached = loop {
-        let mut cached = disk.list("/db/tier/data".as_ref()).unwrap();
-        cached.retain(|entry| entry.name.ends_with(".range"));
-        if cached.len() == 2 {
-            break cached;
-        }
-        assert!(Instant::now() < deadline, "{cached:?}");
-        std::thread::yield_now();
-    };
+    wait_for_cached(&sim, 2);
     drop(storage);
-    for entry in cached {
-        let file = disk.open(&std::path::Path::new("/db/tier/data").join(entry.name), Open::Write).unwrap();
-        file.write_all_at(&vec![0; entry.len as usize], 0).unwrap();
-    }
+    damage_cache(&sim);
     let storage = with_cache(0);
     storage.delete(&Tenant::default(), "record 3", TimeRange::ALL).unwrap();
     while storage.compact().unwrap().is_some() {}

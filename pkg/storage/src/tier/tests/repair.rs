@@ -4,8 +4,6 @@ use super::*;
 use crate::manifest::{Edit, Manifest, ManifestOptions, SegmentEntry};
 use crate::tier::upload::Upload;
 use crate::verify::verify;
-use std::path::Path;
-use timberlog_disk::Open;
 
 #[test]
 fn what_is_in_the_store_alone_is_neither_damaged_nor_given_up() {
