@@ -82,6 +82,8 @@ pub struct OpenReport {
     pub history_damage: Vec<Damage>,
     /// Files that nothing named (leftovers of a crash), removed. Relative paths.
     pub removed: Vec<String>,
+    /// Files that nothing names and that could not be removed; every commit tries again.
+    pub left: Vec<String>,
     /// Files that nothing names and that were left: something is damaged, `repair` comes first.
     pub orphans_left: Vec<String>,
 }
@@ -206,9 +208,10 @@ impl Manifest {
         if state.is_damaged() || history_damaged || !is_settled {
             report.orphans_left = orphans;
         } else {
-            report.removed = reclaim::remove_orphans(env, data_dir, orphans)?;
+            (report.removed, report.left) = reclaim::remove_orphans(env, data_dir, orphans)?;
         }
-        let reclaim = Reclaim::new(&state, &chain);
+        let mut reclaim = Reclaim::new(&state, &chain);
+        reclaim.note_left(&report.left);
         let state = Arc::new(state);
         let writer = Writer {
             poisoned: None,

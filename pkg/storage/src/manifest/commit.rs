@@ -164,15 +164,15 @@ impl Manifest {
         let mut written = Vec::new();
         let files = write_files(&self.env, &self.data_dir, Some(&old.root), &mut next, &mut writer.lists, &mut written);
         let moved = files
+            .and_then(|()| writer.reclaim.check_written(&written))
             .map_err(MoveError::Before)
             .and_then(|()| files::move_pointer(&self.env, &self.data_dir, &pointer(&next.state)));
         match moved {
             Ok(()) => {}
             Err(MoveError::Before(error)) => {
-                for path in written {
-                    // A leftover harms nobody: nothing names it, and the next start removes it.
-                    let _ = self.env.disk.remove_file(&self.data_dir.join(path));
-                }
+                // Nothing names them. What cannot be removed is tried again.
+                written.retain(|path| self.env.disk.remove_file(&self.data_dir.join(path)).is_err());
+                writer.reclaim.note_left(&written);
                 return Err(error.context("manifest commit failed, nothing has changed"));
             }
             Err(MoveError::Unknown(error)) => {

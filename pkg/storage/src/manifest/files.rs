@@ -143,6 +143,11 @@ pub(super) fn root_names(env: &Env, data_dir: &Path) -> Result<Vec<RootName>, Er
     Ok(names)
 }
 
+/// Whether a relative path is one that a root is found by.
+pub(super) fn is_root(path: &str) -> bool {
+    path.strip_prefix(MANIFEST_DIR).and_then(|path| path.strip_prefix('/')).and_then(root_name).is_some()
+}
+
 fn root_name(name: &str) -> Option<RootName> {
     let (version, crc) = name.strip_prefix(Kind::Root.prefix())?.strip_suffix(".json")?.split_once('-')?;
     if version.len() != 20 || crc.len() != 8 {

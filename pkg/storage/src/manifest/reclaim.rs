@@ -3,8 +3,12 @@
 //! A file lives from the version that added it to the one that no longer names it. It goes when
 //! no kept root and no pinned state is of a version in between. While anything is damaged,
 //! nothing goes.
+//!
+//! A file that cannot be removed may stay, since none of its kind is ever found by its name: what
+//! names a file has made it, under a name that nothing had. Roots are found by their names by a
+//! start that cannot read the pointer, so a start leaves none that nothing names.
 
-use super::files::is_node_name;
+use super::files::{is_node_name, is_root};
 use super::load::Chain;
 use super::model::{FileRef, SegmentEntry, State};
 use super::month::Month;
@@ -15,6 +19,9 @@ use std::path::Path;
 use std::sync::Arc;
 use timberlog_disk::{Entry, Env};
 use timberlog_types::{Error, Result, Tenant};
+
+/// The version since which nothing names a file that an earlier process has left: every one is later.
+const LEFT: u64 = 0;
 
 /// Files that the current state does not name, and since which version.
 #[derive(Debug, Default)]
@@ -43,6 +50,19 @@ impl Reclaim {
             Some(file) => Err(format!("invariant `an added file is new`: `{}` is not", file.path)),
             None => Ok(()),
         }
+    }
+
+    /// A root or a node that was written must not have the name of a file that may go at any time.
+    pub(super) fn check_written(&self, written: &[String]) -> Result<()> {
+        match written.iter().find(|path| self.retired.contains_key(*path)) {
+            Some(path) => Err(Error::internal(format!("`{path}` has the name of a file that could not be removed"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes files that nothing names and that could not be removed.
+    pub(super) fn note_left(&mut self, paths: &[String]) {
+        self.retired.extend(paths.iter().map(|path| (path.clone(), LEFT)));
     }
 
     /// Notes what the step from `old` to `new` no longer names.
@@ -94,7 +114,9 @@ impl Manifest {
     /// # Errors
     /// `Closed` if nothing can be committed any more.
     pub(crate) fn keeps_old_segments(&self) -> Result<bool> {
-        Ok(self.writer()?.reclaim.retired.keys().any(|path| path.starts_with(SEGMENTS_DIR)))
+        let writer = self.writer()?;
+        let mut retired = writer.reclaim.retired.iter();
+        Ok(retired.any(|(path, &since)| since > LEFT && path.starts_with(SEGMENTS_DIR)))
     }
 
     /// Removes what can go. A file that cannot be removed stays noted; the next call tries again.
@@ -174,11 +196,33 @@ fn list(env: &Env, data_dir: &Path, folder: &str) -> Result<Vec<Entry>> {
     }
 }
 
-/// Removes orphans, and folders of days that are empty then. Returns what is gone.
-pub(super) fn remove_orphans(env: &Env, data_dir: &Path, orphans: Vec<String>) -> Result<Vec<String>> {
+/// Removes orphans, and folders of days that are empty then. Returns what is gone, and what could not be removed.
+///
+/// # Errors
+/// A root cannot be removed.
+pub(super) fn remove_orphans(
+    env: &Env,
+    data_dir: &Path,
+    mut orphans: Vec<String>,
+) -> Result<(Vec<String>, Vec<String>)> {
+    let mut left = Vec::new();
+    // While a root can be found, so can what it names.
+    orphans.sort_by_key(|path| !is_root(path));
     for path in &orphans {
-        let removed = remove(env, data_dir, path);
-        removed.map_err(|error| Error::io(format!("remove `{path}`, which nothing names"), &error))?;
+        match remove(env, data_dir, path) {
+            Ok(()) => {}
+            Err(error) if is_root(path) => {
+                let doing = format!(
+                    "remove `{path}`, which nothing names and which must not stay: a start that cannot read \
+                     `{POINTER_FILE}` could take it for the newest root"
+                );
+                return Err(Error::io(doing, &error));
+            }
+            Err(error) => {
+                tracing::warn!(path, %error, "a file that nothing names cannot be removed; trying again later");
+                left.push(path.clone());
+            }
+        }
     }
     for tenant in list(env, data_dir, SEGMENTS_DIR)?.iter().filter(|entry| entry.is_dir) {
         for day in list(env, data_dir, &format!("{SEGMENTS_DIR}/{}", tenant.name))?.iter().filter(|entry| entry.is_dir)
@@ -190,5 +234,6 @@ pub(super) fn remove_orphans(env: &Env, data_dir: &Path, orphans: Vec<String>) -
             }
         }
     }
-    Ok(orphans)
+    orphans.retain(|path| !left.contains(path));
+    Ok((orphans, left))
 }

@@ -248,6 +248,12 @@ impl History {
             let place = ["wal", "manifest"][self.rng.below(2) as usize];
             process.fail_read(place, self.rng.below(20));
         }
+        if self.rng.percent(10) {
+            // What an earlier process has left cannot be removed: the start goes on.
+            self.is_faulty = true;
+            let place = ["segments", "manifest", "producers"][self.rng.below(3) as usize];
+            self.sim.disk.inject(Op::Remove, place, self.rng.below(2), Fault::Io);
+        }
         self.sim.disk.set_short_io(if self.rng.percent(30) { 20 } else { 0 });
     }
 
@@ -288,7 +294,8 @@ impl History {
                         self.note_death();
                         return Ok(None);
                     }
-                    if !self.is_faulty {
+                    let is_left_over = error.message.contains("which nothing names");
+                    if !self.is_faulty || (is_left_over && !error.message.contains("manifest/root-")) {
                         return Err(format!("start failed: {error}"));
                     }
                     self.sim.disk.set_capacity(None);

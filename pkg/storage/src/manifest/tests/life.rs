@@ -5,6 +5,7 @@ use crate::manifest::{Depth, POINTER_FILE, verify};
 use std::path::PathBuf;
 use std::sync::Arc;
 use timberlog_disk::Open;
+use timberlog_disk::sim::{Fault, Op};
 
 #[test]
 fn a_new_directory_becomes_a_database_with_an_id_that_stays() {
@@ -126,6 +127,72 @@ fn leftovers_go_at_start_and_what_is_not_ours_stays() {
     let left: Vec<_> = files(&sim).into_iter().filter(|path| !whole.contains(path)).collect();
     assert_eq!(left, foreign);
     assert!(!env.disk.exists(&dir().join("segments/a").join(Day(DAY.0 - 1).to_string())).unwrap());
+}
+
+/// A leftover of each kind that a start leaves alone for a while, and goes on.
+#[test]
+fn a_leftover_that_cannot_be_removed_stops_no_start_and_goes_later() {
+    let a = tenant("a");
+    let orphan = entry(&a, DAY, 2, (2, 2));
+    let kinds = [
+        orphan.log.path.clone(),
+        orphan.redb.clone().unwrap().path,
+        format!("{}.tmp", orphan.log.path),
+        "manifest/month-00000000000000000003-00000000.json".to_owned(),
+        "manifest/deletes-00000000000000000003-00000000.json".to_owned(),
+        "producers/9.producers".to_owned(),
+    ];
+    for path in &kinds {
+        for fault in [Fault::Io, Fault::DoneButError] {
+            let sim = sim(1);
+            let env = sim.env();
+            drop(open_whole(&env).commit(flush(&env, &a, DAY, 1)).unwrap());
+            let whole = files(&sim);
+            write_files(&env, &orphan, 2).unwrap();
+            env.disk.create_dir_all(&dir().join("producers")).unwrap();
+            for path in &kinds {
+                atomic::write_new(&*env.disk, &dir().join(path), b"x").unwrap();
+            }
+            sim.disk.inject(Op::Remove, path, 0, fault);
+            let (manifest, report) = open(&env, 3).unwrap();
+            assert_eq!((report.left, report.removed.len()), (vec![path.clone()], kinds.len() - 1), "{fault:?}");
+            let is_there = fault == Fault::Io;
+            let left = |sim: &Sim| files(sim).into_iter().filter(|path| !whole.contains(path)).collect::<Vec<_>>();
+            assert_eq!(left(&sim), if is_there { vec![path.clone()] } else { Vec::new() });
+            // Nothing takes its name while it may be there.
+            if path.ends_with(".log") {
+                let error = manifest.commit(Edit { add: vec![(a.clone(), DAY, orphan.clone())], ..Edit::default() });
+                assert!(error.unwrap_err().message.contains("an added file is new"));
+            }
+            assert!(!manifest.keeps_old_segments().unwrap(), "no root keeps it");
+            sim.disk.inject(Op::Remove, path, 0, Fault::Io);
+            manifest.collect().unwrap();
+            manifest.collect().unwrap();
+            assert_eq!(left(&sim), Vec::<String>::new(), "{path}");
+        }
+    }
+}
+
+/// A start that has lost the pointer takes the newest root that it finds by its name: none of a commit that never
+/// happened, or of a time long ago, may stay beside what comes next.
+#[test]
+fn a_root_that_nothing_names_is_not_left() {
+    let sim = sim(1);
+    let env = sim.env();
+    let a = tenant("a");
+    let manifest = open_whole(&env);
+    manifest.commit(flush(&env, &a, DAY, 1)).unwrap();
+    // The next one is whole, and its commit does not happen.
+    sim.disk.inject(Op::Rename, "manifest.json", 0, Fault::NoSpace);
+    sim.disk.inject(Op::Remove, "root-00000000000000000003", 0, Fault::Io);
+    manifest.commit(flush(&env, &a, DAY, 2)).unwrap_err();
+    drop(manifest);
+    sim.disk.inject(Op::Remove, "root-00000000000000000003", 0, Fault::Io);
+    let error = open(&env, 3).err().unwrap();
+    assert!(error.message.contains("root-00000000000000000003"), "{error}");
+    assert!(error.message.contains("must not stay"), "{error}");
+    drop(open_whole(&env));
+    assert!(!files(&sim).iter().any(|path| path.contains("root-00000000000000000003")));
 }
 
 #[test]
