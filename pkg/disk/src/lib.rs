@@ -63,6 +63,40 @@ pub struct Entry {
     pub modified_ns: i64,
 }
 
+/// Something that was written and is not durable yet.
+pub enum Unsynced {
+    /// The data of a file, at its path.
+    File(PathBuf, Arc<dyn File>),
+    /// The names in a folder.
+    Folder(PathBuf),
+}
+
+impl Unsynced {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::File(path, _) | Self::Folder(path) => path,
+        }
+    }
+
+    fn sync<D: Disk + ?Sized>(&self, disk: &D) -> Result<(), SyncError> {
+        let synced = match self {
+            Self::File(_, file) => file.sync_data(),
+            Self::Folder(path) => disk.sync_dir(path),
+        };
+        synced.map_err(|source| SyncError { path: self.path().to_path_buf(), source })
+    }
+}
+
+/// A sync that failed.
+#[derive(Debug)]
+pub struct SyncError {
+    /// What was synced.
+    pub path: PathBuf,
+    /// Why it failed.
+    pub source: io::Error,
+}
+
 /// A file system.
 pub trait Disk: Send + Sync {
     /// Opens a file.
@@ -73,6 +107,10 @@ pub trait Disk: Send + Sync {
     fn exists(&self, path: &Path) -> io::Result<bool>;
     /// Creates a folder and its parents, each durably.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Creates folders as [`Disk::create_dir_all`] does, each durably when it returns.
+    fn create_dirs(&self, dirs: &[PathBuf]) -> io::Result<()> {
+        dirs.iter().try_for_each(|dir| self.create_dir_all(dir))
+    }
     /// Renames a file over another one; durable after [`Disk::sync_dir`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Renames a file unless the new name exists: then `AlreadyExists`, and nothing changed. Of two
@@ -84,6 +122,10 @@ pub trait Disk: Send + Sync {
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a folder durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes all of these durable, in any order. After an error none of the files counts as durable.
+    fn sync_all(&self, all: &[Unsynced]) -> Result<(), SyncError> {
+        all.iter().try_for_each(|one| one.sync(self))
+    }
     /// Takes the exclusive lock of a file (created if missing) until the returned value is
     /// dropped or the process ends. `ErrorKind::WouldBlock` if another process or handle has it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;

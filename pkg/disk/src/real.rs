@@ -1,20 +1,26 @@
 //! The real disk, clock and randomness.
 
-use crate::{Clock, Disk, Entry, File, Open, Random};
+use crate::{Clock, Disk, Entry, File, Open, Random, SyncError, Unsynced};
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The file system of this machine.
 pub struct RealDisk;
 
 struct RealFile(fs::File);
+
+/// Syncs under way at one time: a file system with a journal commits it once for all of them.
+const SYNCS_AT_ONCE: usize = 8;
+/// Fewer than so many are not worth threads.
+const SHARED_SYNCS_MIN: usize = 8;
 
 static FSYNCS: AtomicU64 = AtomicU64::new(0);
 
@@ -65,16 +71,16 @@ impl Disk for RealDisk {
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        if dir.as_os_str().is_empty() || dir.is_dir() {
-            return Ok(());
-        }
-        let parent = dir.parent().unwrap_or(Path::new(""));
-        self.create_dir_all(parent)?;
-        match fs::create_dir(dir) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
-            other => other?,
-        }
-        self.sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
+        self.create_dirs(&[dir.to_path_buf()])
+    }
+
+    fn create_dirs(&self, dirs: &[PathBuf]) -> io::Result<()> {
+        let mut grown = BTreeSet::new();
+        let created = dirs.iter().try_for_each(|dir| create_dir_all(dir, &mut grown));
+        // Also after an error: who finds a folder later takes it for a durable one.
+        let grown: Vec<Unsynced> = grown.into_iter().map(Unsynced::Folder).collect();
+        let synced = self.sync_all(&grown).map_err(|error| error.source);
+        created.and(synced)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -105,6 +111,29 @@ impl Disk for RealDisk {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         FSYNCS.fetch_add(1, Ordering::Relaxed);
         fs::File::open(dir)?.sync_all()
+    }
+
+    fn sync_all(&self, all: &[Unsynced]) -> Result<(), SyncError> {
+        if all.len() < SHARED_SYNCS_MIN {
+            return all.iter().try_for_each(|one| one.sync(self));
+        }
+        let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
+        let work = || {
+            while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if let Err(error) = one.sync(self) {
+                    next.store(all.len(), Ordering::Relaxed);
+                    failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..SYNCS_AT_ONCE {
+                // Without it the others do its part.
+                let _ = std::thread::Builder::new().name("timberlog-sync".to_owned()).spawn_scoped(scope, work);
+            }
+            work();
+        });
+        failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
@@ -166,6 +195,21 @@ impl File for RealFile {
 
 fn modified_ns(metadata: &fs::Metadata) -> i64 {
     metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
+}
+
+/// Creates a folder and its parents; notes those that have new names.
+fn create_dir_all(dir: &Path, grown: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+    if dir.as_os_str().is_empty() || dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().unwrap_or(Path::new(""));
+    create_dir_all(parent, grown)?;
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+        other => other?,
+    }
+    grown.insert(if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_path_buf() });
+    Ok(())
 }
 
 /// The clocks of this machine.
@@ -234,5 +278,76 @@ impl Random for RealRandom {
             let filled = rustix::rand::getrandom(&mut *buf, rustix::rand::GetRandomFlags::empty()).unwrap_or(0);
             buf = &mut buf[filled..];
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file whose sync fails, or not.
+    struct Synced {
+        calls: Arc<AtomicUsize>,
+        fails: bool,
+    }
+
+    impl File for Synced {
+        fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn write_at(&self, _: &[u8], _: u64) -> io::Result<usize> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn len(&self) -> io::Result<u64> {
+            Ok(0)
+        }
+
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn allocate(&self, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.calls.fetch_add(1, Ordering::SeqCst);
+            if self.fails { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+        }
+    }
+
+    #[test]
+    fn each_is_synced_once_and_the_one_that_fails_is_named() {
+        for count in [1, 7, 100] {
+            for failing in [None, Some(0), Some(count - 1)] {
+                let calls = Arc::new(AtomicUsize::new(0));
+                let file = |number| {
+                    let file = Synced { calls: Arc::clone(&calls), fails: failing == Some(number) };
+                    Unsynced::File(PathBuf::from(number.to_string()), Arc::new(file))
+                };
+                let all: Vec<Unsynced> = (0..count).map(file).collect();
+                match (RealDisk.sync_all(&all), failing) {
+                    (Ok(()), None) => assert_eq!(calls.load(Ordering::SeqCst), count),
+                    (Err(error), Some(number)) => assert_eq!(error.path, PathBuf::from(number.to_string())),
+                    (other, _) => panic!("{count} files, {failing:?} fails: {other:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn folders_are_made_with_their_parents_and_may_be_there() {
+        let name = format!("timberlog-disk-{}-{}", std::process::id(), RealClock::new().now_ns());
+        let root = std::env::temp_dir().join(name);
+        let dirs: Vec<PathBuf> = (0..20).map(|number| root.join(format!("t{}/d{number}", number % 3))).collect();
+        for _ in 0..2 {
+            RealDisk.create_dirs(&dirs).unwrap();
+            assert!(dirs.iter().all(|dir| dir.is_dir()));
+        }
+        fs::write(root.join("file"), b"x").unwrap();
+        assert!(RealDisk.create_dirs(&[root.join("file/d")]).is_err());
+        fs::remove_dir_all(root).unwrap();
     }
 }

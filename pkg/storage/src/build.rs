@@ -7,11 +7,11 @@ mod blocks;
 
 use crate::manifest::{FileRef, LevelCounts, Location, SEGMENT_SERVICES_MAX, SegmentEntry, log_path, redb_path};
 use crate::options::Options;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use timberlog_disk::{Env, File, Open};
+use timberlog_disk::{Env, File, Open, Unsynced};
 use timberlog_index::UserIndexInput;
 use timberlog_segment::{BlockEncoder, Directory, RowRef, SegmentWriter, WriterOptions};
 use timberlog_types::{Batch, Day, Error, Result, Seq, Tenant};
@@ -36,6 +36,28 @@ pub(crate) struct SegmentBuild<'a> {
     encoder: BlockEncoder,
     zstd_level: i32,
     indexes: Vec<UserIndexInput>,
+}
+
+/// What was written of segments and is not durable yet.
+#[derive(Default)]
+pub(crate) struct NotDurable {
+    /// Open as they were written: a write that fails behind the call is told to those handles.
+    files: Vec<Unsynced>,
+    folders: BTreeSet<PathBuf>,
+}
+
+impl NotDurable {
+    /// How many files are open.
+    pub(crate) fn files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Makes the files durable, and their names: several at a time, and each folder once.
+    pub(crate) fn make_durable(&mut self, env: &Env) -> Result<()> {
+        let mut all = std::mem::take(&mut self.files);
+        all.extend(std::mem::take(&mut self.folders).into_iter().map(Unsynced::Folder));
+        env.disk.sync_all(&all).map_err(|error| doing("fsync", &error.path, &error.source))
+    }
 }
 
 /// Blocks that several threads encode before the first of them is written, for each of them: so many that none waits long
@@ -113,7 +135,15 @@ impl<'a> SegmentBuild<'a> {
     }
 
     /// Writes index and footer, and makes both files durable.
-    pub(crate) fn finish(mut self, seqs: (Seq, Seq)) -> Result<SegmentEntry> {
+    pub(crate) fn finish(self, seqs: (Seq, Seq)) -> Result<SegmentEntry> {
+        let (env, mut written) = (self.env, NotDurable::default());
+        let entry = self.finish_later(seqs, &mut written)?;
+        written.make_durable(env)?;
+        Ok(entry)
+    }
+
+    /// Writes index and footer. Nothing may name the segment before what is `written` is durable.
+    pub(crate) fn finish_later(mut self, seqs: (Seq, Seq), written: &mut NotDurable) -> Result<SegmentEntry> {
         // The index names the places of the token filters.
         self.writer.write_filters()?;
         let directory = self.writer.directory();
@@ -123,18 +153,20 @@ impl<'a> SegmentBuild<'a> {
             None
         };
         let finished = self.writer.finish(built.as_ref().map(|built| built.pages.clone()))?;
-        self.file.sync_data().map_err(|error| doing("fsync", Path::new(&self.log_path), &error))?;
+        written.files.push(Unsynced::File(self.options.data_dir.join(&self.log_path), self.file));
         let redb = match &built {
             Some(built) => {
                 let path = self.options.data_dir.join(&self.redb_path);
-                timberlog_disk::atomic::write_new(&*self.env.disk, &path, &built.bytes)
-                    .map_err(|error| doing("write", &path, &error))?;
+                let file = self.env.disk.open(&path, Open::CreateNew);
+                let file = file.and_then(|file| file.write_all_at(&built.bytes, 0).map(|()| file));
+                let file = file.map_err(|error| doing("write", &path, &error))?;
+                written.files.push(Unsynced::File(path, file));
                 let (len, crc32c) = (built.bytes.len() as u64, crc32c::crc32c(&built.bytes));
                 Some(FileRef { path: self.redb_path, len, crc32c })
             }
             None => None,
         };
-        self.env.disk.sync_dir(&self.folder).map_err(|error| doing("fsync", &self.folder, &error))?;
+        written.folders.insert(self.folder);
         let log = FileRef { path: self.log_path, len: finished.len, crc32c: finished.crc32c };
         Ok(entry(self.id, seqs, &finished.directory, log, redb))
     }

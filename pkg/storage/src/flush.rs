@@ -3,13 +3,13 @@
 //!     generation → per tenant and day: order rows → blocks + token filters → .log
 //!                                                 → B+trees               → .redb → entries → edit
 //!
-//! Files are written and fsynced here; they do not exist for anyone until the caller commits the
-//! edit. A flush that fails leaves files that no manifest names: the caller removes them, or the
+//! Files are written here, and then fsynced, many together: a file system with a journal commits it
+//! once for all of them. They do not exist for anyone until the caller commits the edit. A flush that fails leaves files that no manifest names: the caller removes them, or the
 //! next start.
 
 use crate::buffer::Generation;
-use crate::build::{IndexedFields, SegmentBuild};
-use crate::manifest::SegmentEntry;
+use crate::build::{IndexedFields, NotDurable, SegmentBuild};
+use crate::manifest::{SegmentEntry, segment_folder};
 use crate::options::Options;
 use crate::order::order;
 use crate::snapshot::BufferedBatch;
@@ -17,7 +17,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use timberlog_disk::Env;
 use timberlog_segment::RowRef;
-use timberlog_types::{Batch, Day, Result, Seq, Tenant};
+use timberlog_types::{Batch, Day, Error, Result, Seq, Tenant};
+
+/// Files that are written before they are synced together. They are open meanwhile.
+const FILES_AT_ONCE: usize = 32;
 
 /// A new segment, written and fsynced.
 pub(crate) struct NewSegment {
@@ -36,18 +39,27 @@ pub(crate) fn write(
     let mut tenants: Vec<_> = generation.tenants.iter().collect();
     // The order of a hash map is not reproducible, that of file operations must be.
     tenants.sort_unstable_by_key(|(tenant, _)| *tenant);
-    let mut segments = Vec::new();
-    for (tenant, buffered) in tenants {
+    let tenants: Vec<_> =
+        tenants.into_iter().map(|(tenant, buffered)| (tenant, buffered, split_by_day(buffered))).collect();
+    let days = tenants.iter().flat_map(|(tenant, _, days)| days.keys().map(move |&day| (*tenant, day)));
+    let folders: Vec<_> = days.map(|(tenant, day)| options.data_dir.join(segment_folder(tenant, day))).collect();
+    env.disk.create_dirs(&folders).map_err(|error| Error::io("create the folders of segments", &error))?;
+    let (mut segments, mut written) = (Vec::with_capacity(folders.len()), NotDurable::default());
+    for (tenant, buffered, days) in tenants {
         let batches: Vec<Arc<Batch>> = buffered.iter().map(|batch| Arc::clone(&batch.batch)).collect();
         let fields = IndexedFields::new(&options.user_indexes, &batches);
-        for (day, rows) in split_by_day(buffered) {
+        for (day, rows) in days {
             let ordered = order(&batches, &rows, day, options.block_bytes);
             let mut build = SegmentBuild::new(env, options, tenant, day, options.zstd_level, files)?;
             build.blocks(&batches, &ordered.rows, &ordered.blocks, &fields, options.flush_threads)?;
-            let entry = build.finish(seq_range(buffered, &rows))?;
+            let entry = build.finish_later(seq_range(buffered, &rows), &mut written)?;
             segments.push(NewSegment { tenant: tenant.clone(), day, entry });
+            if written.files() >= FILES_AT_ONCE {
+                written.make_durable(env)?;
+            }
         }
     }
+    written.make_durable(env)?;
     Ok(segments)
 }
 

@@ -40,6 +40,7 @@ pub use verify::{Damage, Depth, VerifyReport, verify};
 use files::MoveError;
 pub(crate) use files::is_lost;
 use load::Without;
+pub(crate) use model::segment_folder;
 use reclaim::Reclaim;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, Weak};

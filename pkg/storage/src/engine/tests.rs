@@ -5,6 +5,7 @@ use timberlog_types::{BatchBuilder, Day};
 
 mod delete_crashes;
 mod deletes;
+mod durable_order;
 mod failures;
 mod full_disk;
 mod hostile;

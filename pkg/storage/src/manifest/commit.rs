@@ -17,6 +17,9 @@ use std::sync::{Arc, PoisonError};
 use timberlog_disk::Env;
 use timberlog_types::{Day, Error, ErrorKind, Result, Tenant};
 
+/// Nodes that are written before they are synced together. They are open meanwhile.
+const NODES_AT_ONCE: usize = 32;
+
 /// A state that is not on disk yet: `root` and the files of `changed` are still to be written.
 pub(super) struct Next {
     pub state: State,
@@ -132,7 +135,7 @@ pub(super) fn create(env: &Env, data_dir: &Path) -> Result<Loaded> {
         root: MonthNode::unwritten().file,
         chain_start: 1,
     };
-    state.root = write_root(env, data_dir, &state, None, &mut Lists::default())?;
+    state.root = write_root(env, data_dir, &state, None, &mut Lists::default(), &mut Vec::new())?;
     match files::move_pointer(env, data_dir, &pointer(&state)) {
         Ok(()) => {}
         Err(MoveError::Before(error) | MoveError::Unknown(error)) => return Err(error),
@@ -191,7 +194,7 @@ impl Manifest {
     }
 }
 
-/// Writes the nodes that changed and the root behind `previous`; notes the path of each file it wrote.
+/// Writes the nodes that changed and the root behind `previous`, each durably; `written` is told the path of each file.
 pub(super) fn write_files(
     env: &Env,
     data_dir: &Path,
@@ -201,25 +204,30 @@ pub(super) fn write_files(
     written: &mut Vec<String>,
 ) -> Result<()> {
     let version = next.state.version;
+    let mut unsynced = Vec::new();
     for (tenant, month) in &next.changed {
         let Some(months) = next.state.tenants.get_mut(tenant) else { continue };
         let Some(node) = Arc::make_mut(months).get_mut(month) else { continue };
         let file = MonthFile::new(version, salt(env), tenant, *month, node);
         let bytes = format::encode(&file).map_err(|error| Error::internal(error.to_string()))?;
-        let file = files::write(env, data_dir, Kind::Month, version, &bytes)?;
-        written.push(file.path.clone());
+        let (file, open) = files::write(env, data_dir, (Kind::Month, version), &bytes, written)?;
         Arc::make_mut(node).file = file;
+        unsynced.push(open);
+        if unsynced.len() >= NODES_AT_ONCE {
+            files::sync(env, &mut unsynced)?;
+        }
     }
     if next.deletes_changed {
         let deletes = Arc::make_mut(&mut next.state.deletes);
         let file = DeletesFile::new(version, salt(env), deletes);
         let bytes = format::encode(&file).map_err(|error| Error::internal(error.to_string()))?;
-        let file = files::write(env, data_dir, Kind::Deletes, version, &bytes)?;
-        written.push(file.path.clone());
+        let (file, open) = files::write(env, data_dir, (Kind::Deletes, version), &bytes, written)?;
         deletes.file = Some(file);
+        unsynced.push(open);
     }
-    next.state.root = write_root(env, data_dir, &next.state, previous, lists)?;
-    written.push(next.state.root.path.clone());
+    // Before there is a root: a start that cannot read the pointer may take it.
+    files::sync(env, &mut unsynced)?;
+    next.state.root = write_root(env, data_dir, &next.state, previous, lists, written)?;
     Ok(())
 }
 
@@ -237,6 +245,7 @@ fn write_root(
     state: &State,
     previous: Option<&FileRef>,
     lists: &mut Lists,
+    written: &mut Vec<String>,
 ) -> Result<FileRef> {
     let root = RootFile {
         format: FORMAT,
@@ -255,5 +264,7 @@ fn write_root(
         lost_roots: state.lost_roots.clone(),
     };
     let bytes = format::encode(&root).map_err(|error| Error::internal(error.to_string()))?;
-    files::write(env, data_dir, Kind::Root, state.version, &bytes)
+    let (file, open) = files::write(env, data_dir, (Kind::Root, state.version), &bytes, written)?;
+    files::sync(env, &mut vec![open])?;
+    Ok(file)
 }

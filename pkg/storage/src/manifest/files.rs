@@ -9,7 +9,7 @@ use super::{MANIFEST_DIR, POINTER_FILE};
 use std::io;
 use std::path::{Path, PathBuf};
 use timberlog_disk::checksum::is_right;
-use timberlog_disk::{Disk, Env, Open};
+use timberlog_disk::{Disk, Env, Open, Unsynced};
 use timberlog_types::{Error, ErrorKind};
 
 /// What a file of the manifest holds.
@@ -169,25 +169,32 @@ pub(super) fn node_path(kind: Kind, version: u64, crc32c: u32) -> String {
     format!("{MANIFEST_DIR}/{}{version:020}-{crc32c:08x}.json", kind.prefix())
 }
 
-/// Writes a root or a node and fsyncs it (the folder comes later, once for all). On an error the
-/// file is gone again, as far as the disk allows.
-pub(super) fn write(env: &Env, data_dir: &Path, kind: Kind, version: u64, bytes: &[u8]) -> Result<FileRef, Error> {
+/// Writes a root or a node, which is to be synced (the folder comes later, once for all). `written` is told the path of
+/// the file once there is one, whole or not.
+pub(super) fn write(
+    env: &Env,
+    data_dir: &Path,
+    (kind, version): (Kind, u64),
+    bytes: &[u8],
+    written: &mut Vec<String>,
+) -> Result<(FileRef, Unsynced), Error> {
     let crc32c = crc32c::crc32c(bytes);
     let file = FileRef { path: node_path(kind, version, crc32c), len: bytes.len() as u64, crc32c };
     let path = data_dir.join(&file.path);
     if file.len > NODE_BYTES_MAX {
         return Err(Error::internal(format!("`{}` would have {} bytes, limit {NODE_BYTES_MAX}", file.path, file.len)));
     }
-    let written = env.disk.open(&path, Open::CreateNew).and_then(|open| {
-        let written = open.write_all_at(bytes, 0).and_then(|()| open.sync_data());
-        if written.is_err() {
-            // A leftover harms nobody: nothing names it.
-            let _ = env.disk.remove_file(&path);
-        }
-        written
-    });
-    written.map_err(|error| Error::io(format!("write `{}`", path.display()), &error))?;
-    Ok(file)
+    let failed = |error: io::Error| Error::io(format!("write `{}`", path.display()), &error);
+    let open = env.disk.open(&path, Open::CreateNew).map_err(failed)?;
+    written.push(file.path.clone());
+    open.write_all_at(bytes, 0).map_err(failed)?;
+    Ok((file, Unsynced::File(path, open)))
+}
+
+/// Makes roots and nodes durable, several at a time.
+pub(super) fn sync(env: &Env, unsynced: &mut Vec<Unsynced>) -> Result<(), Error> {
+    let all = std::mem::take(unsynced);
+    env.disk.sync_all(&all).map_err(|error| Error::io(format!("write `{}`", error.path.display()), &error.source))
 }
 
 /// How far the move of the pointer came before it failed.

@@ -136,6 +136,11 @@ impl SegmentEntry {
     }
 }
 
+/// The relative path of the folder of a partition's segments.
+pub(crate) fn segment_folder(tenant: &Tenant, day: Day) -> String {
+    format!("segments/{tenant}/{day}")
+}
+
 /// The relative path of a segment's `.log`.
 pub fn log_path(tenant: &Tenant, day: Day, id: &str) -> String {
     format!("segments/{tenant}/{day}/{id}.log")
