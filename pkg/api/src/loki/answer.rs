@@ -52,7 +52,8 @@ impl Answered<'_> {
         }
         out.extend_from_slice(b",\"data\":{\"resultType\":");
         put(&mut out, self.result_type);
-        if self.categories == Categories::Apart {
+        // Numbers have no lines whose labels could stand apart.
+        if self.categories == Categories::Apart && self.result_type == "streams" {
             out.extend_from_slice(b",\"encodingFlags\":[\"categorize-labels\"]");
         }
         out.extend_from_slice(b",\"result\":");

@@ -15,19 +15,40 @@ const MS_NS: i64 = 1_000_000;
 pub fn put_streams(out: &mut Vec<u8>, entries: &[Entry], categories: Categories) {
     let mut streams: BTreeMap<String, (Labels, Vec<&Entry>)> = BTreeMap::new();
     for entry in entries {
-        let labels = match categories {
-            Categories::Merged => entry.labels(),
-            Categories::Apart => entry.stream.clone(),
-        };
+        let labels = labels_of(entry, categories);
         streams.entry(labels.to_string()).or_insert_with(|| (labels, Vec::new())).1.push(entry);
     }
+    put_groups(out, streams.values().map(|(labels, entries)| (labels, entries.iter().copied())), categories);
+}
+
+/// Writes lines in their order: a stream ends where a line has other labels than the one before it, and may come again.
+/// Clients of a tail show lines in the order in which they read them.
+pub fn put_runs(out: &mut Vec<u8>, entries: &[Entry], categories: Categories) {
+    let labelled: Vec<(Labels, &Entry)> = entries.iter().map(|entry| (labels_of(entry, categories), entry)).collect();
+    let runs = labelled.chunk_by(|one, next| one.0 == next.0);
+    let runs = runs.filter_map(|run| Some((&run.first()?.0, run.iter().map(|(_, entry)| *entry))));
+    put_groups(out, runs, categories);
+}
+
+/// The labels of a line that are those of its stream in an answer.
+fn labels_of(entry: &Entry, categories: Categories) -> Labels {
+    match categories {
+        Categories::Merged => entry.labels(),
+        Categories::Apart => entry.stream.clone(),
+    }
+}
+
+fn put_groups<'a, I>(out: &mut Vec<u8>, groups: impl Iterator<Item = (&'a Labels, I)>, categories: Categories)
+where
+    I: Iterator<Item = &'a Entry>,
+{
     out.push(b'[');
-    for (index, (labels, entries)) in streams.values().enumerate() {
+    for (index, (labels, entries)) in groups.enumerate() {
         comma(out, index);
         out.extend_from_slice(b"{\"stream\":");
         put_labels(out, labels);
         out.extend_from_slice(b",\"values\":[");
-        for (index, entry) in entries.iter().enumerate() {
+        for (index, entry) in entries.enumerate() {
             comma(out, index);
             put_entry(out, entry, categories);
         }

@@ -8,7 +8,7 @@
 use super::asked::{Asked, Categories};
 use super::error::{LokiError, LokiResult};
 use super::params::{self, Bounds};
-use super::result::put_streams;
+use super::result::put_runs;
 use crate::cancel::CancelOnDrop;
 use crate::state::State;
 use crate::turns::Turn;
@@ -78,6 +78,9 @@ fn delay(asked: &Asked) -> LokiResult<Duration> {
     if text.is_empty() || text == "0" {
         return Ok(Duration::ZERO);
     }
+    if text.starts_with('-') {
+        return Err(LokiError::invalid(format!("delay_for value {text} is out of range [0, {}]", u32::MAX)));
+    }
     let seconds = params::number(asked, "delay_for", 0)?;
     if u64::from(seconds) > DELAY_MAX_S {
         return Err(LokiError::invalid(format!("delay_for can't be greater than {DELAY_MAX_S}")));
@@ -107,39 +110,38 @@ async fn serve(state: Arc<State>, database: Database, followed: Followed, mut so
         ended.unwrap_or_else(|_| Err(Error::internal("the tail ended by a defect; see the log")))
     });
     let mut draining = state.draining();
-    let reason = loop {
+    let has_failed = loop {
         tokio::select! {
             message = receiver.recv() => match message {
                 Some(text) => match give(&mut socket, Message::Text(text.into()), patience).await {
                     Ok(()) => heard = Instant::now(),
-                    Err(Gone) => break None,
+                    Err(Gone) => break false,
                 },
-                None => break Some(close_code::ERROR),
+                None => break true,
             },
             // Whatever a client says is passed over, but for that it is there, or goes.
             said = socket.recv() => match said {
                 Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => heard = Instant::now(),
-                _ => break None,
+                _ => break false,
             },
             _ = pings.tick() => {
                 let ping = Message::Ping(Vec::new().into());
-                if heard.elapsed() > patience || give(&mut socket, ping, patience).await.is_err() { break None }
+                if heard.elapsed() > patience || give(&mut socket, ping, patience).await.is_err() { break false }
             }
-            _ = async { draining.wait_for(|&draining| draining).await.is_ok() } => break Some(close_code::AWAY),
+            // Without a close frame: Grafana and logcli come back behind none, and end at any.
+            _ = async { draining.wait_for(|&draining| draining).await.is_ok() } => break false,
         }
     };
     drop(receiver);
-    if let Some(code) = reason {
-        let why = match code {
-            close_code::AWAY => "the server is stopping".to_owned(),
-            _ => match reading.await {
-                Ok(Err(error)) => error.to_string(),
-                _ => "the tail ended".to_owned(),
-            },
+    if has_failed {
+        let why = match reading.await {
+            Ok(Err(error)) => error.to_string(),
+            _ => "the tail ended".to_owned(),
         };
         // A frame of control holds 125 bytes at most.
         let why: String = why.chars().take(100).filter(char::is_ascii).collect();
-        let _ = give(&mut socket, Message::Close(Some(CloseFrame { code, reason: why.into() })), patience).await;
+        let frame = CloseFrame { code: close_code::ERROR, reason: why.into() };
+        let _ = give(&mut socket, Message::Close(Some(frame)), patience).await;
     }
 }
 
@@ -238,7 +240,7 @@ fn follow(
 fn send(messages: &mpsc::Sender<String>, entries: &[Entry], categories: Categories) -> bool {
     chunks(entries).all(|chunk| {
         let mut out = b"{\"streams\":".to_vec();
-        put_streams(&mut out, chunk, categories);
+        put_runs(&mut out, chunk, categories);
         if categories == Categories::Apart {
             out.extend_from_slice(b",\"encodingFlags\":[\"categorize-labels\"]");
         }

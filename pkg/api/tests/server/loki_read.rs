@@ -109,6 +109,10 @@ fn categories_of_labels_stand_apart_if_that_is_asked() {
         result[0]["values"][0],
         json!([ns(1, 1), "a=1 x", {"structuredMetadata": metadata, "parsed": {"a": "1"}}])
     );
+    // Numbers have no categories, and do not claim any.
+    let path = url("query", &[("query", "vector(1)")]);
+    let vector = data(&server.send("GET", &path, &[("X-Loki-Response-Encoding-Flags", "categorize-labels")], b""));
+    assert_eq!(vector.get("encodingFlags"), None);
 }
 
 #[test]

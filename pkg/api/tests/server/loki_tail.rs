@@ -113,11 +113,28 @@ fn lines_wait_as_long_as_they_are_told() {
 }
 
 #[test]
-fn a_tail_ends_with_the_server_and_says_so() {
+fn lines_of_several_streams_come_by_time() {
+    let server = start();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    let stream = |pod: &str, first: u128| {
+        let values = [first, first + 2].map(|at| [(now + at).to_string(), format!("x{at}")]);
+        json!({"stream": {"app": "web", "pod": pod}, "values": values})
+    };
+    let body = json!({"streams": [stream("b", 0), stream("a", 1)]});
+    assert_eq!(server.post("/loki/api/v1/push", body.to_string()).status, 204);
+    // logcli prints lines in the order in which a message has them.
+    assert_eq!(Client::connect(&server, QUERY).lines(), ["x0", "x1", "x2", "x3"]);
+}
+
+/// logcli and Grafana come back to a tail that ends without a close frame, and only to such a one.
+#[test]
+fn a_tail_ends_with_the_server_without_a_close_frame() {
     let mut server = start();
     let mut client = Client::connect(&server, QUERY);
     server.tell_to_stop();
-    assert_eq!(client.read(), Message::Close(1001, "the server is stopping".to_owned()));
+    let mut rest = Vec::new();
+    client.stream.read_to_end(&mut rest).unwrap();
+    assert!(rest.chunks(2).all(|frame| frame == [0x89, 0]), "nothing but pings: {rest:?}");
 }
 
 #[test]
@@ -157,6 +174,12 @@ fn who_does_not_upgrade_is_told() {
     let response = server.get(&format!("/loki/api/v1/tail?{QUERY}"));
     assert_eq!(response.status, 400);
     assert_eq!(response.header("content-type"), Some("text/plain; charset=utf-8"));
+    for (delay, why) in
+        [("6", "delay_for can't be greater than 5"), ("-1", "delay_for value -1 is out of range [0, 4294967295]")]
+    {
+        let refused = server.get(&format!("/loki/api/v1/tail?{QUERY}&delay_for={delay}"));
+        assert_eq!((refused.status, refused.text()), (400, why));
+    }
     let metric = server.get("/loki/api/v1/tail?query=vector(1)");
     assert_eq!((metric.status, metric.text()), (400, "only log selector is supported"));
 }
