@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use timberlog_db::ProducerBatch;
+use timberlog_ingest::STREAM_LABELS_MAX;
 use timberlog_types::time::{self, SECOND_NS};
 
 /// The query string of a request; an unknown or malformed parameter is refused.
@@ -43,7 +44,15 @@ pub fn stream_labels(headers: &HeaderMap) -> ApiResult<Option<Vec<String>>> {
     let Some(value) = headers.get("x-timberlog-stream-labels") else { return Ok(None) };
     let text = std::str::from_utf8(value.as_bytes())
         .map_err(|_| ApiError::invalid("the header `X-TimberLog-Stream-Labels` is not UTF-8"))?;
-    Ok(Some(text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()))
+    let names: Vec<String> =
+        text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    if names.len() > STREAM_LABELS_MAX {
+        return Err(ApiError::invalid(format!(
+            "the header `X-TimberLog-Stream-Labels` names {} labels, expected at most {STREAM_LABELS_MAX}",
+            names.len()
+        )));
+    }
+    Ok(Some(names))
 }
 
 /// The producer and number of `Idempotency-Key: producer/number`.
