@@ -153,13 +153,18 @@ impl Cold {
     }
 }
 
-/// Does something once more after it has met damage and forgotten the damaged bytes.
+/// Does something once more after it has met damage; damaged bytes are forgotten each time.
 fn twice<T>(run: &dyn Fn() -> Result<T>, forget: &dyn Fn()) -> Result<T> {
-    match run() {
-        Err(error) if error.kind == ErrorKind::Corrupt => {
+    let is_damage = |error: &Error| error.kind == ErrorKind::Corrupt;
+    let once = || {
+        let result = run();
+        if result.as_ref().is_err_and(is_damage) {
             forget();
-            run()
         }
+        result
+    };
+    match once() {
+        Err(error) if is_damage(&error) => once(),
         result => result,
     }
 }

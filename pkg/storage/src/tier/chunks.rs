@@ -6,12 +6,15 @@
 use super::extents::{Extents, Gone};
 use super::folder::Folder;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Ranges at hand.
 pub(super) struct Chunks {
     memory: Mutex<Extents<Arc<[u8]>>>,
     disk: Option<(Folder, Mutex<Extents<()>>)>,
+    /// How often something was forgotten.
+    forgotten: AtomicU64,
     /// What must stay free on the disk.
     free_bytes_min: u64,
 }
@@ -31,7 +34,7 @@ impl Chunks {
             }
             (folder, Mutex::new(extents))
         });
-        Self { memory: Mutex::new(Extents::new(memory_bytes)), disk, free_bytes_min }
+        Self { memory: Mutex::new(Extents::new(memory_bytes)), disk, forgotten: AtomicU64::new(0), free_bytes_min }
     }
 
     /// Bytes in memory and on disk.
@@ -71,15 +74,24 @@ impl Chunks {
         lock(&self.memory).insert(object, start, bytes.len() as u64, Arc::clone(bytes));
     }
 
-    /// Keeps a range on disk, if there is room.
-    pub(super) fn store(&self, object: &Arc<str>, start: u64, bytes: &[u8]) {
+    /// How often something was forgotten so far: [`Chunks::store`] is told what it was when the bytes were asked for.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.forgotten.load(SeqCst)
+    }
+
+    /// Keeps a range on disk, if there is room, and nothing was forgotten since it was asked for: those who read the
+    /// bytes before they are stored may have found them wrong.
+    pub(super) fn store(&self, object: &Arc<str>, start: u64, bytes: &[u8], forgotten: u64) {
         let Some((folder, extents)) = &self.disk else { return };
         let len = bytes.len() as u64;
+        let is_right = || self.forgotten() == forgotten;
         if !lock(extents).has_room_for(len) || folder.free_bytes() < self.free_bytes_min.saturating_add(len) {
             return;
         }
-        if folder.write(&name(object, start, len), &[bytes]).is_ok() {
-            let gone = lock(extents).insert(object, start, len, ());
+        if is_right() && folder.write(&name(object, start, len), &[bytes]).is_ok() {
+            let mut extents_now = lock(extents);
+            let gone = if is_right() { extents_now.insert(object, start, len, ()) } else { Vec::new() };
+            drop(extents_now);
             // The same range may have been there already, under the same name.
             remove(folder, gone.into_iter().filter(|gone| (&gone.0, gone.1, gone.2) != (object, start, len)));
             if !lock(extents).covers(object, &(start..start + len)) {
@@ -99,6 +111,8 @@ impl Chunks {
 
     /// Forgets whatever shares a byte with a range: something in it is wrong.
     pub(super) fn forget(&self, object: &str, range: &Range<u64>) {
+        // Before the lock of the disk's extents is taken: who stores looks at it behind that lock.
+        self.forgotten.fetch_add(1, SeqCst);
         lock(&self.memory).forget(object, range);
         if let Some((folder, extents)) = &self.disk {
             let gone = lock(extents).forget(object, range);
@@ -133,4 +147,25 @@ fn parse(name: &str) -> Option<(&str, u64, u64)> {
     let (object, start, len) = (parts.next()?, number(start)?, number(len)?);
     start.checked_add(len)?;
     Some((object, start, len))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use timberlog_disk::Env;
+
+    #[test]
+    fn what_was_found_wrong_before_it_is_stored_is_not_stored() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&Env::real(), dir.path().join("data")).unwrap();
+        let chunks = Chunks::new(Some(folder), 1 << 20, 1 << 20, 0);
+        let (object, range) = (Arc::from("a"), 10..14);
+        let asked = chunks.forgotten();
+        chunks.keep(&object, 10, &Arc::from(*b"bad!"));
+        chunks.forget(&object, &range);
+        chunks.store(&object, 10, b"bad!", asked);
+        assert!(!chunks.covers(&object, &range) && chunks.read(&object, &range).is_none());
+        chunks.store(&object, 10, b"good", chunks.forgotten());
+        assert_eq!(chunks.read(&object, &range).as_deref(), Some(&b"good"[..]));
+    }
 }

@@ -346,7 +346,7 @@ impl Inner {
     }
 
     fn get_range(&self, remote: &Remote, under_way: &RangeFlight) {
-        let range = &under_way.range;
+        let (range, forgotten) = (&under_way.range, self.chunks.forgotten());
         let bytes: Result<Arc<[u8]>> = self.store.get_range(&remote.key, range.clone()).map(Arc::from);
         if let Ok(bytes) = &bytes {
             self.chunks.keep(&remote.id, range.start, bytes);
@@ -354,7 +354,7 @@ impl Inner {
         self.landed(&remote.id, under_way);
         under_way.flight.land(bytes.clone());
         if let Ok(bytes) = &bytes {
-            self.chunks.store(&remote.id, range.start, bytes);
+            self.chunks.store(&remote.id, range.start, bytes, forgotten);
         }
     }
 
