@@ -18,7 +18,7 @@ pub struct Options {
     /// What to measure; all without it
     #[arg(long, value_name = "PART,…", value_delimiter = ',')]
     pub parts: Vec<Part>,
-    /// How long the closed loop runs that finds the ceiling: long enough for compaction to have its part of the machine
+    /// How long the closed loop runs that finds the ceiling; it counts over the time until everything is merged
     #[arg(long, value_name = "N", default_value_t = 60)]
     pub ceiling_seconds: u64,
     /// Records a second that count as the ceiling, instead of finding it
