@@ -14,7 +14,7 @@ use crate::layout::{self, FILTER_BYTES_MAX, FILTER_HEADER, HEADER_FIXED, Identit
 use std::ops::Range;
 use std::sync::Arc;
 use timberlog_disk::{File, checksum};
-use timberlog_types::Batch;
+use timberlog_types::{Batch, BatchBuilder};
 
 pub use ends::{Ends, read_ends};
 
@@ -125,6 +125,11 @@ impl SegmentReader {
 
     /// A block's records as a batch, in the block's order: for compaction and repair.
     pub fn read_block_as_batch(&self, block: u32) -> Result<Batch, SegmentError> {
+        self.read_block_with(block, &mut BatchBuilder::new())
+    }
+
+    /// The same with the buffers of a builder, for who reads many blocks. What is in it is forgotten.
+    pub fn read_block_with(&self, block: u32, builder: &mut BatchBuilder) -> Result<Batch, SegmentError> {
         let place = |error: SegmentError| error.in_block(block).in_segment(&self.directory.segment_id);
         let meta = self.block(block).map_err(place)?;
         let bytes = self.read_block(meta).map_err(place)?;
@@ -134,7 +139,7 @@ impl SegmentReader {
             let decoded = self.decode(meta, column.key, chunk.to_vec());
             columns.push(column.key, decoded.map_err(|error| self.place(error.in_block(block), column.key))?);
         }
-        columns.into_batch(meta.rows as usize, &self.directory).map_err(place)
+        columns.into_batch(meta.rows as usize, &self.directory, builder).map_err(place)
     }
 
     /// The bytes of a whole block; its header is checked, its chunks are not.

@@ -29,15 +29,21 @@ impl Columns {
         }
     }
 
-    pub(crate) fn into_batch(mut self, rows: usize, directory: &Directory) -> Result<Batch, SegmentError> {
+    /// `builder` lends its buffers: what is in it is forgotten.
+    pub(crate) fn into_batch(
+        mut self,
+        rows: usize,
+        directory: &Directory,
+        builder: &mut BatchBuilder,
+    ) -> Result<Batch, SegmentError> {
         let missing = || SegmentError::corrupt("a column is missing");
         let timestamps = self.timestamps.take().ok_or_else(missing)?;
         let streams = self.streams.take().ok_or_else(missing)?;
         let levels = self.levels.take().ok_or_else(missing)?;
         let messages = self.messages.take().ok_or_else(missing)?;
-        let mut builder = BatchBuilder::new();
-        let stream_ids = stream_ids(&streams, directory, &mut builder)?;
-        let level_ids = level_ids(&levels, directory, &mut builder)?;
+        builder.clear();
+        let stream_ids = stream_ids(&streams, directory, builder)?;
+        let level_ids = level_ids(&levels, directory, builder)?;
         let cells = self.cells(rows, directory);
         let mut failed = None;
         let mut next = 0;

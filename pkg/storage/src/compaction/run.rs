@@ -59,7 +59,7 @@ impl<'a> Run<'a> {
         while let Some(block) = self.blocks.find(|&block| is_wanted(block)) {
             let len = self.input.reader.directory().blocks.get(block as usize).map_or(0, |meta| meta.len);
             (shared.pace)(u64::from(len))?;
-            let batch = self.input.reader.read_block_as_batch(block).map_err(|error| failed(error.into()))?;
+            let batch = self.input.reader.read_block_with(block, builder).map_err(|error| failed(error.into()))?;
             if hours(block) & !self.slice == 0 && hidden(block).is_none() {
                 read = Some(batch);
                 break;
