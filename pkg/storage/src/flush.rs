@@ -4,8 +4,8 @@
 //!                                                 → B+trees               → .redb → entries → edit
 //!
 //! Files are written here, and then fsynced, many together: a file system with a journal commits it
-//! once for all of them. They do not exist for anyone until the caller commits the edit. A flush that fails leaves files that no manifest names: the caller removes them, or the
-//! next start.
+//! once for all of them. They do not exist for anyone until the caller commits the edit. A flush that
+//! fails leaves files that no manifest names: the caller removes them, or the next start.
 
 use crate::buffer::Generation;
 use crate::build::{IndexedFields, NotDurable, SegmentBuild};
