@@ -28,7 +28,7 @@ impl Server {
     }
 }
 
-/// Options with short waits and small parts.
+/// Options with short waits between tries and small parts.
 pub fn options(endpoint: &str) -> S3Options {
     options_with_secret(endpoint, SECRET)
 }
@@ -45,6 +45,9 @@ pub fn options_with_secret(endpoint: &str, secret: &str) -> S3Options {
         retries: Retries {
             backoff_first: Duration::from_millis(4),
             backoff_max: Duration::from_millis(20),
+            // Nothing hangs but where a test says so; machines are busy.
+            try_timeout: Duration::from_secs(60),
+            total_timeout: Duration::from_secs(120),
             ..Retries::default()
         },
         ..S3Options::default()

@@ -51,13 +51,16 @@ impl Node {
     fn store(&self, tries: u32) -> S3Store {
         let mut options = self.setting.options();
         options.retries.tries = tries;
-        options.retries.try_timeout = Duration::from_millis(800);
         options.retries.breaker_failures = 1_000;
         S3Store::new(BUCKET, "node", &options, &self.env).unwrap()
     }
 
     fn options(&self, dir: &str, tries: u32) -> Options {
-        let mut tier = TierOptions::new(Arc::new(self.store(tries)));
+        self.options_of(dir, self.store(tries))
+    }
+
+    fn options_of(&self, dir: &str, store: S3Store) -> Options {
+        let mut tier = TierOptions::new(Arc::new(store));
         (tier.after, tier.read.threads) = (Duration::ZERO, 1);
         let dir = self.folder.path().join(dir);
         Options {
@@ -212,20 +215,23 @@ fn a_pass_that_fails_loses_nothing_and_the_next_one_makes_up_for_it() {
 #[test]
 fn a_call_that_hangs_holds_up_nobody_but_the_pass() {
     let mut node = Node::new();
-    let storage = node.open(3);
+    let mut options = node.setting.options();
+    // It tries for as long as the store hangs, two minutes at most.
+    (options.retries.tries, options.retries.try_timeout) = (1_000, Duration::from_millis(800));
+    options.retries.breaker_failures = 1_000;
+    let store = S3Store::new(BUCKET, "node", &options, &node.env).unwrap();
+    let storage = open(node.options_of("db", store), &node.env).unwrap();
     node.fill(&storage);
-    // Far more than four appends take, far less than a minute: a try is given up after 0.8 s.
-    node.setting.proxy.fault("PUT", ".log", Fault::Hang, 2);
-    node.setting.proxy.fault("PUT", "manifest/0", Fault::Hang, 2);
-    node.setting.proxy.fault("GET", "list-type", Fault::HangInBody, 1);
-    let started = Instant::now();
+    node.setting.proxy.fault("PUT", ".log", Fault::Hang, usize::MAX);
     std::thread::scope(|scope| {
         let pass = scope.spawn(|| storage.tier());
         (0..4).for_each(|_| node.fill(&storage));
         assert!(!pass.is_finished(), "records waited for the store");
+        node.setting.proxy.heal();
         pass.join().unwrap().unwrap();
     });
-    assert!(started.elapsed() > Duration::from_millis(800));
+    node.setting.proxy.fault("PUT", "manifest/0", Fault::Hang, 2);
+    node.setting.proxy.fault("GET", "list-type", Fault::HangInBody, 1);
     storage.tier().unwrap();
     node.check(&storage, "after all");
     node.check_bucket("after all");
