@@ -6,6 +6,7 @@ use crate::budget::Budget;
 use crate::logql::{self, LogQuery};
 use crate::plan::Plan;
 use crate::scan::Selection;
+use std::time::Duration;
 
 /// Segments that follow each other in time, each with 40 records; the last ones of each come with the next.
 fn days_work(segments: usize) -> World {
@@ -113,7 +114,8 @@ proptest! {
         }
         // Some at a time of one plan, which grows meanwhile.
         let there = Cold::of(&world, &|number| cold >> (number % 16) & 1 == 1);
-        let budget = Budget::new(QueryLimits::default());
+        // All of them share its time.
+        let budget = Budget::new(QueryLimits { time: Duration::from_secs(600), ..QueryLimits::default() });
         let mut plan = Plan::in_order(&there.snapshot(), &filter, TimeRange::ALL, budget, order).unwrap();
         let mut selection = Selection::new(&plan, order, TimeRange::ALL, None);
         let mut records = Vec::new();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use timberlog_disk::File;
 use timberlog_storage::objects::{ObjectMeta, ObjectStore};
 use timberlog_types::{Error, ErrorKind, Result};
@@ -19,8 +19,10 @@ pub struct Inner {
     pub gets: Vec<(String, Range<u64>)>,
     /// No request is answered.
     pub is_down: bool,
-    /// How long a request takes.
-    pub delay: Duration,
+    /// How many requests for bytes have begun.
+    pub begun: u64,
+    /// Until this is over requests wait, a minute at most.
+    pub hangs: bool,
     /// So many requests bring wrong bytes.
     pub wrong: u64,
     /// So many requests bring too few bytes, as a store that noticed would tell.
@@ -71,7 +73,11 @@ impl ObjectStore for Shelf {
     }
 
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>> {
-        std::thread::sleep(self.with(|inner| inner.delay));
+        self.with(|inner| inner.begun += 1);
+        let end = Instant::now() + Duration::from_secs(60);
+        while self.with(|inner| inner.hangs) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         self.with(|inner| {
             inner.gets.push((key.to_owned(), range.clone()));
             if inner.is_down {
