@@ -27,7 +27,7 @@ async fn upload(channel: Channel, bytes: usize) -> Result<bool, Status> {
 /// Waits until so many bytes of bodies are in memory.
 fn wait_for_bytes(server: &Running, bytes: usize) {
     let line = format!("timberlog_request_bodies_bytes {bytes}\n");
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(60);
     while !server.get("/metrics").text().contains(&line) {
         assert!(Instant::now() < end, "{line}");
         std::thread::yield_now();

@@ -120,7 +120,7 @@ impl Running {
     /// Sends bytes and reads the answer to its end. The server may answer before it has read all.
     pub fn raw(&self, bytes: &[u8]) -> Response {
         let mut stream = TcpStream::connect(self.http).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut writer = stream.try_clone().unwrap();
         let sent = bytes.to_vec();
         let writing = std::thread::spawn(move || {

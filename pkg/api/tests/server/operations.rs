@@ -197,7 +197,7 @@ fn a_connection_that_says_nothing_is_closed() {
     for addr in [server.http, server.grpc] {
         for said in ["", "P", "PRI * HTTP/2"] {
             let mut stream = TcpStream::connect(addr).unwrap();
-            stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+            stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
             stream.write_all(said.as_bytes()).unwrap();
             let mut answer = Vec::new();
             match stream.read_to_end(&mut answer) {
