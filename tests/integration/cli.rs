@@ -1,7 +1,7 @@
 //! The subcommands, as people and scripts call them: output, exit codes, and what is on disk
 //! afterwards.
 
-use crate::server::{Data, PATIENCE, Server, timberlog};
+use crate::server::{Data, PATIENCE, Server, lasting_port, timberlog};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -263,8 +263,8 @@ fn ingest_sends_a_batch_again_under_its_number_until_it_is_answered() {
 #[test]
 fn tail_shows_what_matches_and_comes_back_after_a_restart() {
     let data = Data::new();
-    let server = Server::start(&data, &[]);
-    let port = server.grpc.rsplit(':').next().expect("a port").to_owned();
+    let address = format!("127.0.0.1:{}", lasting_port());
+    let server = Server::start(&data, &["--grpc-addr", &address]);
     let mut child = timberlog(&["tail", "--grpc-addr", &server.grpc, "-n", "3", "-o", "jsonl", "level=error", "n>=1"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -287,7 +287,7 @@ fn tail_shows_what_matches_and_comes_back_after_a_restart() {
     assert_eq!(record["fields"], json!({"n": 1, "ok": true, "tags": [1], "none": null}));
     assert!(server.stop().success(), "a tail does not keep a server from stopping");
     assert!(next(&said).contains("trying again in"));
-    let server = Server::start(&data, &["--grpc-addr", &format!("127.0.0.1:{port}")]);
+    let server = Server::start(&data, &["--grpc-addr", &address]);
     while !next(&said).ends_with("again; what was stored in between is not shown") {}
     let lines = "{\"message\":\"d\",\"level\":\"error\",\"n\":4}\n".repeat(5);
     server.client().ingest(lines.as_bytes(), None).expect("stored");

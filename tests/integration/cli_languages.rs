@@ -1,7 +1,7 @@
 //! `timberlog query` and `timberlog tail` in all their languages, against a server and a directory.
 
 use crate::cli::{code, err, json_of, out, reader, run, text};
-use crate::server::{Data, PATIENCE, Server, timberlog};
+use crate::server::{Data, PATIENCE, Server, lasting_port, timberlog};
 use serde_json::{Value, json};
 use std::process::Stdio;
 
@@ -224,8 +224,8 @@ fn what_cannot_be_asked_is_refused_with_its_exit_code() {
 #[test]
 fn tail_follows_a_logql_query_and_misses_nothing_over_a_restart() {
     let data = Data::new();
-    let server = Server::start(&data, &[]);
-    let port = server.http.rsplit(':').next().expect("a port").to_owned();
+    let address = format!("127.0.0.1:{}", lasting_port());
+    let server = Server::start(&data, &["--http-addr", &address]);
     let query = r#"{service="web"} | json | n > 1 | line_format "line {{.n}}""#;
     let mut child = timberlog(&["tail", "--addr", &server.http, "-n", "3", "-o", "raw", query])
         .stdin(Stdio::null())
@@ -245,7 +245,7 @@ fn tail_follows_a_logql_query_and_misses_nothing_over_a_restart() {
     assert_eq!(lines.recv_timeout(PATIENCE).expect("a line"), "line 2");
     assert!(server.stop().success(), "a tail does not keep a server from stopping");
     assert!(said.recv_timeout(PATIENCE).expect("a line").contains("trying again in"));
-    let server = Server::start(&data, &["--http-addr", &format!("127.0.0.1:{port}")]);
+    let server = Server::start(&data, &["--http-addr", &address]);
     send(&server, 3);
     while !said.recv_timeout(PATIENCE).expect("a line").ends_with(" again") {}
     assert_eq!(lines.recv_timeout(PATIENCE).expect("a line"), "line 3");

@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 use timberlog_client::Client;
@@ -71,6 +73,16 @@ pub fn copy(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), to).expect("copied");
         }
     }
+}
+
+/// A port that is free, for a server that comes back to it. It is below those that the kernel gives to whoever asks for
+/// any, so nobody has it in between.
+pub fn lasting_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 10_000).expect("below 10,000");
+    let ports = std::iter::repeat_with(|| 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000);
+    let mut free = ports.take(10_000).filter(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok());
+    free.next().expect("a free port")
 }
 
 /// The binary with arguments, and without settings of the environment.
