@@ -105,7 +105,10 @@ fn a_tail_shows_what_was_there_and_then_what_comes() {
 #[test]
 fn lines_wait_as_long_as_they_are_told() {
     let server = start();
+    push(&server, "web", "x0");
     let mut client = Client::connect(&server, &format!("{QUERY}&delay_for=1"));
+    // What was there when the tail began, which may be after its answer, does not wait.
+    assert_eq!(client.lines(), ["x0"]);
     let started = Instant::now();
     push(&server, "web", "x1");
     assert_eq!(client.lines(), ["x1"]);
