@@ -22,13 +22,15 @@ pub fn run(folder: &std::path::Path) -> Result<String> {
 
     let mut builder = BatchBuilder::new();
     for (second, level, message) in [(1, "info", "started"), (2, "error", "disk is full"), (3, "info", "stopped")] {
-        let stream = builder.stream("worker", &[("service", "worker")]).expect("short names");
-        let level = builder.level(Some(level)).expect("a short level");
-        builder.field("attempt", ValueKind::Number, b"1").expect("room");
-        builder.finish_row(second * 1_000_000_000, stream, level, message.as_bytes()).expect("room");
+        let stream = builder.stream("worker", &[("service", "worker")])?;
+        let level = builder.level(Some(level))?;
+        builder.field("attempt", ValueKind::Number, b"1")?;
+        builder.finish_row(second * 1_000_000_000, stream, level, message.as_bytes())?;
     }
     // Returns when the batch is on disk; the very next query finds it.
-    database.append(&tenant, builder.finish().expect("records"), None)?;
+    if let Some(batch) = builder.finish() {
+        database.append(&tenant, batch, None)?;
+    }
 
     let errors = Query { filter: Filter::eq("level", "error"), ..Query::new(tenant.clone()) };
     let page = database.page(&errors)?;

@@ -28,7 +28,7 @@ use timberlog_logql::ast::{LabelMatcher, LogExpr, MetricExpr};
 use timberlog_logql::evaluate::Steps;
 use timberlog_query::logql::{self, Computed, Entries, LogQuery, MetricError, TailFilter};
 use timberlog_query::{Aggregation, Cancel, Explain, Export, Groups, Page, Query, QueryLimits};
-use timberlog_storage::deletes::Selectors;
+use timberlog_storage::deletes::{Selectors, check_range};
 use timberlog_types::{Batch, Result, Tenant, TimeRange};
 
 /// A database in a folder. Clones share it; the last one to go closes it.
@@ -43,7 +43,7 @@ impl Database {
     /// replays the WAL. Blocks until it is ready; `progress` tells how far it is.
     ///
     /// # Errors
-    /// `Conflict` if another process has it open, `Corrupt` if the manifest is damaged beyond
+    /// `Conflict` if another process, or this one, has it open, `Corrupt` if the manifest is damaged beyond
     /// falling back, `Invalid` if a newer version wrote it.
     pub fn open(mut options: Options, env: Env, progress: &Progress) -> Result<Self> {
         options.selectors = Selectors::new(logql::delete_filter);
@@ -62,7 +62,7 @@ impl Database {
     }
 
     /// Stores a batch and calls `done` when it is on disk, on the thread of the WAL writer: `done`
-    /// must not block. An error that is known at once is told on the calling thread.
+    /// must not block, and hold no clone of the database, since the last one to go waits for that thread. An error that is known at once is told on the calling thread.
     pub fn append_then(
         &self,
         tenant: &Tenant,
@@ -258,6 +258,7 @@ impl Database {
         cancel: &Cancel,
     ) -> Result<Groups> {
         let filter = logql::delete_filter(selector)?;
+        check_range(range)?;
         let cancel = cancel.clone();
         self.aggregate(&Aggregation { range, filter, limits, cancel, ..Aggregation::new(tenant.clone()) })
     }
@@ -354,8 +355,11 @@ impl Database {
     }
 
     /// Flushes everything and closes the files; the next start has nothing to replay. Appends
-    /// after this fail with `Closed`.
+    /// after this fail with `Closed`, and so do tails when what waits for them is read. Queries go on.
+    /// The directory can be opened again when the last clone is dropped.
     pub fn close(&self) -> Result<()> {
-        self.storage.close()
+        let closed = self.storage.close();
+        self.tails.close();
+        closed
     }
 }

@@ -6,7 +6,7 @@
 
 use crossbeam_channel::{Receiver, Sender};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use timberlog_filter::{Compiled, Filter};
 use timberlog_query::Record;
@@ -87,7 +87,14 @@ struct Subscription {
 /// The subscriptions of a database.
 #[derive(Default)]
 pub(crate) struct Tails {
-    subscriptions: Mutex<Vec<Subscription>>,
+    subscriptions: Mutex<Subscriptions>,
+}
+
+#[derive(Default)]
+struct Subscriptions {
+    list: Vec<Subscription>,
+    /// Nothing is published any more, and whoever subscribes learns it at once.
+    is_closed: bool,
 }
 
 impl Tails {
@@ -104,15 +111,28 @@ impl Tails {
         let (sender, batches) = crossbeam_channel::bounded(BATCHES_WAITING_MAX);
         let counts = Arc::<Counts>::default();
         let subscription = Subscription { tenant: tenant.clone(), batches: sender, counts: Arc::downgrade(&counts) };
-        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).push(subscription);
+        let mut subscriptions = self.lock();
+        if !subscriptions.is_closed {
+            subscriptions.list.push(subscription);
+        }
         Batches { batches, counts, hidden }
+    }
+
+    /// Ends all tails behind what waits for them.
+    pub(crate) fn close(&self) {
+        let mut subscriptions = self.lock();
+        subscriptions.is_closed = true;
+        subscriptions.list.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Subscriptions> {
+        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Subscriber for Tails {
     fn published(&self, tenant: &Tenant, batch: &Arc<BufferedBatch>) {
-        let mut subscriptions = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
-        subscriptions.retain(|subscription| subscription.tenant != *tenant || subscription.offer(batch));
+        self.lock().list.retain(|subscription| subscription.tenant != *tenant || subscription.offer(batch));
     }
 }
 
@@ -132,7 +152,7 @@ impl Subscription {
 }
 
 impl Tail {
-    /// The next event; `None` if nothing came within `wait`.
+    /// The next event; `None` if nothing came within `wait`, or nothing in what came matches.
     ///
     /// # Errors
     /// `Closed` when the database is closed.
@@ -157,7 +177,7 @@ impl LogTail {
         self
     }
 
-    /// The next event; `None` if nothing came within `wait`. `now_ns` is what templates take for
+    /// The next event; `None` if nothing came within `wait`, or nothing in what came matches. `now_ns` is what templates take for
     /// `now`.
     ///
     /// # Errors
@@ -224,6 +244,6 @@ mod tests {
         tails.published(&tenant, &batch);
         drop(tail);
         tails.published(&tenant, &batch);
-        assert!(tails.subscriptions.lock().unwrap().is_empty());
+        assert!(tails.lock().list.is_empty());
     }
 }

@@ -16,7 +16,7 @@ pub use logged::{Logged, What};
 pub use selectors::{SELECTOR_BYTES_MAX, Selectors};
 
 use crate::manifest::SegmentEntry;
-use timberlog_types::{Seq, Tenant, TimeRange};
+use timberlog_types::{Error, Result, Seq, Tenant, TimeRange};
 
 /// A delete: records of a tenant within a range that a selector names and that arrived before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,4 +63,17 @@ pub struct DeleteStatus {
     pub rows_removed: u64,
     /// When it was processed, in ns since 1970 UTC.
     pub processed_ns: Option<i64>,
+}
+
+/// Checks the range of a delete.
+///
+/// # Errors
+/// `Invalid` if no time is in it.
+pub fn check_range(range: TimeRange) -> Result<()> {
+    match range {
+        TimeRange { start, end } if range.is_empty() => {
+            Err(Error::invalid(format!("the range from {start} to {end} is empty")))
+        }
+        _ => Ok(()),
+    }
 }

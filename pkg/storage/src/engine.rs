@@ -125,7 +125,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Storage {
     /// Opens or creates the storage of `options.data_dir`. See `Database::open`.
     pub fn open(options: Options, env: Env, subscriber: Arc<dyn Subscriber>, progress: &Progress) -> Result<Self> {
-        let core = Arc::new(Core::open(options, env, subscriber)?);
+        let core = Arc::new(Core::open(options.normalised(), env, subscriber)?);
         if core.follows() {
             let storage = Self { core, threads: Mutex::new(Vec::new()) };
             if storage.core.options.background {
@@ -607,7 +607,8 @@ pub(crate) fn lock_directory(env: &Env, dir: &Path) -> Result<Box<dyn Send + Syn
 pub(crate) fn lock_any_directory(env: &Env, dir: &Path) -> Result<Box<dyn Send + Sync>> {
     env.disk.lock(&dir.join("LOCK")).map_err(|error| match error.kind() {
         std::io::ErrorKind::WouldBlock => {
-            let message = format!("the data directory `{}` is in use by another process", dir.display());
+            let message =
+                format!("the data directory `{}` is in use by another process, or open in this one", dir.display());
             Error::new(ErrorKind::Conflict, message)
         }
         _ => Error::io(format!("lock the data directory `{}`", dir.display()), &error),

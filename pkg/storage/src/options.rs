@@ -6,6 +6,7 @@ use crate::deletes::Selectors;
 use crate::retention::RetentionRule;
 use crate::tier::TierOptions;
 use crate::wal::{Threading, WalOptions};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -119,6 +120,13 @@ impl Options {
             archive: None,
             background: true,
         }
+    }
+
+    /// The same, with each index once: an index that is built twice is none, and a flush that cannot build one fails.
+    pub(crate) fn normalised(mut self) -> Self {
+        let mut seen = HashSet::new();
+        self.user_indexes.retain(|name| seen.insert(name.clone()));
+        self
     }
 
     /// The settings of the WAL.

@@ -43,6 +43,7 @@ impl Storage {
     /// As [`Storage::open`]; and where a segment cannot be judged (no permission, a newer format).
     pub fn repair(options: &Options, env: &Env) -> Result<Repaired> {
         let mut repaired = Repaired::default();
+        let options = &options.clone().normalised();
         {
             let _lock = crate::engine::lock_directory(env, &options.data_dir)?;
             let manifest = open_manifest(options, env, &mut repaired)?;

@@ -48,7 +48,7 @@ pub struct BatchError {
 }
 
 /// An immutable batch of records, in columns.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Batch {
     bytes: Box<[u8]>,
     rows: usize,
@@ -61,14 +61,14 @@ pub struct Batch {
     fields: Vec<FieldEntry>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct LevelEntry {
     level: Level,
     present: bool,
     spelling: Range<usize>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct FieldEntry {
     name: Range<usize>,
     values: usize,

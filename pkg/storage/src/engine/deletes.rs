@@ -3,7 +3,7 @@
 use super::{Core, Storage, closed, lock};
 use crate::build::segment_id;
 use crate::deletes::list::{End, LIVE_MAX};
-use crate::deletes::{DeleteState, DeleteStatus, DeletesEdit, Logged, Tombstone, What};
+use crate::deletes::{DeleteState, DeleteStatus, DeletesEdit, Logged, Tombstone, What, check_range};
 use crate::manifest::Edit;
 use crate::wal::{self, Wal};
 use std::sync::Arc;
@@ -27,10 +27,7 @@ impl Storage {
         }
         core.check_writable()?;
         let compiled = core.options.selectors.compile(selector)?;
-        if range.is_empty() {
-            let TimeRange { start, end } = range;
-            return Err(Error::invalid(format!("the range from {start} to {end} is empty")));
-        }
+        check_range(range)?;
         if core.read_view().deletes().len() >= LIVE_MAX {
             let retry_after = Duration::from_secs(60);
             let message = format!("{LIVE_MAX} deletes are not processed yet");

@@ -1,6 +1,7 @@
 //! Builds batches row by row, without allocating per record once its buffers have grown.
 
 use super::{BATCH_BYTES_MAX, BATCH_DAYS_MAX, Batch, LevelRef, MIXED, SPARSE};
+use crate::error::Error;
 use crate::level::Level;
 use crate::stream;
 use crate::time::Day;
@@ -26,9 +27,18 @@ pub enum BuildError {
     /// A service, label or label name has more than 65,535 bytes, or there are as many labels.
     #[error("a service, label or label name is longer than 65,535 bytes")]
     StreamTooLong,
+    /// Labels are not sorted by name, or one name is there twice.
+    #[error("the labels of a stream are not sorted by name, each name once")]
+    LabelsNotSorted,
     /// The batch has 65,535 spellings of a level already, or the spelling is longer than that.
     #[error("the level is longer than 65,535 bytes or one of more than 65,535 spellings")]
     LevelTooLong,
+}
+
+impl From<BuildError> for Error {
+    fn from(error: BuildError) -> Self {
+        Self::invalid(error.to_string())
+    }
 }
 
 /// Builds [`Batch`]es: for each record [`field`](Self::field) as often as needed, then either
@@ -162,6 +172,9 @@ impl BatchBuilder {
 
     /// The id of a stream in this batch. `labels` must be sorted by name, each name once.
     pub fn stream(&mut self, service: &str, labels: &[(&str, &str)]) -> Result<u32, BuildError> {
+        if labels.windows(2).any(|pair| matches!(pair, [one, next] if one.0 >= next.0)) {
+            return Err(BuildError::LabelsNotSorted);
+        }
         self.scratch.clear();
         if !stream::encode(service, labels, &mut self.scratch) {
             return Err(BuildError::StreamTooLong);

@@ -142,6 +142,22 @@ fn the_number_of_field_names_is_bounded() {
 }
 
 #[test]
+fn labels_that_are_not_sorted_are_refused_before_a_batch_is_lost() {
+    let mut builder = BatchBuilder::new();
+    for wrong in [&[("b", "1"), ("a", "2")], &[("a", "1"), ("a", "2")]] {
+        assert_eq!(builder.stream("s", wrong), Err(BuildError::LabelsNotSorted));
+    }
+    let stream = builder.stream("s", &[("a", "2"), ("b", "1")]).unwrap();
+    let level = builder.level(None).unwrap();
+    builder.finish_row(0, stream, level, b"").unwrap();
+    let batch = builder.finish().unwrap();
+    // What was refused for want of room can be sent again.
+    assert_eq!(batch.clone().as_bytes(), batch.as_bytes());
+    let error = crate::Error::from(BuildError::LabelsNotSorted);
+    assert_eq!(error.kind, crate::ErrorKind::Invalid);
+}
+
+#[test]
 fn a_batch_spans_a_bounded_number_of_days() {
     let mut builder = BatchBuilder::new();
     let stream = builder.stream("s", &[]).unwrap();
