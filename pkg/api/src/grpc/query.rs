@@ -87,9 +87,13 @@ fn of_request(state: &State, tenant: Tenant, request: &QueryRequest) -> Result<Q
         Ok(v1::Order::OldestFirst) => Order::OldestFirst,
         Err(_) => return Err(Error::invalid(format!("order {} is unknown", request.order))),
     };
+    let range = TimeRange { start: request.start_ns.unwrap_or(i64::MIN), end: request.end_ns.unwrap_or(i64::MAX) };
+    if range.is_empty() {
+        return Err(Error::invalid("`start_ns` is after `end_ns`"));
+    }
     Ok(Query {
         tenant,
-        range: TimeRange { start: request.start_ns.unwrap_or(i64::MIN), end: request.end_ns.unwrap_or(i64::MAX) },
+        range,
         filter: convert::filter(request.filter.as_ref())?,
         order,
         limit: PAGE_RECORDS,

@@ -4,7 +4,7 @@
 //! A text of matchers and line filters alone is a filter like all others: it joins them, and has
 //! pages and counts. LogQL with more in it goes its own way ([`super::logql`]).
 
-use super::params::{When, duration_ns};
+use super::params::{When, duration_ns, range};
 use super::selector::{LabelMatcher, parse_selector};
 use crate::error::{ApiError, ApiResult};
 use crate::options::ServerOptions;
@@ -89,12 +89,7 @@ impl Ask {
     /// The range of time.
     pub fn range(&self, now_ns: i64) -> ApiResult<TimeRange> {
         let resolve = |when: &Option<When>| when.as_ref().map_or(Ok(None), |when| when.resolve(now_ns));
-        let start = resolve(&self.start)?.unwrap_or(i64::MIN);
-        let end = resolve(&self.end)?.unwrap_or(i64::MAX);
-        if start > end {
-            return Err(ApiError::invalid("`start` is after `end`"));
-        }
-        Ok(TimeRange { start, end })
+        range([("start", resolve(&self.start)?), ("end", resolve(&self.end)?)])
     }
 
     /// The LogQL that is asked, if it is more than a filter.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use timberlog_db::query::Cancel;
 use timberlog_db::{DeleteState, DeleteStatus};
-use timberlog_types::{TimeRange, time};
+use timberlog_types::time;
 
 /// Asks for a delete.
 #[derive(Debug, Deserialize)]
@@ -48,7 +48,7 @@ pub async fn add(
     let DeleteAsk { query, start, end, dry_run } = params::json(&state, &headers, body).await?;
     let now_ns = state.env.clock.now_ns();
     let resolve = |when: Option<When>| when.map_or(Ok(None), |when| when.resolve(now_ns));
-    let range = TimeRange { start: resolve(start)?.unwrap_or(i64::MIN), end: resolve(end)?.unwrap_or(i64::MAX) };
+    let range = params::range([("start", resolve(start)?), ("end", resolve(end)?)])?;
     if dry_run {
         let cancel = Cancel::default();
         let _guard = CancelOnDrop(cancel.clone());

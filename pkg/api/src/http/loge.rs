@@ -15,7 +15,6 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use timberlog_db::query::{self, Cancel, Scope};
-use timberlog_types::TimeRange;
 
 /// The most values of one name in `CustomLabels`.
 const CUSTOM_VALUES_MAX: usize = 1_000;
@@ -33,8 +32,7 @@ impl LabelParams {
     fn scope(&self, state: &State) -> ApiResult<(Scope, CancelOnDrop)> {
         let now_ns = state.env.clock.now_ns();
         let resolve = |text: &Option<String>| text.as_deref().map_or(Ok(None), |text| params::since(text, now_ns));
-        let start = resolve(&self.start)?.unwrap_or(i64::MIN);
-        let range = TimeRange { start, end: resolve(&self.end)?.unwrap_or(i64::MAX) };
+        let range = params::range([("start", resolve(&self.start)?), ("end", resolve(&self.end)?)])?;
         let cancel = Cancel::default();
         Ok((Scope { range, limits: state.options.query_limits(), cancel: cancel.clone() }, CancelOnDrop(cancel)))
     }

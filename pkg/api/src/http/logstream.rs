@@ -15,8 +15,8 @@ use serde_json::{Value, json as value};
 use std::sync::Arc;
 use timberlog_db::filter::Filter;
 use timberlog_db::query::{Order, Page, Query};
+use timberlog_types::Tenant;
 use timberlog_types::time::HOUR_NS;
-use timberlog_types::{Tenant, TimeRange};
 
 /// Records of `GET /logs` when nothing is said.
 const LOGS_DEFAULT: usize = 1_000;
@@ -46,9 +46,9 @@ pub async fn logs(
     let since = resolve(&params.since)?;
     let until = resolve(&params.until)?;
     let level = params.level.filter(|level| !level.is_empty());
-    let hour = || if level.is_none() && until.is_none() { now_ns.saturating_sub(HOUR_NS) } else { i64::MIN };
+    let hour = || (level.is_none() && until.is_none()).then(|| now_ns.saturating_sub(HOUR_NS));
     let mut query = newest(tenant, &state);
-    query.range = TimeRange { start: since.unwrap_or_else(hour), end: until.unwrap_or(i64::MAX) };
+    query.range = params::range([("since", since.or_else(hour)), ("until", until)])?;
     query.limit = limit_within(params.limit, LOGS_DEFAULT, &state.options)?;
     for (name, value) in [("level", level), ("service", params.service)] {
         if let Some(value) = value {

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use timberlog_db::ProducerBatch;
 use timberlog_ingest::STREAM_LABELS_MAX;
+use timberlog_types::TimeRange;
 use timberlog_types::time::{self, SECOND_NS};
 
 /// The query string of a request; an unknown or malformed parameter is refused.
@@ -122,6 +123,19 @@ pub fn since(text: &str, now_ns: i64) -> ApiResult<Option<i64>> {
         Some(ns) => Ok(Some(now_ns.saturating_sub(ns))),
         None => When::Text(text.to_owned()).resolve(now_ns),
     }
+}
+
+/// A range of times from its two bounds, each with its name; one that is not said leaves it open.
+///
+/// # Errors
+/// 400 if it ends before it starts: nothing can be found in it, and whoever asks should know why.
+pub fn range(bounds: [(&str, Option<i64>); 2]) -> ApiResult<TimeRange> {
+    let [(first, start), (last, end)] = bounds;
+    let range = TimeRange { start: start.unwrap_or(i64::MIN), end: end.unwrap_or(i64::MAX) };
+    if range.is_empty() {
+        return Err(ApiError::invalid(format!("`{first}` is after `{last}`")));
+    }
+    Ok(range)
 }
 
 /// The ns of a span: a number and one of `ns us ms s m h d w`.

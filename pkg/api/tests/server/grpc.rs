@@ -222,6 +222,9 @@ fn a_query_streams_what_its_filter_lets_through() {
         let status =
             client.query(QueryRequest { cursor: "x".to_owned(), ..QueryRequest::default() }).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
+        let backwards = QueryRequest { start_ns: Some(6), end_ns: Some(5), ..QueryRequest::default() };
+        let status = client.query(backwards).await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "`start_ns` is after `end_ns`"));
     });
 }
 

@@ -183,6 +183,26 @@ fn logs_are_found_by_level_service_and_time() {
 }
 
 #[test]
+fn a_range_that_ends_before_it_starts_is_named() {
+    let server = filled();
+    for path in ["/api/v1/labels?start=6&end=5", "/api/v1/labels/service/values?start=15m&end=1h"] {
+        assert_eq!(server.get(path).error(400), "`start` is after `end`", "{path}");
+    }
+    for path in ["/logs?since=1700000006&until=1700000005", "/logs?level=error&since=15m&until=1h"] {
+        assert_eq!(server.get(path).error(400), "`since` is after `until`", "{path}");
+    }
+    for dry_run in [true, false] {
+        let ask = json!({"query": r#"{service="web"}"#, "start": 6, "end": 5, "dry_run": dry_run});
+        assert_eq!(server.post("/api/v1/delete", ask.to_string()).error(400), "`start` is after `end`");
+    }
+    // One instant is a range, and a bound alone is open.
+    assert_eq!(server.get("/logs?since=1700000006&until=1700000006").ok()["count"], 1);
+    assert_eq!(server.get("/logs?until=1700000006").ok()["count"], 7);
+    // The original answered nothing, and said nothing.
+    assert_eq!(server.post("/query", r#"{"StartTime":2,"EndTime":1}"#).ok(), json!([]));
+}
+
+#[test]
 fn labels_have_both_families_keys() {
     let server = filled();
     let answer = server.get("/api/v1/labels").ok();
