@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use timberlog_filter::{BlockColumns, ColumnSource, Compiled, CompiledTest, SegmentFacts, Verdict};
 use timberlog_index::{SegmentIndex, TokenFilter};
-use timberlog_segment::{BlockMeta, Column, ColumnKey, Directory};
+use timberlog_segment::{BlockMeta, Column, ColumnKey, Directory, FilterGroup};
 use timberlog_storage::hidden::Hidden;
 use timberlog_storage::tier::Demand;
 use timberlog_storage::{Opened, Piece, Segment, Wants};
@@ -100,12 +100,13 @@ impl OpenSegment {
     }
 
     /// What token filters know of a block besides.
-    pub fn judge_tokens(
-        &self,
+    pub fn judge_tokens<'s>(
+        &'s self,
         filter: &Compiled,
         known: &Known,
         block: &BlockMeta,
         budget: &Budget,
+        last: &mut LastFilters<'s>,
     ) -> Result<Verdict> {
         let mut failed = None;
         let verdict = filter.judge(&mut |test| {
@@ -114,7 +115,7 @@ impl OpenSegment {
                     // It knows the values by as many bits as the token filter.
                     return known.judge_indexed(test, block);
                 }
-                match self.may_match(test, block, key, budget) {
+                match self.may_match(test, block, key, budget, last) {
                     Ok(true) => Verdict::Maybe,
                     Ok(false) => Verdict::Never,
                     Err(error) => {
@@ -155,15 +156,26 @@ impl OpenSegment {
         Wants { segment: &self.segment, files: &self.files, pieces }
     }
 
-    fn may_match(&self, test: &CompiledTest, block: &BlockMeta, key: ColumnKey, budget: &Budget) -> Result<bool> {
+    fn may_match<'s>(
+        &'s self,
+        test: &CompiledTest,
+        block: &BlockMeta,
+        key: ColumnKey,
+        budget: &Budget,
+        last: &mut LastFilters<'s>,
+    ) -> Result<bool> {
+        if test.tokens().is_none() {
+            return Ok(true);
+        }
+        if let Some(bytes) = last.get(self, test, block.number, key) {
+            return may_match(test, bytes, budget);
+        }
         if !has_filter(test, block, key) {
             return Ok(true);
         }
         let read = |demand: &Demand<'_>| self.segment.token_filter_for(&self.files, block.number, key, demand);
         let Some(bytes) = budget.with_demand(read)? else { return Ok(true) };
-        budget.bytes_read.fetch_add(bytes.len() as u64, Relaxed);
-        let filter = TokenFilter::open(&bytes).map_err(|error| Error::corrupt(error.to_string()))?;
-        Ok(test.tokens().may_match(&mut |hash| filter.contains(hash)))
+        may_match(test, &bytes, budget)
     }
 
     /// The columns of a block, for the evaluator of a filter of which this is known.
@@ -180,6 +192,39 @@ impl OpenSegment {
     /// does not count it whole each time.
     pub fn source_of_part<'a>(&'a self, budget: &'a Budget, part: usize, whole: usize) -> Columns<'a> {
         Columns { segment: self, budget, part: part as u64, whole: whole.max(1) as u64, growing: RefCell::default() }
+    }
+}
+
+/// So many groups of token filters are kept at hand: more than one where a filter asks several columns.
+const GROUPS_MAX: usize = 4;
+
+/// The groups of token filters that were asked last. Blocks in the order of time mostly stand side by side in a segment, so
+/// that the cache is asked once a group.
+#[derive(Default)]
+pub(crate) struct LastFilters<'s> {
+    /// By test.
+    groups: [Option<LastGroup<'s>>; GROUPS_MAX],
+}
+
+struct LastGroup<'s> {
+    segment: &'s OpenSegment,
+    group: u32,
+    key: ColumnKey,
+    filters: Option<Arc<FilterGroup>>,
+}
+
+impl<'s> LastFilters<'s> {
+    /// The token filter of a column of a block, if it is one that is read with its neighbours.
+    fn get(&mut self, segment: &'s OpenSegment, test: &CompiledTest, block: u32, key: ColumnKey) -> Option<&[u8]> {
+        let last = self.groups.get_mut(test.id() % GROUPS_MAX)?;
+        let group = FilterGroup::of_block(block);
+        let is_it =
+            |last: &LastGroup<'_>| std::ptr::eq(last.segment, segment) && (last.group, last.key) == (group, key);
+        if !last.as_ref().is_some_and(is_it) {
+            let filters = segment.segment.filter_group(&segment.files, block, key);
+            *last = Some(LastGroup { segment, group, key, filters });
+        }
+        last.as_ref()?.filters.as_ref()?.get(block)
     }
 }
 
@@ -226,6 +271,13 @@ impl Columns<'_> {
             _ => Err(mixed_up(block, ColumnKey::Timestamp)),
         }
     }
+}
+
+/// Whether a token filter lets a test through; it is counted as read.
+fn may_match(test: &CompiledTest, filter: &[u8], budget: &Budget) -> Result<bool> {
+    budget.bytes_read.fetch_add(filter.len() as u64, Relaxed);
+    let filter = TokenFilter::open(filter).map_err(|error| Error::corrupt(error.to_string()))?;
+    Ok(test.tokens().may_match(&mut |hash| filter.contains(hash)))
 }
 
 /// Whether a block has a token filter that can say something about a test.

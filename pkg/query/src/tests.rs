@@ -340,7 +340,25 @@ fn value(batch: &Batch, name: &str) -> Option<String> {
 
 fn sample(count: i64) -> World {
     let mut world = World::new();
-    let records: Vec<Plain> = (0..count)
+    world.append(&records(count));
+    world.storage.flush().unwrap();
+    world
+}
+
+/// A segment of some tens of blocks, in which values of `trace` are found by token filters alone.
+fn needles() -> (World, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = Options::new(dir.path().join("data"));
+    options.background = false;
+    options.block_bytes = 8_000;
+    let mut world = World::with(options);
+    world.append(&records(7_500));
+    world.storage.flush().unwrap();
+    (world, dir)
+}
+
+fn records(count: i64) -> Vec<Plain> {
+    (0..count)
         .map(|n| Plain {
             timestamp: START + n * SECOND_NS,
             level: Some(if n % 10 == 0 { "error" } else { "info" }),
@@ -351,10 +369,7 @@ fn sample(count: i64) -> World {
             trace: u16::try_from(n).unwrap(),
             message: format!("request {n} took {} ms", n * 7 % 1000),
         })
-        .collect();
-    world.append(&records);
-    world.storage.flush().unwrap();
-    world
+        .collect()
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub use column::{Codes, Column, Dictionary, LevelColumn, StreamRuns, ValueColumn
 pub use directory::{BlockMeta, ColumnKey, ColumnMeta, Directory, FilterPlace, LevelSpelling, RedbPages, StreamTable};
 pub use error::{Place, SegmentError};
 pub use message::{MessageColumn, MessageEncoder, MessageError, TextMatcher, shape, token_hashes};
-pub use reader::{Damage, Ends, SegmentReader, read_ends};
+pub use reader::{Damage, Ends, FilterGroup, SegmentReader, read_ends};
 pub use writer::{BlockEncoder, EncodedBlock, Finished, RowRef, SegmentWriter, Tables, WriterOptions, WrittenBlock};
 
 /// The version of the segment format that this program writes and reads.

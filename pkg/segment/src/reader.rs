@@ -2,6 +2,7 @@
 
 mod decode;
 mod ends;
+mod filter_group;
 mod rebuild;
 mod verify;
 
@@ -17,6 +18,7 @@ use timberlog_disk::{File, checksum};
 use timberlog_types::{Batch, BatchBuilder};
 
 pub use ends::{Ends, read_ends};
+pub use filter_group::FilterGroup;
 
 /// An open segment: its file and its directory.
 pub struct SegmentReader {

@@ -9,7 +9,7 @@ use crate::segment::Opened;
 use quick_cache::sync::{Cache as Inner, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use std::sync::Arc;
-use timberlog_segment::{Column, ColumnKey};
+use timberlog_segment::{Column, ColumnKey, FilterGroup};
 use timberlog_types::Result;
 
 /// What of a segment is cached.
@@ -21,6 +21,8 @@ pub enum Part {
     Column(u32, ColumnKey),
     /// The token filter of a column of a block.
     Filter(u32, ColumnKey),
+    /// The token filters of a column of a group of blocks.
+    Filters(u32, ColumnKey),
 }
 
 /// A cached part.
@@ -31,6 +33,7 @@ enum Entry {
     /// while the column grows.
     Column(Arc<Column>, usize),
     Filter(Option<Arc<[u8]>>),
+    Filters(Option<Arc<FilterGroup>>),
 }
 
 /// What an open file counts beside its memory: handles are few too, and many small segments must
@@ -51,6 +54,7 @@ impl Weighter<(u64, Part), Entry> for Weight {
             Entry::Files(files) => files.memory_bytes() + files.count() * OPEN_FILE_BYTES,
             Entry::Column(_, bytes) => *bytes,
             Entry::Filter(filter) => filter.as_ref().map_or(0, |filter| filter.len()),
+            Entry::Filters(filters) => filters.as_ref().map_or(0, |filters| filters.memory_bytes()),
         };
         bytes as u64 + 64
     }
@@ -94,7 +98,7 @@ impl Cache {
         let entry = self.get((segment, Part::Files), || open().map(Entry::Files))?;
         match entry {
             Entry::Files(files) => Ok(files),
-            Entry::Column(..) | Entry::Filter(_) => Err(mixed_up()),
+            _ => Err(mixed_up()),
         }
     }
 
@@ -125,7 +129,7 @@ impl Cache {
         };
         match self.get((segment, part), make)? {
             Entry::Column(column, _) => Ok(column),
-            Entry::Files(_) | Entry::Filter(_) => Err(mixed_up()),
+            _ => Err(mixed_up()),
         }
     }
 
@@ -156,7 +160,22 @@ impl Cache {
         let part = Part::Filter(block, key);
         match self.get((segment, part), || read().map(|bytes| Entry::Filter(bytes.map(Arc::from))))? {
             Entry::Filter(filter) => Ok(filter),
-            Entry::Files(_) | Entry::Column(..) => Err(mixed_up()),
+            _ => Err(mixed_up()),
+        }
+    }
+
+    /// The token filters of a column of a group of blocks; `None` if they are read one by one.
+    pub(crate) fn filters(
+        &self,
+        segment: u64,
+        group: u32,
+        key: ColumnKey,
+        read: impl FnOnce() -> Result<Option<FilterGroup>>,
+    ) -> Result<Option<Arc<FilterGroup>>> {
+        let part = Part::Filters(group, key);
+        match self.get((segment, part), || read().map(|filters| Entry::Filters(filters.map(Arc::new))))? {
+            Entry::Filters(filters) => Ok(filters),
+            _ => Err(mixed_up()),
         }
     }
 
@@ -199,7 +218,7 @@ mod tests {
     fn held(cache: &Cache) -> u64 {
         let bytes = |entry: Entry| match entry {
             Entry::Column(column, _) => column.held_bytes() as u64 + 64,
-            Entry::Files(_) | Entry::Filter(_) => 0,
+            Entry::Files(_) | Entry::Filter(_) | Entry::Filters(_) => 0,
         };
         cache.inner.iter().map(|(_, entry)| bytes(entry)).sum()
     }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use timberlog_disk::{Env, File, Open};
 use timberlog_index::SegmentIndex;
-use timberlog_segment::{Column, ColumnKey, SegmentReader};
+use timberlog_segment::{Column, ColumnKey, FilterGroup, SegmentReader};
 use timberlog_types::{Day, Error, ErrorKind, Result};
 
 /// The opened files of a segment.
@@ -186,6 +186,16 @@ impl Segment {
             };
             filter.map_err(|error| self.name(error))
         })
+    }
+
+    /// The token filters of a column of the group of blocks that a block is in, through the cache; `None` if they are to
+    /// be asked for one by one: what is cold is fetched so, and what cannot be read says there what is wrong.
+    pub fn filter_group(&self, files: &Opened, block: u32, key: ColumnKey) -> Option<Arc<FilterGroup>> {
+        if self.is_cold() {
+            return None;
+        }
+        let group = FilterGroup::of_block(block);
+        self.cache.filters(self.number, group, key, || Ok(files.reader.filter_group(group, key)?)).ok()?
     }
 
     fn open_files(&self, demand: &Demand<'_>) -> Result<Opened> {

@@ -1,6 +1,6 @@
 //! What queries leave in the chunk cache.
 
-use super::{START, World, sample};
+use super::{START, World, copy, needles, number, sample};
 use crate::{Aggregation, Order, aggregate, page};
 use timberlog_filter::Filter;
 use timberlog_segment::ColumnKey;
@@ -63,4 +63,61 @@ fn counting_messages_settles_them_too() {
     assert_eq!(few.cache_misses, more.cache_misses);
     assert!(little < much);
     assert_eq!(more.cache_bytes - few.cache_bytes, much - little);
+}
+
+/// What a question for one value reads of token filters is kept, and counted.
+#[test]
+fn token_filters_are_cached_with_their_neighbours() {
+    let (world, _dir) = needles();
+    let absent = world.query(&Filter::eq("trace", "nowhere"), RANGE, Order::NewestFirst, 10);
+    let first = page(&world.snapshot(), &absent).unwrap();
+    assert_eq!((first.records.len(), first.statistics.blocks_read), (0, 0));
+    let snapshot = world.snapshot();
+    let segment = snapshot.segments.iter().next().unwrap();
+    let files = segment.open().unwrap();
+    let directory = files.reader.directory();
+    let key = ColumnKey::Field(directory.field("trace").unwrap());
+    assert!(directory.blocks.len() > 33, "{}", directory.blocks.len());
+    let groups = (0..2).map(|group| files.reader.filter_group(group, key).unwrap().unwrap().memory_bytes() + 64);
+    let held = files.memory_bytes() + files.count() * (32 << 10) + 64 + groups.sum::<usize>();
+    let cold = world.storage.stats();
+    assert_eq!(cold.cache_bytes, held as u64);
+    let filters = directory.blocks.iter().map(|block| block.column(key).unwrap().filter.unwrap().len as u64 - 20);
+    assert_eq!(first.statistics.bytes_read, filters.sum::<u64>());
+    let again = page(&world.snapshot(), &absent).unwrap();
+    assert_eq!(again.statistics.bytes_read, first.statistics.bytes_read);
+    let warm = world.storage.stats();
+    assert_eq!((warm.cache_bytes, warm.cache_misses), (cold.cache_bytes, cold.cache_misses));
+}
+
+/// A token filter that is wrong is named, and costs the read of its own block.
+#[test]
+fn a_damaged_token_filter_costs_its_block_alone() {
+    let (world, _dir) = needles();
+    let needle = world.query(&Filter::eq("trace", format!("t{:08x}", 1234 * 7919)), RANGE, Order::NewestFirst, 10);
+    let sound = page(&world.snapshot(), &needle).unwrap();
+    let (path, place) = {
+        let segment = world.snapshot().segments.iter().next().unwrap().clone();
+        let files = segment.open().unwrap();
+        let key = ColumnKey::Field(files.reader.directory().field("trace").unwrap());
+        (segment.log_path().to_path_buf(), files.reader.filter_place(3, key).unwrap())
+    };
+    let data = world.storage.options().data_dir.clone();
+    let other = tempfile::tempdir().unwrap();
+    copy(&data, other.path());
+    let path = other.path().join(path.strip_prefix(&data).unwrap());
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[usize::try_from(place.end).unwrap() - 1] ^= 0x40;
+    std::fs::write(&path, &bytes).unwrap();
+    let mut options = world.storage.options().clone();
+    options.data_dir = other.path().to_path_buf();
+    let damaged = World::with(options);
+    for _ in 0..2 {
+        let found = page(&damaged.snapshot(), &needle).unwrap();
+        assert_eq!(found.records.iter().map(number).collect::<Vec<_>>(), ["1234"]);
+        assert!(found.missing.is_empty(), "{:?}", found.missing);
+        assert_eq!(found.statistics.blocks_read, sound.statistics.blocks_read + 1);
+    }
+    let damage = damaged.storage.stats().damage;
+    assert!(damage.iter().any(|what| what.contains("block 3: column of field `trace`: token filter")), "{damage:?}");
 }

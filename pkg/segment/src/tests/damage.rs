@@ -83,6 +83,30 @@ fn a_damage_is_told_with_its_place_and_the_rest_is_read() {
     assert_eq!(damages, [(Some(1), error.to_string())]);
 }
 
+/// Whatever byte of a group of token filters is wrong: the filters of its neighbours are given, and its own is not.
+#[test]
+fn a_damaged_token_filter_is_left_out_of_its_group() {
+    let with_id = |n: i64| Record::new(n, "a", "m").field("id", ValueKind::String, format!("v{n}"));
+    let batches = [batch(&(0..200).map(with_id).collect::<Vec<_>>())];
+    let bytes = write(&batches, &sorted_rows(&batches), 100).0;
+    let reader = open(&bytes);
+    let key = crate::ColumnKey::Field(reader.directory().field("id").unwrap());
+    let of = |reader: &SegmentReader, block: u32| {
+        let group = reader.filter_group(crate::FilterGroup::of_block(block), key).unwrap().unwrap();
+        group.get(block).map(<[u8]>::to_vec)
+    };
+    let sound: Vec<_> = (0..2).map(|block| reader.filter(block, key).unwrap()).collect();
+    assert!(sound.iter().all(|filter| filter.as_ref().is_some_and(|filter| !filter.is_empty())));
+    let place = reader.filter_place(1, key).unwrap();
+    for at in place {
+        let mut damaged = bytes.clone();
+        damaged[usize::try_from(at).unwrap()] ^= 1 << (at % 8);
+        let reader = open(&damaged);
+        assert_eq!((of(&reader, 0), of(&reader, 1)), (sound[0].clone(), None), "byte {at}");
+        assert!(reader.filter(1, key).is_err(), "byte {at}");
+    }
+}
+
 #[test]
 fn questions_for_what_is_not_there_are_errors() {
     let reader = open(&sample());

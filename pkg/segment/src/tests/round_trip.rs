@@ -1,7 +1,7 @@
 //! What was written is what is read, whatever the records look like.
 
 use super::*;
-use crate::{Column, ColumnKey};
+use crate::{Column, ColumnKey, FilterGroup};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -277,4 +277,41 @@ fn rows_that_were_not_learnt_are_refused_and_the_encoder_goes_on() {
             assert!(encoded == BlockEncoder::new(1).encode(writer.tables(), 0, &batches, &[row(0)]).unwrap());
         }
     }
+}
+
+/// Records of blocks of 100 rows, of which each third one has no field `id`.
+fn with_ids(count: i64) -> Vec<Record> {
+    let record = |n: i64| Record::new(n, "a", &format!("message {n}"));
+    let with_id = |n: i64| record(n).field("id", ValueKind::String, format!("v{n}"));
+    (0..count).map(|n| if n / 100 % 3 == 2 { record(n) } else { with_id(n) }).collect()
+}
+
+#[test]
+fn token_filters_of_a_group_are_those_of_its_blocks() {
+    let batches = [batch(&with_ids(4_000))];
+    let (bytes, _) = write(&batches, &sorted_rows(&batches), 100);
+    let reader = open(&bytes);
+    let id = ColumnKey::Field(reader.directory().field("id").unwrap());
+    let mut without = 0;
+    for block in 0..40 {
+        let group = reader.filter_group(FilterGroup::of_block(block), id).unwrap().unwrap();
+        let filter = reader.filter(block, id).unwrap();
+        without += u32::from(filter.is_none());
+        assert_eq!(group.get(block).map(<[u8]>::to_vec), filter, "block {block}");
+        assert!(group.get(block + 64).is_none());
+    }
+    assert_eq!(without, 13);
+    assert!(reader.filter_group(0, ColumnKey::Level).unwrap().is_none());
+    assert!(reader.filter_group(u32::MAX, id).unwrap().is_none());
+}
+
+#[test]
+fn long_token_filters_are_read_one_by_one() {
+    let with_id = |n: i64| Record::new(n, "a", "m").field("id", ValueKind::String, format!("v{n}"));
+    let batches = [batch(&(0..33_000).map(with_id).collect::<Vec<_>>())];
+    let reader = open(&write(&batches, &sorted_rows(&batches), 33_000).0);
+    let id = ColumnKey::Field(reader.directory().field("id").unwrap());
+    // The writer of tests takes eight bytes a value.
+    assert!(reader.filter(0, id).unwrap().unwrap().len() > 256 << 10);
+    assert!(reader.filter_group(0, id).unwrap().is_none());
 }
