@@ -206,7 +206,11 @@ impl Plan {
 
     /// Where the records of a block stand in the order of arrival.
     fn arrival(&self, unit: &Unit) -> (Seq, u32) {
-        (self.seq(unit), self.block(unit).map_or(0, |(_, block)| block.number))
+        let number = match unit.place {
+            Place::Block { number, .. } => number,
+            Place::Batch(_) => 0,
+        };
+        (self.seq(unit), number)
     }
 
     /// The lowest sequence number of a unit's segment or batch.

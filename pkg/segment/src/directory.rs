@@ -173,8 +173,14 @@ impl Directory {
 impl BlockMeta {
     /// A column, or `None` if no record of the block has it.
     pub fn column(&self, key: ColumnKey) -> Option<&ColumnMeta> {
-        let index = self.columns.binary_search_by_key(&key, |column| column.key).ok()?;
-        self.columns.get(index)
+        // A block that has all columns has it at its number, one that lacks some before that.
+        let number = key.number() as usize;
+        if let Some(column) = self.columns.get(number).filter(|column| column.key == key) {
+            return Some(column);
+        }
+        let before = self.columns.get(..number).unwrap_or(&self.columns);
+        let index = before.binary_search_by_key(&key, |column| column.key).ok()?;
+        before.get(index)
     }
 
     /// Whether a stream may be in the block (is, if [`BlockMeta::streams_exact`]).
