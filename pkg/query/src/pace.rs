@@ -25,6 +25,11 @@ const LONG: Duration = Duration::from_millis(200);
 /// a tenth of that, on each thread.
 const ALONE: Duration = Duration::from_millis(1);
 
+/// An estimate from less than this says nothing: the first item finds nothing at hand. And so often the clock is looked at.
+const LOOK: Duration = Duration::from_micros(50);
+/// Items that take next to nothing are not worth a look at the clock each.
+const ITEMS_A_LOOK_MAX: usize = 32;
+
 /// What to do between two waves.
 type Rest = Box<dyn FnMut()>;
 
@@ -120,12 +125,17 @@ impl Pace {
 
 /// Adds items up until it is clear that they take long; gives those that are left. One by itself cannot be shared.
 fn alone<T, S, E>(mut sum: S, items: &[T], add: impl Fn(S, &T) -> Result<S, E>) -> Result<(S, &[T]), E> {
-    let began = Instant::now();
+    let (began, mut look) = (Instant::now(), 1);
     for (done, item) in items.iter().enumerate() {
         let left = items.len() - done;
-        let is_long = |each: f64| each * left as f64 > ALONE.as_secs_f64();
-        if done > 0 && left > 1 && is_long(began.elapsed().as_secs_f64() / done as f64) {
-            return Ok((sum, items.get(done..).unwrap_or_default()));
+        if done == look && left > 1 {
+            let so_far = began.elapsed();
+            let each = so_far.as_secs_f64() / done as f64;
+            if so_far >= LOOK && each * left as f64 > ALONE.as_secs_f64() {
+                return Ok((sum, items.get(done..).unwrap_or_default()));
+            }
+            // As a float of any size becomes an integer: within its bounds.
+            look = done + ((LOOK.as_secs_f64() / each) as usize).clamp(1, ITEMS_A_LOOK_MAX);
         }
         sum = add(sum, item)?;
     }
