@@ -38,7 +38,8 @@ pub(crate) enum Need<'a> {
 #[derive(Default)]
 struct Judged<'s> {
     verdicts: Vec<Verdict>,
-    last: LastFilters<'s>,
+    /// Boxed: this is handed on from unit to unit.
+    last: Box<LastFilters<'s>>,
 }
 
 impl Judged<'_> {
