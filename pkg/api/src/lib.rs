@@ -21,6 +21,7 @@ mod refusals;
 #[doc(hidden)]
 pub mod requests;
 mod server;
+mod shares;
 mod silence;
 mod state;
 mod store;

@@ -8,7 +8,8 @@ use crate::error::{ApiError, ApiResult};
 use crate::metrics::Metrics;
 use crate::options::{self, ServerOptions};
 use crate::rates::Rates;
-use crate::threads::QueryThreads;
+use crate::shares::Shares;
+use crate::threads::LowThreads;
 use crate::turns::{Turn, Turns, Waiting};
 use axum::http::StatusCode;
 use serde_json::json;
@@ -42,10 +43,12 @@ pub struct State {
     pub bodies: Arc<Bodies>,
     /// Where they are decoded.
     pub decoding: Arc<Decoding>,
+    /// What tenants have under way of appends.
+    pub shares: Arc<Shares>,
     /// Answers that wait for their clients.
     pub answers: Arc<Answers>,
     /// What queries, exports and tails run on.
-    pub query_threads: QueryThreads,
+    pub query_threads: LowThreads,
     /// How much tenants may send.
     pub rates: Rates,
     /// Connections to HTTP.
@@ -83,6 +86,7 @@ impl State {
         let patience =
             Patience { silent: options.read_timeout, idle: options.idle_timeout, ending: options.write_timeout };
         let connections = |listener| Arc::new(Connections::new(listener, options.connections_max, patience));
+        let shares = Arc::new(Shares::new(options::cores()));
         Self {
             rates: Rates::new(options.ingest_rate_max, options.ingest_burst_max),
             http_connections: connections("http"),
@@ -94,10 +98,11 @@ impl State {
                 options.queries_waiting_max,
                 options.queries_resting_max,
             )),
-            decoding: Arc::new(Decoding::new(options::cores())),
+            decoding: Arc::new(Decoding::new(options::cores(), Arc::clone(&shares))),
+            shares,
             tails: Arc::new(Semaphore::new(options.tails_max)),
             exports: Arc::new(Semaphore::new(options.exports_max)),
-            query_threads: QueryThreads::new(),
+            query_threads: LowThreads::new("timberlog-query"),
             started_ns: env.clock.monotonic_ns(),
             options,
             env,
@@ -243,6 +248,7 @@ impl State {
 
     /// Waits until a query of a tenant may run.
     pub async fn query_turn(&self, tenant: &Tenant) -> ApiResult<Turn> {
+        self.shares.notice(tenant);
         self.queries.take(tenant).await.map_err(|_| {
             ApiError::overloaded(format!(
                 "{} queries wait already (limit `--queries-waiting-max`)",

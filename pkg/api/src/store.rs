@@ -73,11 +73,13 @@ pub fn decode<T>(
 /// Stores a batch; returns when it is acknowledged. The batch is stored even if the caller goes
 /// away meanwhile.
 pub async fn append(
+    state: &State,
     database: &Database,
     tenant: &Tenant,
     batch: Batch,
     producer: Option<ProducerBatch>,
 ) -> Result<Appended> {
+    let _under_way = state.shares.enter(tenant);
     let (sender, receiver) = tokio::sync::oneshot::channel();
     // A receiver that is gone needs no answer.
     database.append_then(tenant, batch, producer, Box::new(move |result| drop(sender.send(result))));

@@ -1,4 +1,5 @@
-//! The threads that queries run on: they run only as far as appends leave them time.
+//! Threads of a lower priority, for queries and for what a tenant sends beyond its share: they run only as far as other
+//! appends leave them time.
 //!
 //! Where a machine has time for all nobody notices. Where it has not, a query may take longer, and what is to be kept
 //! is still taken.
@@ -8,15 +9,15 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 /// Threads that may block, made when they are needed and ended when they are not. Without them (a system refused what the
-/// runtime asks for) queries run beside everything else.
+/// runtime asks for) the work runs beside everything else.
 #[derive(Debug)]
-pub struct QueryThreads(Option<Runtime>);
+pub struct LowThreads(Option<Runtime>);
 
-impl QueryThreads {
-    /// No thread yet.
-    pub fn new() -> Self {
+impl LowThreads {
+    /// No thread yet; those that come have this name.
+    pub fn new(name: &'static str) -> Self {
         let mut builder = Builder::new_current_thread();
-        builder.thread_name("timberlog-query").on_thread_start(|| lower_thread_priority(Niceness::Query));
+        builder.thread_name(name).on_thread_start(|| lower_thread_priority(Niceness::Query));
         Self(builder.build().ok())
     }
 
@@ -29,7 +30,7 @@ impl QueryThreads {
     }
 }
 
-impl Drop for QueryThreads {
+impl Drop for LowThreads {
     fn drop(&mut self) {
         // Not waited for: it may go on one of the server's own threads.
         if let Some(runtime) = self.0.take() {
@@ -43,8 +44,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn queries_run_on_threads_of_their_own_that_let_others_go_first() {
-        let threads = QueryThreads::new();
+    async fn work_runs_on_threads_of_their_own_that_let_others_go_first() {
+        let threads = LowThreads::new("timberlog-query");
         let niceness = || {
             let status = std::fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
             // The 19th field of proc(5), counted from behind the name, which may have spaces.

@@ -4,7 +4,7 @@ mod tail;
 
 pub use tail::{LogTail, LogTailEvent, Tail, TailEvent};
 pub use timberlog_disk::Env;
-pub use timberlog_disk::real::{Niceness, fsyncs, lower_thread_priority};
+pub use timberlog_disk::real::{Niceness, fsyncs, lower_thread_priority, thread_cpu_time};
 pub use timberlog_filter as filter;
 pub use timberlog_logql as language;
 pub use timberlog_query as query;

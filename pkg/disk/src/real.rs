@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The file system of this machine.
 pub struct RealDisk;
@@ -266,6 +266,12 @@ pub fn lower_thread_priority(niceness: Niceness) {
     if let Ok(usual) = rustix::process::getpriority_process(Some(rustix::process::getpid())) {
         let _ = rustix::process::setpriority_process(None, (usual + nice).min(NICE_MAX));
     }
+}
+
+/// CPU time that the calling thread has used; nothing where the system does not say.
+pub fn thread_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// Randomness from the operating system.

@@ -11,6 +11,7 @@ use crate::decoding::{DEFECT, Defect};
 use crate::error;
 use crate::metrics::Protocol;
 use crate::refusals::Refusals;
+use crate::shares;
 use crate::state::State;
 use crate::store::{self, Incoming};
 use std::sync::Arc;
@@ -30,6 +31,7 @@ const BATCHES_WAITING_MAX: usize = 32;
 struct Waiting {
     response: AppendResponse,
     appended: Option<oneshot::Receiver<Result<Appended>>>,
+    _under_way: shares::Request,
 }
 
 /// What waits to be told to the client, in order; a status is the last.
@@ -111,6 +113,7 @@ fn append(
         .into(),
         ..AppendResponse::default()
     };
+    let _under_way = state.shares.enter(&incoming.tenant);
     match counted.and_then(|()| decode(state, database, incoming, request, &mut response)) {
         Ok((batch, producer)) => {
             let (sender, receiver) = oneshot::channel();
@@ -120,11 +123,11 @@ fn append(
                 producer,
                 Box::new(move |result| drop(sender.send(result.map_err(store::ours)))),
             );
-            Waiting { response, appended: Some(receiver) }
+            Waiting { response, appended: Some(receiver), _under_way }
         }
         Err(error) => {
             response.error = Some(of_error(&error));
-            Waiting { response, appended: None }
+            Waiting { response, appended: None, _under_way }
         }
     }
 }
@@ -184,7 +187,7 @@ async fn acknowledge(mut waiting: mpsc::Receiver<Next>, answers: mpsc::Sender<Re
     }
 }
 
-async fn acknowledged(Waiting { mut response, appended }: Waiting) -> AppendResponse {
+async fn acknowledged(Waiting { mut response, appended, _under_way }: Waiting) -> AppendResponse {
     let Some(appended) = appended else { return response };
     let closed = || Err(Error::new(ErrorKind::Closed, "the database closed before it could answer"));
     match appended.await.unwrap_or_else(|_| closed()) {

@@ -53,7 +53,7 @@ pub async fn ingest(
     let id = (batch.rows() == 1).then(|| own_id(&batch));
     let refusals = Refusals::of(&decoded);
     refusals.keep_with(&mut producer);
-    let appended = store::append(&database, &incoming.tenant, batch, producer).await?;
+    let appended = store::append(&state, &database, &incoming.tenant, batch, producer).await?;
     let refusals = if appended.duplicate { Refusals::of_duplicate(&appended) } else { refusals };
     let mut response = answer::json(accepted(&refusals, &appended, id.as_ref()));
     response.headers_mut().insert(store::DURABILITY_HEADER, store::durability(&database));

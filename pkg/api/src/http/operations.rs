@@ -60,6 +60,12 @@ pub async fn metrics(Of(state): Of<Arc<State>>) -> impl IntoResponse {
     out.single("timberlog_queries_running", "gauge", "Queries that run.", running);
     let resting = state.queries_resting();
     out.single("timberlog_queries_resting", "gauge", "Long queries that let others go first.", resting);
+    out.single(
+        "timberlog_appends_beyond_share_total",
+        "counter",
+        "Appends of tenants that had more under way than cores while others were there: they gave way to these.",
+        state.shares.beyond(),
+    );
     let (requests, bytes) = state.rates.refused();
     let help = "Requests that were more than their tenant may send (`--ingest-rate-max`).";
     out.single("timberlog_ingest_rate_refused_total", "counter", help, requests);

@@ -42,7 +42,7 @@ pub async fn push(
     let incoming = Incoming { tenant, stream_labels: None, strict: true };
     let body = state.bodies.collect(&headers, body, state.options.body_bytes_max).await?;
     let (batch, incoming) = decode(&state, &database, Received { content, encoding, body }, incoming).await?;
-    let appended = store::append(&database, &incoming.tenant, batch, producer).await?;
+    let appended = store::append(&state, &database, &incoming.tenant, batch, producer).await?;
     let status = match database.durability() {
         Durability::Fsync => StatusCode::OK,
         Durability::Async { .. } => StatusCode::ACCEPTED,

@@ -56,7 +56,7 @@ pub async fn simulate(
         let batch = made.batch(rows).map_err(|error| timberlog_types::Error::internal(error.to_string()))?;
         let Some(batch) = batch else { break };
         let bytes = batch.as_bytes().len();
-        store::append(&database, &tenant, batch, None).await?;
+        store::append(&state, &database, &tenant, batch, None).await?;
         state.metrics.records(Protocol::Simulate, rows, 0, bytes);
     }
     let mut response = json_of(&json!({"status": "success", "logs": made.done}));

@@ -56,7 +56,7 @@ pub async fn write(
     };
     let batch = state.decoding.run(&tenant, bytes, decode).await??;
     let record = record_of(&batch);
-    store::append(&database, &tenant, batch, producer).await?;
+    store::append(&state, &database, &tenant, batch, producer).await?;
     let mut out = Vec::with_capacity(512);
     put_record(&mut out, Shape::Timber, &record);
     let mut response = json(out);

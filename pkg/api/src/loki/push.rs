@@ -46,7 +46,7 @@ async fn store(state: Arc<State>, json: LokiForm, headers: &HeaderMap, body: Bod
         return if refusals.total == 0 { Ok(no_content(&database)) } else { Err(refused(&refusals, Stored::Nothing)) };
     };
     refusals.keep_with(&mut producer);
-    let appended = store::append(&database, &incoming.tenant, batch, producer).await?;
+    let appended = store::append(&state, &database, &incoming.tenant, batch, producer).await?;
     let refusals = if appended.duplicate { Refusals::of_duplicate(&appended) } else { refusals };
     match refusals.total {
         0 => Ok(no_content(&database)),

@@ -1,0 +1,248 @@
+//! What tenants have under way of appends, and the pace of one that has more than its share while others are there.
+//!
+//! Turns alone leave the machine to whoever sends most: its next body is always there, and what the body makes of work later
+//! (the WAL, flushes, merges) comes before everybody's queries. So a tenant with more under way than there are cores, while
+//! others send or ask something, is decoded on threads of a low priority; and if these have to wait for a core, which says that
+//! the machine has more to do than it can, it goes on at a pace that leaves others their part of it. What is measured there is
+//! progress against wall time: Douceur and Bolosky, "Progress-based regulation of low-importance processes", SOSP 1999.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use timberlog_types::Tenant;
+
+/// So long others are taken to be there after they sent or asked something.
+const THERE: Duration = Duration::from_secs(10);
+/// Who waited for a core rests so many times as long,
+const RESTS_PER_WAIT: u32 = 8;
+/// but at most so many times as long as it worked: a sixth of all cores decodes for a tenant at least. That is some two fifths of
+/// the machine, as decoding is less than half of what a body costs.
+const RESTS_PER_WORK: u32 = 5;
+/// What a request costs besides, however short it is: it is read, put into the WAL and answered.
+const REQUEST: Duration = Duration::from_micros(100);
+/// No request waits longer than this for its pace: clients that give up and come again would push it out for ever.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+/// The pace follows the last few requests.
+const SMOOTHING: u32 = 8;
+
+/// What all tenants have under way.
+#[derive(Debug)]
+pub struct Shares {
+    cores: u32,
+    tenants: Mutex<Tenants>,
+    beyond: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Tenants {
+    under_way: HashMap<Tenant, UnderWay>,
+    /// The two that were there last, the last one first, and when.
+    last: [Option<(Tenant, Instant)>; 2],
+}
+
+/// One tenant's.
+#[derive(Debug, Default)]
+struct UnderWay {
+    requests: u32,
+    /// For so long one has had a core, and for so long it has waited for one, lately.
+    worked: Duration,
+    waited: Duration,
+    next: Option<Instant>,
+}
+
+/// One request under way, until it is dropped.
+#[derive(Debug)]
+pub struct Request {
+    shares: Arc<Shares>,
+    tenant: Tenant,
+}
+
+impl Shares {
+    /// The shares of a machine with so many cores.
+    pub fn new(cores: usize) -> Self {
+        Self { cores: u32::try_from(cores).unwrap_or(u32::MAX).max(1), tenants: Mutex::default(), beyond: 0.into() }
+    }
+
+    /// A tenant sends something.
+    pub fn enter(self: &Arc<Self>, tenant: &Tenant) -> Request {
+        let mut tenants = self.lock();
+        tenants.notice(tenant, Instant::now());
+        match tenants.under_way.get_mut(tenant) {
+            Some(under_way) => under_way.requests += 1,
+            None => drop(tenants.under_way.insert(tenant.clone(), UnderWay { requests: 1, ..UnderWay::default() })),
+        }
+        Request { shares: Arc::clone(self), tenant: tenant.clone() }
+    }
+
+    /// A tenant asks something.
+    pub fn notice(&self, tenant: &Tenant) {
+        self.lock().notice(tenant, Instant::now());
+    }
+
+    /// Requests so far that were beyond the share of their tenant.
+    pub fn beyond(&self) -> u64 {
+        self.beyond.load(Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tenants> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tenants {
+    fn notice(&mut self, tenant: &Tenant, now: Instant) {
+        match &mut self.last {
+            [Some((last, at)), _] if last == tenant => *at = now,
+            last => {
+                last.swap(0, 1);
+                last[0] = Some((tenant.clone(), now));
+            }
+        }
+    }
+
+    fn has_other(&self, tenant: &Tenant, now: Instant) -> bool {
+        self.last.iter().flatten().any(|(other, at)| other != tenant && now.saturating_duration_since(*at) < THERE)
+    }
+}
+
+impl Request {
+    /// Whether the tenant has more under way than its share, and when this one may go on then.
+    pub fn beyond_share(&self) -> Option<Instant> {
+        self.beyond_share_at(Instant::now())
+    }
+
+    fn beyond_share_at(&self, now: Instant) -> Option<Instant> {
+        let mut tenants = self.shares.lock();
+        if !tenants.has_other(&self.tenant, now) {
+            return None;
+        }
+        let under_way = tenants.under_way.get_mut(&self.tenant)?;
+        if under_way.requests <= self.shares.cores {
+            return None;
+        }
+        let at = under_way.next.map_or(now, |next| next.clamp(now, now + WAIT_MAX));
+        self.shares.beyond.fetch_add(1, Relaxed);
+        under_way.next = Some(at + under_way.each() / self.shares.cores);
+        Some(at)
+    }
+
+    /// One beyond its share was decoded: for so long it had a core, and for so long it waited for one.
+    pub fn took(&self, worked: Duration, waited: Duration) {
+        let mut tenants = self.shares.lock();
+        if let Some(under_way) = tenants.under_way.get_mut(&self.tenant) {
+            let smooth = |mean: Duration, last: Duration| (mean * (SMOOTHING - 1) + last) / SMOOTHING;
+            under_way.worked = smooth(under_way.worked, worked + REQUEST);
+            under_way.waited = smooth(under_way.waited, waited);
+        }
+    }
+}
+
+impl UnderWay {
+    /// How much of a core's time one request is to take, rests included.
+    fn each(&self) -> Duration {
+        self.worked + (self.waited * RESTS_PER_WAIT).min(self.worked * RESTS_PER_WORK)
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        let mut tenants = self.shares.lock();
+        if let Some(under_way) = tenants.under_way.get_mut(&self.tenant) {
+            under_way.requests -= 1;
+            if under_way.requests == 0 {
+                tenants.under_way.remove(&self.tenant);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn tenant(name: &str) -> Tenant {
+        Tenant::new(name).unwrap()
+    }
+
+    fn requests(shares: &Arc<Shares>, name: &str, count: usize) -> Vec<Request> {
+        (0..count).map(|_| shares.enter(&tenant(name))).collect()
+    }
+
+    #[test]
+    fn alone_a_tenant_may_have_all() {
+        let shares = Arc::new(Shares::new(2));
+        let all = requests(&shares, "a", 100);
+        assert!(all.iter().all(|request| request.beyond_share().is_none()));
+        assert_eq!(shares.beyond(), 0);
+    }
+
+    #[test]
+    fn beside_another_one_it_has_its_share() {
+        let shares = Arc::new(Shares::new(2));
+        let (a, b) = (requests(&shares, "a", 3), requests(&shares, "b", 2));
+        assert!(a.iter().all(|request| request.beyond_share().is_some()));
+        assert!(b.iter().all(|request| request.beyond_share().is_none()));
+        assert_eq!(shares.beyond(), 3);
+        // What has ended counts no more.
+        let a: Vec<_> = a.into_iter().skip(1).collect();
+        assert!(a.iter().all(|request| request.beyond_share().is_none()));
+        drop((a, b));
+        assert!(shares.lock().under_way.is_empty());
+    }
+
+    #[test]
+    fn who_asks_is_there_too_and_after_a_time_no_more() {
+        let shares = Arc::new(Shares::new(1));
+        let a = requests(&shares, "a", 2);
+        shares.notice(&tenant("b"));
+        // The other one stays known however often this one comes.
+        let more = requests(&shares, "a", 5);
+        let now = Instant::now();
+        assert!(a[0].beyond_share_at(now).is_some());
+        assert!(more[0].beyond_share_at(now + THERE).is_none());
+    }
+
+    #[test]
+    fn nobody_waits_for_ever() {
+        let shares = Arc::new(Shares::new(1));
+        let flood = requests(&shares, "flood", 2);
+        shares.notice(&tenant("other"));
+        flood[0].took(WAIT_MAX, Duration::ZERO);
+        let now = Instant::now();
+        let at = |request: &Request| request.beyond_share_at(now).unwrap() - now;
+        let longest = flood.iter().cycle().take(100).map(at).max();
+        assert_eq!(longest, Some(WAIT_MAX));
+        // Nor does whoever comes later.
+        let later = flood[0].beyond_share_at(now + WAIT_MAX * 2).unwrap();
+        assert_eq!(later - now, WAIT_MAX * 2);
+    }
+
+    /// From one to the next, for a tenant on two cores whose requests take so long.
+    fn pace(worked: Duration, waited: Duration) -> Duration {
+        let shares = Arc::new(Shares::new(2));
+        let flood = requests(&shares, "flood", 10);
+        shares.notice(&tenant("other"));
+        flood.iter().cycle().take(200).for_each(|request| request.took(worked, waited));
+        let now = Instant::now();
+        let at: Vec<_> = flood.iter().map(|request| request.beyond_share_at(now).unwrap() - now).collect();
+        assert_eq!(at[0], Duration::ZERO);
+        at[9] / 9
+    }
+
+    #[test]
+    fn it_goes_on_as_fast_as_all_cores_do_until_it_has_to_wait_for_one() {
+        let near = |pace: Duration, expected: Duration| {
+            assert!(pace.abs_diff(expected) < expected / 50, "{pace:?}, expected {expected:?}");
+        };
+        let worked = MS * 2;
+        let all = worked + REQUEST;
+        near(pace(worked, Duration::ZERO), all / 2);
+        near(pace(worked, MS / 4), (all + MS * 2) / 2);
+        // However long it has to wait, others have no more than five times as much.
+        near(pace(worked, MS * 50), all * 6 / 2);
+        near(pace(Duration::ZERO, MS * 50), REQUEST * 6 / 2);
+    }
+}
