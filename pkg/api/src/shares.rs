@@ -14,6 +14,12 @@ use timberlog_types::Tenant;
 
 /// So long others are taken to be there after they sent or asked something.
 const THERE: Duration = Duration::from_secs(10);
+/// A tenant has more than its share after it had more for so long: one whose requests pile up behind a flush or an fsync has not.
+const FOR: Duration = Duration::from_secs(1);
+/// A shorter break does not count: one fsync acknowledges all that are under way, and the next ones are on their way then.
+const BREAK: Duration = Duration::from_millis(20);
+/// So many tenants are kept before those that have nothing under way are forgotten.
+const KEPT: usize = 1024;
 /// Who waited for a core rests so many times as long,
 const RESTS_PER_WAIT: u32 = 8;
 /// but at most so many times as long as it worked: a sixth of all cores decodes for a tenant at least. That is some two fifths of
@@ -37,6 +43,8 @@ pub struct Shares {
 #[derive(Debug, Default)]
 struct Tenants {
     under_way: HashMap<Tenant, UnderWay>,
+    /// When there are so many, those that have nothing under way go.
+    cleaned_at: usize,
     /// The two that were there last, the last one first, and when.
     last: [Option<(Tenant, Instant)>; 2],
 }
@@ -45,6 +53,10 @@ struct Tenants {
 #[derive(Debug, Default)]
 struct UnderWay {
     requests: u32,
+    /// Since when there are more of them than cores, breaks aside.
+    since: Option<Instant>,
+    /// Since when there are not.
+    break_since: Option<Instant>,
     /// For so long one has had a core, and for so long it has waited for one, lately.
     worked: Duration,
     waited: Duration,
@@ -66,11 +78,19 @@ impl Shares {
 
     /// A tenant sends something.
     pub fn enter(self: &Arc<Self>, tenant: &Tenant) -> Request {
+        self.enter_at(tenant, Instant::now())
+    }
+
+    fn enter_at(self: &Arc<Self>, tenant: &Tenant, now: Instant) -> Request {
         let mut tenants = self.lock();
-        tenants.notice(tenant, Instant::now());
-        match tenants.under_way.get_mut(tenant) {
-            Some(under_way) => under_way.requests += 1,
-            None => drop(tenants.under_way.insert(tenant.clone(), UnderWay { requests: 1, ..UnderWay::default() })),
+        tenants.notice(tenant, now);
+        let under_way = tenants.under_way(tenant);
+        under_way.requests += 1;
+        if under_way.requests > self.cores {
+            if under_way.has_paused(now) || under_way.since.is_none() {
+                under_way.since = Some(now);
+            }
+            under_way.break_since = None;
         }
         Request { shares: Arc::clone(self), tenant: tenant.clone() }
     }
@@ -91,6 +111,14 @@ impl Shares {
 }
 
 impl Tenants {
+    fn under_way(&mut self, tenant: &Tenant) -> &mut UnderWay {
+        if self.under_way.len() >= self.cleaned_at.max(KEPT) {
+            self.under_way.retain(|_, under_way| under_way.requests > 0);
+            self.cleaned_at = self.under_way.len() * 2;
+        }
+        self.under_way.entry(tenant.clone()).or_default()
+    }
+
     fn notice(&mut self, tenant: &Tenant, now: Instant) {
         match &mut self.last {
             [Some((last, at)), _] if last == tenant => *at = now,
@@ -101,13 +129,23 @@ impl Tenants {
         }
     }
 
+    /// One request of a tenant has ended.
+    fn end(&mut self, tenant: &Tenant, cores: u32, now: Instant) {
+        if let Some(under_way) = self.under_way.get_mut(tenant) {
+            under_way.requests = under_way.requests.saturating_sub(1);
+            if under_way.requests == cores {
+                under_way.break_since = Some(now);
+            }
+        }
+    }
+
     fn has_other(&self, tenant: &Tenant, now: Instant) -> bool {
         self.last.iter().flatten().any(|(other, at)| other != tenant && now.saturating_duration_since(*at) < THERE)
     }
 }
 
 impl Request {
-    /// Whether the tenant has more under way than its share, and when this one may go on then.
+    /// Whether the tenant has more than its share, and when this one may go on then.
     pub fn beyond_share(&self) -> Option<Instant> {
         self.beyond_share_at(Instant::now())
     }
@@ -118,7 +156,7 @@ impl Request {
             return None;
         }
         let under_way = tenants.under_way.get_mut(&self.tenant)?;
-        if under_way.requests <= self.shares.cores {
+        if under_way.has_paused(now) || now.saturating_duration_since(under_way.since?) < FOR {
             return None;
         }
         let at = under_way.next.map_or(now, |next| next.clamp(now, now + WAIT_MAX));
@@ -139,6 +177,10 @@ impl Request {
 }
 
 impl UnderWay {
+    fn has_paused(&self, now: Instant) -> bool {
+        self.break_since.is_some_and(|at| now.saturating_duration_since(at) > BREAK)
+    }
+
     /// How much of a core's time one request is to take, rests included.
     fn each(&self) -> Duration {
         self.worked + (self.waited * RESTS_PER_WAIT).min(self.worked * RESTS_PER_WORK)
@@ -147,13 +189,7 @@ impl UnderWay {
 
 impl Drop for Request {
     fn drop(&mut self) {
-        let mut tenants = self.shares.lock();
-        if let Some(under_way) = tenants.under_way.get_mut(&self.tenant) {
-            under_way.requests -= 1;
-            if under_way.requests == 0 {
-                tenants.under_way.remove(&self.tenant);
-            }
-        }
+        self.shares.lock().end(&self.tenant, self.shares.cores, Instant::now());
     }
 }
 
@@ -167,51 +203,84 @@ mod tests {
         Tenant::new(name).unwrap()
     }
 
-    fn requests(shares: &Arc<Shares>, name: &str, count: usize) -> Vec<Request> {
-        (0..count).map(|_| shares.enter(&tenant(name))).collect()
+    fn requests(shares: &Arc<Shares>, name: &str, count: usize, now: Instant) -> Vec<Request> {
+        (0..count).map(|_| shares.enter_at(&tenant(name), now)).collect()
     }
 
     #[test]
     fn alone_a_tenant_may_have_all() {
-        let shares = Arc::new(Shares::new(2));
-        let all = requests(&shares, "a", 100);
-        assert!(all.iter().all(|request| request.beyond_share().is_none()));
+        let (shares, now) = (Arc::new(Shares::new(2)), Instant::now());
+        let all = requests(&shares, "a", 100, now);
+        assert!(all.iter().all(|request| request.beyond_share_at(now + FOR).is_none()));
         assert_eq!(shares.beyond(), 0);
     }
 
     #[test]
     fn beside_another_one_it_has_its_share() {
-        let shares = Arc::new(Shares::new(2));
-        let (a, b) = (requests(&shares, "a", 3), requests(&shares, "b", 2));
-        assert!(a.iter().all(|request| request.beyond_share().is_some()));
-        assert!(b.iter().all(|request| request.beyond_share().is_none()));
+        let (shares, now) = (Arc::new(Shares::new(2)), Instant::now());
+        let (a, b) = (requests(&shares, "a", 3, now), requests(&shares, "b", 2, now));
+        assert!(a.iter().all(|request| request.beyond_share_at(now + FOR - MS).is_none()));
+        assert!(a.iter().all(|request| request.beyond_share_at(now + FOR).is_some()));
+        assert!(b.iter().all(|request| request.beyond_share_at(now + FOR).is_none()));
         assert_eq!(shares.beyond(), 3);
-        // What has ended counts no more.
-        let a: Vec<_> = a.into_iter().skip(1).collect();
-        assert!(a.iter().all(|request| request.beyond_share().is_none()));
-        drop((a, b));
-        assert!(shares.lock().under_way.is_empty());
+    }
+
+    #[test]
+    fn the_time_begins_anew_after_a_break() {
+        let (shares, now) = (Arc::new(Shares::new(2)), Instant::now());
+        shares.lock().notice(&tenant("other"), now);
+        let all = requests(&shares, "a", 9, now);
+        let end = |at| (0..9).for_each(|_| shares.lock().end(&tenant("a"), 2, at));
+        let is_beyond = |at: Instant| all[0].beyond_share_at(at).is_some();
+        assert!(is_beyond(now + FOR));
+        // One fsync acknowledges all, and as many come again.
+        end(now + FOR);
+        let more = requests(&shares, "a", 9, now + FOR + BREAK);
+        assert!(is_beyond(now + FOR + BREAK));
+        let later = now + FOR * 2;
+        end(later);
+        assert!(is_beyond(later));
+        assert!(!is_beyond(later + BREAK + MS));
+        let again = requests(&shares, "a", 9, later + BREAK + MS);
+        assert!(!is_beyond(later + FOR));
+        assert!(is_beyond(later + BREAK + MS + FOR));
+        drop((more, again));
+    }
+
+    #[test]
+    fn tenants_that_are_gone_are_forgotten() {
+        let (shares, now) = (Arc::new(Shares::new(2)), Instant::now());
+        let stays = shares.enter_at(&tenant("stays"), now);
+        for number in 0..10 * KEPT {
+            drop(shares.enter_at(&tenant(&format!("goes-{number}")), now));
+        }
+        assert!(shares.lock().under_way.len() <= KEPT);
+        assert_eq!(shares.lock().under_way[&stays.tenant].requests, 1);
     }
 
     #[test]
     fn who_asks_is_there_too_and_after_a_time_no_more() {
-        let shares = Arc::new(Shares::new(1));
-        let a = requests(&shares, "a", 2);
-        shares.notice(&tenant("b"));
+        let (shares, now) = (Arc::new(Shares::new(1)), Instant::now());
+        let a = requests(&shares, "a", 2, now);
+        shares.lock().notice(&tenant("b"), now);
         // The other one stays known however often this one comes.
-        let more = requests(&shares, "a", 5);
-        let now = Instant::now();
-        assert!(a[0].beyond_share_at(now).is_some());
+        let more = requests(&shares, "a", 5, now);
+        assert!(a[0].beyond_share_at(now + FOR).is_some());
         assert!(more[0].beyond_share_at(now + THERE).is_none());
+    }
+
+    /// A tenant on so many cores that has been beyond its share for long enough now.
+    fn flood(cores: usize) -> (Arc<Shares>, Vec<Request>, Instant) {
+        let (shares, now) = (Arc::new(Shares::new(cores)), Instant::now());
+        let flood = requests(&shares, "flood", 10, now);
+        shares.lock().notice(&tenant("other"), now);
+        (shares, flood, now + FOR)
     }
 
     #[test]
     fn nobody_waits_for_ever() {
-        let shares = Arc::new(Shares::new(1));
-        let flood = requests(&shares, "flood", 2);
-        shares.notice(&tenant("other"));
+        let (_shares, flood, now) = flood(1);
         flood[0].took(WAIT_MAX, Duration::ZERO);
-        let now = Instant::now();
         let at = |request: &Request| request.beyond_share_at(now).unwrap() - now;
         let longest = flood.iter().cycle().take(100).map(at).max();
         assert_eq!(longest, Some(WAIT_MAX));
@@ -222,11 +291,8 @@ mod tests {
 
     /// From one to the next, for a tenant on two cores whose requests take so long.
     fn pace(worked: Duration, waited: Duration) -> Duration {
-        let shares = Arc::new(Shares::new(2));
-        let flood = requests(&shares, "flood", 10);
-        shares.notice(&tenant("other"));
+        let (_shares, flood, now) = flood(2);
         flood.iter().cycle().take(200).for_each(|request| request.took(worked, waited));
-        let now = Instant::now();
         let at: Vec<_> = flood.iter().map(|request| request.beyond_share_at(now).unwrap() - now).collect();
         assert_eq!(at[0], Duration::ZERO);
         at[9] / 9
