@@ -5,6 +5,7 @@
 mod bad_input;
 mod connections;
 mod deletes;
+mod flood;
 mod grpc;
 mod grpc_limits;
 mod harness;
