@@ -36,6 +36,7 @@ impl Disturber {
             Self { part: Part::Slow, name: "100 clients that send a byte a second", run: slow },
             Self { part: Part::Idle, name: "5,000 idle connections (4,000 HTTP/1.1, 1,000 HTTP/2)", run: idle },
             Self { part: Part::Flood, name: "a tenant that floods, 64 connections", run: flood },
+            Self { part: Part::Flood, name: "a tenant that floods with single records", run: flood_of_single_records },
             Self { part: Part::Everything, name: "4 queries at a time that read everything", run: everything },
         ]
         .into_iter()
@@ -88,9 +89,18 @@ fn idle(server: &Process, stop: &AtomicBool) -> Disturbed {
 }
 
 fn flood(server: &Process, stop: &AtomicBool) -> Disturbed {
+    flood_of(FLOOD_BATCH, server, stop)
+}
+
+fn flood_of_single_records(server: &Process, stop: &AtomicBool) -> Disturbed {
+    flood_of(1, server, stop)
+}
+
+/// Requests of so many records.
+fn flood_of(batch: usize, server: &Process, stop: &AtomicBool) -> Disturbed {
     let started = Instant::now();
     // Made beforehand, so that the flood costs the machine little but what the server makes of it.
-    let body = Traffic::new(99, FLOOD_BATCH).body();
+    let body = Traffic::new(99, batch).body();
     let (acknowledged, seen) = std::thread::scope(|scope| {
         let connection = || {
             let client = Client::new(&server.http, flooding_tenant(), Duration::from_secs(600)).expect("an address");
