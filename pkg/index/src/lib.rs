@@ -26,4 +26,4 @@ pub use error::IndexError;
 pub use literals::{Alternatives, Case, Edge, Tokens};
 pub use segment_index::{SegmentIndex, damaged_pages};
 pub use tables::VERSION;
-pub use token_filter::{TokenFilter, TokenFilterError};
+pub use token_filter::{GroupAnswer, TokenFilter, TokenFilterError, TokenFilterGroup};

@@ -133,9 +133,32 @@ impl Tokens {
     /// Whether a text with the tokens that `contains` tells of may match. `false` is certain if
     /// `contains` is.
     pub fn may_match(&self, contains: &mut dyn FnMut(u64) -> bool) -> bool {
+        self.may_match_of(&mut |hash| if contains(hash) { u32::MAX } else { 0 }) != 0
+    }
+
+    /// The same for up to 32 texts, a bit each.
+    pub fn may_match_of(&self, contains: &mut dyn FnMut(u64) -> u32) -> u32 {
         match self {
-            Self::All(parts) => parts.iter().all(|part| part.may_match(contains)),
-            Self::Any(parts) => parts.iter().any(|part| part.may_match(contains)),
+            Self::All(parts) => {
+                let mut left = u32::MAX;
+                for part in parts {
+                    if left == 0 {
+                        break;
+                    }
+                    left &= part.may_match_of(contains);
+                }
+                left
+            }
+            Self::Any(parts) => {
+                let mut found = 0;
+                for part in parts {
+                    if found == u32::MAX {
+                        break;
+                    }
+                    found |= part.may_match_of(contains);
+                }
+                found
+            }
             Self::Token(hash) => contains(*hash),
         }
     }

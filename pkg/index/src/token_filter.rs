@@ -24,9 +24,11 @@
 //! fingerprint is the low byte of `h XOR (h >> 32)`.
 
 mod construct;
+mod group;
 #[cfg(test)]
 mod tests;
 
+pub use group::{GroupAnswer, TokenFilterGroup};
 use thiserror::Error;
 
 const VERSION: u8 = 1;
@@ -61,13 +63,16 @@ pub enum TokenFilterError {
 /// A token filter over its bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenFilter<'a> {
-    set: Set<'a>,
+    header: Header,
+    /// The hashes, or the fingerprints.
+    content: &'a [u8],
 }
 
+/// What stands before the hashes or fingerprints.
 #[derive(Clone, Copy, Debug)]
-enum Set<'a> {
-    List(&'a [u8]),
-    Fuse(Places, &'a [u8]),
+enum Header {
+    List,
+    Fuse(Places),
 }
 
 /// Where the fingerprints of a hash lie.
@@ -108,7 +113,7 @@ impl<'a> TokenFilter<'a> {
         match kind {
             LIST if log == 0 => {
                 check(LIST_HEADER as u64 + count * 8)?;
-                Ok(Self { set: Set::List(rest) })
+                Ok(Self { header: Header::List, content: rest })
             }
             FUSE if log <= SEGMENT_LOG_MAX && count > 0 => {
                 let Some((&seed, fingerprints)) = rest.split_first_chunk() else {
@@ -117,7 +122,7 @@ impl<'a> TokenFilter<'a> {
                 let segment_len = 1_u64 << log;
                 check(FUSE_HEADER as u64 + (count + 2) * segment_len)?;
                 let places = Places { seed: u64::from_le_bytes(seed), segment_len, first_end: count * segment_len };
-                Ok(Self { set: Set::Fuse(places, fingerprints) })
+                Ok(Self { header: Header::Fuse(places), content: fingerprints })
             }
             _ => Err(TokenFilterError::Header),
         }
@@ -125,11 +130,11 @@ impl<'a> TokenFilter<'a> {
 
     /// Whether the hash may have been put in. `false` is certain.
     pub fn contains(&self, hash: u64) -> bool {
-        match self.set {
-            Set::List(hashes) => list_contains(hashes, hash),
-            Set::Fuse(places, fingerprints) => {
+        match self.header {
+            Header::List => list_contains(self.content, hash),
+            Header::Fuse(places) => {
                 let mixed = places.mix(hash);
-                let at = |place: u64| usize::try_from(place).ok().and_then(|place| fingerprints.get(place));
+                let at = |place: u64| usize::try_from(place).ok().and_then(|place| self.content.get(place));
                 match places.of(mixed).map(at) {
                     [Some(a), Some(b), Some(c)] => fingerprint(mixed) == a ^ b ^ c,
                     // Cannot be: `open` checked the length that the places stay within.

@@ -106,13 +106,13 @@ impl Plan {
             plan.unopened = lazy::Unopened::of(&mut left, order);
         }
         plan.open(&left)?;
-        for index in 0..plan.segments.len() {
+        // Sequence ranges of one partition are disjoint, and only there can timestamps be equal.
+        let mut arrived: Vec<(Seq, usize)> =
+            plan.segments.iter().map(|open| open.segment.entry.seq_min).zip(0..).collect();
+        arrived.sort_unstable();
+        for (_, index) in arrived {
             plan.add_blocks(index);
         }
-        // Sequence ranges of one partition are disjoint, and only there can timestamps be equal.
-        let mut units = std::mem::take(&mut plan.units);
-        units.sort_by_key(|unit| plan.arrival(unit));
-        plan.units = units;
         plan.add_batches(snapshot);
         Ok(plan)
     }
@@ -156,6 +156,7 @@ impl Plan {
         self.statistics.blocks += blocks.len() as u64;
         let (before, mut blocks_hidden) = (self.units.len(), 0);
         let looked_up = lookup::candidates(open, &self.filter, self.range);
+        self.units.reserve(looked_up.as_ref().map_or(blocks.len(), |left| left.len() as usize));
         for block in blocks {
             let is_out = looked_up.as_ref().is_some_and(|left| !left.contains(block.number));
             if is_out || !self.range.overlaps(block.range) {

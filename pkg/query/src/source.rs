@@ -5,11 +5,11 @@ use crate::budget::Budget;
 use crate::plan::OfFiles;
 use roaring::RoaringBitmap;
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
 use timberlog_filter::{BlockColumns, ColumnSource, Compiled, CompiledTest, SegmentFacts, Verdict};
-use timberlog_index::{SegmentIndex, TokenFilter};
+use timberlog_index::{GroupAnswer, SegmentIndex, TokenFilter};
 use timberlog_segment::{BlockMeta, Column, ColumnKey, Directory, FilterGroup};
 use timberlog_storage::hidden::Hidden;
 use timberlog_storage::tier::Demand;
@@ -35,14 +35,24 @@ pub(crate) struct Known {
     pub facts: SegmentFacts,
     /// By test: the blocks that a user index names for it; `None` where no index answers.
     indexed: Vec<Option<RoaringBitmap>>,
+    /// By test, then by group of blocks: what token filters say of it, once they were asked.
+    tokens: Vec<Vec<OnceLock<GroupAnswer>>>,
 }
 
 impl Known {
     /// Looks at the opened files.
     pub fn new(files: &Opened, filter: &Compiled) -> Self {
-        let facts = SegmentFacts::new(filter, files.reader.directory());
-        let indexed = filter.tests().iter().map(|test| user_index(files, test)).collect();
-        Self { facts, indexed }
+        let directory = files.reader.directory();
+        let facts = SegmentFacts::new(filter, directory);
+        let indexed: Vec<_> = filter.tests().iter().map(|test| user_index(files, test)).collect();
+        let groups = directory.blocks.len().div_ceil(FilterGroup::BLOCKS as usize);
+        let has_filters = |(test, indexed): (&Arc<CompiledTest>, &Option<_>)| {
+            !test.tokens().is_none() && indexed.is_none() && facts.column(test).is_some()
+        };
+        let groups = |test| if has_filters(test) { groups } else { 0 };
+        let unasked = |groups| std::iter::repeat_with(OnceLock::new).take(groups).collect();
+        let tokens = filter.tests().iter().zip(&indexed).map(groups).map(unasked).collect();
+        Self { facts, indexed, tokens }
     }
 
     /// The blocks whose fields may pass a test, by a user index.
@@ -99,14 +109,21 @@ impl OpenSegment {
         self.files.index.as_ref()?.as_ref().ok()
     }
 
+    /// What token filters know of a block without a look at what the directory has of it: nearly all that they rule out.
+    pub fn judge_tokens_alone(&self, filter: &Compiled, known: &Known, block: u32, budget: &Budget) -> Verdict {
+        filter.judge(&mut |test| match known.facts.column_alone(test) {
+            Some(key) if self.ask_group(known, test, block, key, budget) == Some(false) => Verdict::Never,
+            _ => Verdict::Maybe,
+        })
+    }
+
     /// What token filters know of a block besides.
-    pub fn judge_tokens<'s>(
-        &'s self,
+    pub fn judge_tokens(
+        &self,
         filter: &Compiled,
         known: &Known,
         block: &BlockMeta,
         budget: &Budget,
-        last: &mut LastFilters<'s>,
     ) -> Result<Verdict> {
         let mut failed = None;
         let verdict = filter.judge(&mut |test| {
@@ -115,7 +132,7 @@ impl OpenSegment {
                     // It knows the values by as many bits as the token filter.
                     return known.judge_indexed(test, block);
                 }
-                match self.may_match(test, block, key, budget, last) {
+                match self.may_match(known, test, block, key, budget) {
                     Ok(true) => Verdict::Maybe,
                     Ok(false) => Verdict::Never,
                     Err(error) => {
@@ -156,26 +173,46 @@ impl OpenSegment {
         Wants { segment: &self.segment, files: &self.files, pieces }
     }
 
-    fn may_match<'s>(
-        &'s self,
+    fn may_match(
+        &self,
+        known: &Known,
         test: &CompiledTest,
         block: &BlockMeta,
         key: ColumnKey,
         budget: &Budget,
-        last: &mut LastFilters<'s>,
     ) -> Result<bool> {
-        if test.tokens().is_none() {
-            return Ok(true);
-        }
-        if let Some(bytes) = last.get(self, test, block.number, key) {
-            return may_match(test, bytes, budget);
+        if let Some(may_match) = self.ask_group(known, test, block.number, key, budget) {
+            return Ok(may_match);
         }
         if !has_filter(test, block, key) {
             return Ok(true);
         }
         let read = |demand: &Demand<'_>| self.segment.token_filter_for(&self.files, block.number, key, demand);
         let Some(bytes) = budget.with_demand(read)? else { return Ok(true) };
-        may_match(test, &bytes, budget)
+        budget.bytes_read.fetch_add(bytes.len() as u64, Relaxed);
+        let filter = TokenFilter::open(&bytes).map_err(|error| Error::corrupt(error.to_string()))?;
+        Ok(test.tokens().may_match(&mut |hash| filter.contains(hash)))
+    }
+
+    /// Whether the token filter of a block lets a test through, if it is one that is read with its neighbours: they are
+    /// asked together, once.
+    fn ask_group(
+        &self,
+        known: &Known,
+        test: &CompiledTest,
+        block: u32,
+        key: ColumnKey,
+        budget: &Budget,
+    ) -> Option<bool> {
+        let group = FilterGroup::of_block(block);
+        let ask = || {
+            let Some(filters) = self.segment.filter_group(&self.files, group, key) else {
+                return GroupAnswer::default();
+            };
+            budget.bytes_read.fetch_add(filters.len() as u64, Relaxed);
+            filters.ask(test.tokens())
+        };
+        known.tokens.get(test.id())?.get(group as usize)?.get_or_init(ask).may_match(block)
     }
 
     /// The columns of a block, for the evaluator of a filter of which this is known.
@@ -192,39 +229,6 @@ impl OpenSegment {
     /// does not count it whole each time.
     pub fn source_of_part<'a>(&'a self, budget: &'a Budget, part: usize, whole: usize) -> Columns<'a> {
         Columns { segment: self, budget, part: part as u64, whole: whole.max(1) as u64, growing: RefCell::default() }
-    }
-}
-
-/// So many groups of token filters are kept at hand: more than one where a filter asks several columns.
-const GROUPS_MAX: usize = 4;
-
-/// The groups of token filters that were asked last. Blocks in the order of time mostly stand side by side in a segment, so
-/// that the cache is asked once a group.
-#[derive(Default)]
-pub(crate) struct LastFilters<'s> {
-    /// By test.
-    groups: [Option<LastGroup<'s>>; GROUPS_MAX],
-}
-
-struct LastGroup<'s> {
-    segment: &'s OpenSegment,
-    group: u32,
-    key: ColumnKey,
-    filters: Option<Arc<FilterGroup>>,
-}
-
-impl<'s> LastFilters<'s> {
-    /// The token filter of a column of a block, if it is one that is read with its neighbours.
-    fn get(&mut self, segment: &'s OpenSegment, test: &CompiledTest, block: u32, key: ColumnKey) -> Option<&[u8]> {
-        let last = self.groups.get_mut(test.id() % GROUPS_MAX)?;
-        let group = FilterGroup::of_block(block);
-        let is_it =
-            |last: &LastGroup<'_>| std::ptr::eq(last.segment, segment) && (last.group, last.key) == (group, key);
-        if !last.as_ref().is_some_and(is_it) {
-            let filters = segment.segment.filter_group(&segment.files, block, key);
-            *last = Some(LastGroup { segment, group, key, filters });
-        }
-        last.as_ref()?.filters.as_ref()?.get(block)
     }
 }
 
@@ -271,13 +275,6 @@ impl Columns<'_> {
             _ => Err(mixed_up(block, ColumnKey::Timestamp)),
         }
     }
-}
-
-/// Whether a token filter lets a test through; it is counted as read.
-fn may_match(test: &CompiledTest, filter: &[u8], budget: &Budget) -> Result<bool> {
-    budget.bytes_read.fetch_add(filter.len() as u64, Relaxed);
-    let filter = TokenFilter::open(filter).map_err(|error| Error::corrupt(error.to_string()))?;
-    Ok(test.tokens().may_match(&mut |hash| filter.contains(hash)))
 }
 
 /// Whether a block has a token filter that can say something about a test.

@@ -9,7 +9,8 @@ use crate::segment::Opened;
 use quick_cache::sync::{Cache as Inner, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use std::sync::Arc;
-use timberlog_segment::{Column, ColumnKey, FilterGroup};
+use timberlog_index::TokenFilterGroup;
+use timberlog_segment::{Column, ColumnKey};
 use timberlog_types::Result;
 
 /// What of a segment is cached.
@@ -33,7 +34,7 @@ enum Entry {
     /// while the column grows.
     Column(Arc<Column>, usize),
     Filter(Option<Arc<[u8]>>),
-    Filters(Option<Arc<FilterGroup>>),
+    Filters(Option<Arc<TokenFilterGroup>>),
 }
 
 /// What an open file counts beside its memory: handles are few too, and many small segments must
@@ -170,8 +171,8 @@ impl Cache {
         segment: u64,
         group: u32,
         key: ColumnKey,
-        read: impl FnOnce() -> Result<Option<FilterGroup>>,
-    ) -> Result<Option<Arc<FilterGroup>>> {
+        read: impl FnOnce() -> Result<Option<TokenFilterGroup>>,
+    ) -> Result<Option<Arc<TokenFilterGroup>>> {
         let part = Part::Filters(group, key);
         match self.get((segment, part), || read().map(|filters| Entry::Filters(filters.map(Arc::new))))? {
             Entry::Filters(filters) => Ok(filters),

@@ -13,7 +13,7 @@ pub use cold::{Gathered, Piece, SignedUrls, Wants, estimate, fetch, fetch_indexe
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use timberlog_disk::{Env, File, Open};
-use timberlog_index::SegmentIndex;
+use timberlog_index::{SegmentIndex, TokenFilterGroup};
 use timberlog_segment::{Column, ColumnKey, FilterGroup, SegmentReader};
 use timberlog_types::{Day, Error, ErrorKind, Result};
 
@@ -188,14 +188,17 @@ impl Segment {
         })
     }
 
-    /// The token filters of a column of the group of blocks that a block is in, through the cache; `None` if they are to
+    /// The token filters of a column of a group of blocks, through the cache; `None` if they are to
     /// be asked for one by one: what is cold is fetched so, and what cannot be read says there what is wrong.
-    pub fn filter_group(&self, files: &Opened, block: u32, key: ColumnKey) -> Option<Arc<FilterGroup>> {
+    pub fn filter_group(&self, files: &Opened, group: u32, key: ColumnKey) -> Option<Arc<TokenFilterGroup>> {
         if self.is_cold() {
             return None;
         }
-        let group = FilterGroup::of_block(block);
-        self.cache.filters(self.number, group, key, || Ok(files.reader.filter_group(group, key)?)).ok()?
+        let read = || {
+            let filters = files.reader.filter_group(group, key)?.map(FilterGroup::into_parts);
+            Ok(filters.map(|(bytes, places)| TokenFilterGroup::open(bytes, &places)))
+        };
+        self.cache.filters(self.number, group, key, read).ok()?
     }
 
     fn open_files(&self, demand: &Demand<'_>) -> Result<Opened> {

@@ -68,6 +68,23 @@ impl SegmentFacts {
         Self { tests: filter.tests().iter().map(fact).collect() }
     }
 
+    /// The column whose values may decide a test, wherever blocks have it.
+    pub fn column(&self, test: &CompiledTest) -> Option<ColumnKey> {
+        match self.tests.get(test.id()) {
+            Some(Fact::Name { field, .. }) => *field,
+            Some(Fact::None) if *test.target() == Target::Message => Some(ColumnKey::Message),
+            _ => None,
+        }
+    }
+
+    /// The same, if nothing else may decide it: no stream has such a label.
+    pub fn column_alone(&self, test: &CompiledTest) -> Option<ColumnKey> {
+        match self.tests.get(test.id()) {
+            Some(Fact::Name { streams, .. }) if !streams.is_empty() => None,
+            _ => self.column(test),
+        }
+    }
+
     /// The column of the field that a test asks, if the block has it.
     pub fn field(&self, test: &CompiledTest, block: &BlockMeta) -> Option<ColumnKey> {
         match self.tests.get(test.id()) {

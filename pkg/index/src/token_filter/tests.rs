@@ -1,4 +1,5 @@
 use super::*;
+use crate::Tokens;
 use proptest::prelude::*;
 
 fn mixed(number: u64) -> u64 {
@@ -63,7 +64,57 @@ fn damage_is_an_error_or_an_answer() {
     assert_eq!(TokenFilter::open(&[2, 0, 0, 0, 0, 0, 0, 0]).unwrap_err(), TokenFilterError::Version(2));
 }
 
+/// Filters side by side, and where each is.
+fn side_by_side(filters: &[Vec<u8>]) -> TokenFilterGroup {
+    let (mut bytes, mut places) = (Vec::new(), Vec::new());
+    for filter in filters {
+        let start = u32::try_from(bytes.len()).unwrap();
+        bytes.extend_from_slice(filter);
+        places.push(start..u32::try_from(bytes.len()).unwrap());
+    }
+    TokenFilterGroup::open(bytes, &places)
+}
+
+#[test]
+fn a_filter_that_is_malformed_or_not_there_says_nothing() {
+    let sound = TokenFilter::build(&mut (0..100).map(mixed).collect());
+    for at in 0..8 {
+        let mut damaged = sound.clone();
+        damaged[at] ^= 0x40;
+        let group = side_by_side(&[sound.clone(), damaged, Vec::new(), sound.clone()]);
+        let of = |number| {
+            let answer = group.ask(&Tokens::Token(mixed(number)));
+            [32, 33, 34, 35, 36].map(|block| answer.may_match(block))
+        };
+        assert_eq!(of(7), [Some(true), None, None, Some(true), None], "byte {at}");
+        assert_eq!(of(1 << 40), [Some(false), None, None, Some(false), None], "byte {at}");
+    }
+}
+
+fn any_tokens() -> impl Strategy<Value = Tokens> {
+    let token = (0..60_u64).prop_map(|number| Tokens::Token(mixed(number)));
+    token.prop_recursive(3, 12, 4, |part| {
+        let parts = prop::collection::vec(part, 0..4);
+        prop_oneof![parts.clone().prop_map(Tokens::All), parts.prop_map(Tokens::Any)]
+    })
+}
+
 proptest! {
+    #[test]
+    fn a_group_says_what_each_of_its_filters_says(
+        sets in prop::collection::vec(prop::option::of(prop::collection::vec(0..60_u64, 0..40)), 0..=32),
+        tokens in any_tokens(),
+    ) {
+        let build = |numbers: &Vec<u64>| TokenFilter::build(&mut numbers.iter().copied().map(mixed).collect());
+        let filters: Vec<Vec<u8>> = sets.iter().map(|set| set.as_ref().map(build).unwrap_or_default()).collect();
+        let answer = side_by_side(&filters).ask(&tokens);
+        for (block, filter) in (0..32).zip(filters.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]))) {
+            let alone = TokenFilter::open(filter).ok();
+            let alone = alone.map(|filter| tokens.may_match(&mut |hash| filter.contains(hash)));
+            prop_assert_eq!(answer.may_match(block), alone, "block {}", block);
+        }
+    }
+
     #[test]
     fn any_bytes_open_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..64), hash: u64) {
         if let Ok(filter) = TokenFilter::open(&bytes) {

@@ -7,7 +7,7 @@
 use super::{Place, Plan, Unit};
 use crate::error::QueryError;
 use crate::pace::Wave;
-use crate::source::{Known, LastFilters, OpenSegment};
+use crate::source::{Known, OpenSegment};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering::Relaxed;
 use timberlog_filter::{Compiled, Target, Verdict};
@@ -32,21 +32,6 @@ pub(crate) enum Need<'a> {
     Block,
     /// These columns.
     Columns(&'a dyn Fn(&OpenSegment, &BlockMeta, &mut Vec<ColumnKey>)),
-}
-
-/// What token filters say of units in a row.
-#[derive(Default)]
-struct Judged<'s> {
-    verdicts: Vec<Verdict>,
-    /// Boxed: this is handed on from unit to unit.
-    last: Box<LastFilters<'s>>,
-}
-
-impl Judged<'_> {
-    fn then(mut self, mut next: Self) -> Self {
-        self.verdicts.append(&mut next.verdicts);
-        self
-    }
 }
 
 impl Plan {
@@ -94,23 +79,24 @@ impl Plan {
             return Ok(units.to_vec());
         }
         self.sift_cold(units)?;
-        let judge = |judged, unit: &&Unit| self.judge_next(judged, unit);
-        let judged = self.budget.fold(units, Judged::default, judge, |judged, next| Ok(judged.then(next)))?;
-        let left = units.iter().zip(judged.verdicts).filter(|(_, verdict)| *verdict != Verdict::Never);
+        let verdicts = self.budget.each(units, |unit| self.judge_unit(unit))?;
+        let left = units.iter().zip(verdicts).filter(|(_, verdict)| *verdict != Verdict::Never);
         let left: Vec<&Unit> = left.map(|(unit, _)| *unit).collect();
         self.budget.blocks_pruned.fetch_add((units.len() - left.len()) as u64, Relaxed);
         Ok(left)
     }
 
-    fn judge_next<'s>(&'s self, mut judged: Judged<'s>, unit: &Unit) -> Result<Judged<'s>, QueryError> {
-        judged.verdicts.push(match self.block(unit) {
-            Some((open, block)) if unit.verdict == Verdict::Maybe => {
-                self.judge_tokens_near(unit, open, block, &mut judged.last)?
-            }
-            Some(_) => unit.verdict,
-            None => Verdict::Maybe,
-        });
-        Ok(judged)
+    /// What is known of a unit by its token filters.
+    fn judge_unit(&self, unit: &Unit) -> Result<Verdict, QueryError> {
+        let Place::Block { segment, number } = unit.place else { return Ok(Verdict::Maybe) };
+        let Some(open) = self.segments.get(segment).filter(|_| unit.verdict == Verdict::Maybe) else {
+            return Ok(unit.verdict);
+        };
+        let verdict = open.judge_tokens_alone(&self.filter, &open.known, number, &self.budget);
+        match open.block(number) {
+            Some(block) if verdict == Verdict::Maybe => Ok(self.judge_tokens(unit, open, block)?),
+            _ => Ok(verdict),
+        }
     }
 
     /// Whether token filters may say something: about the filter, or of a cold segment about what hides rows of it.
@@ -155,21 +141,10 @@ impl Plan {
 
     /// What token filters know of a unit's block; they are asked once.
     pub fn judge_tokens(&self, unit: &Unit, open: &OpenSegment, block: &BlockMeta) -> Result<Verdict> {
-        self.judge_tokens_near(unit, open, block, &mut LastFilters::default())
-    }
-
-    /// The same for who asks them about several units in a row.
-    fn judge_tokens_near<'s>(
-        &self,
-        unit: &Unit,
-        open: &'s OpenSegment,
-        block: &BlockMeta,
-        last: &mut LastFilters<'s>,
-    ) -> Result<Verdict> {
         if let Some(verdict) = unit.tokens.get() {
             return Ok(*verdict);
         }
-        let verdict = open.judge_tokens(&self.filter, &open.known, block, &self.budget, last)?;
+        let verdict = open.judge_tokens(&self.filter, &open.known, block, &self.budget)?;
         // Who else asks at this moment is told the same.
         let _ = unit.tokens.set(verdict);
         Ok(verdict)

@@ -6,7 +6,7 @@
 use super::judged::{Judged, OfEntry};
 use super::{Place, Plan, Unit};
 use crate::error::QueryError;
-use crate::source::{LastFilters, OpenSegment};
+use crate::source::OpenSegment;
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 use timberlog_filter::{BatchColumns, Target, Verdict, evaluate};
@@ -119,8 +119,7 @@ impl Plan {
         if let Some(verdict) = judged.asked(block) {
             return Ok(verdict);
         }
-        let last = &mut LastFilters::default();
-        let verdict = open.judge_tokens(&hide.filter, &judged.known, block, &self.budget, last)?;
+        let verdict = open.judge_tokens(&hide.filter, &judged.known, block, &self.budget)?;
         judged.note(block, verdict);
         Ok(verdict)
     }

@@ -78,7 +78,7 @@ fn token_filters_are_cached_with_their_neighbours() {
     let directory = files.reader.directory();
     let key = ColumnKey::Field(directory.field("trace").unwrap());
     assert!(directory.blocks.len() > 33, "{}", directory.blocks.len());
-    let groups = (0..2).map(|group| files.reader.filter_group(group, key).unwrap().unwrap().memory_bytes() + 64);
+    let groups = (0..2).map(|group| segment.filter_group(&files, group, key).unwrap().memory_bytes() + 64);
     let held = files.memory_bytes() + files.count() * (32 << 10) + 64 + groups.sum::<usize>();
     let cold = world.storage.stats();
     assert_eq!(cold.cache_bytes, held as u64);

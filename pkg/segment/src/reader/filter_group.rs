@@ -8,8 +8,6 @@ use crate::error::SegmentError;
 use crate::layout;
 use std::ops::Range;
 
-/// The blocks of a segment are grouped by so many.
-const BLOCKS: u32 = 32;
 /// Longer filters are read one by one: a block that is asked for alone would cost much more than its own.
 const BYTES_MAX: u64 = 256 << 10;
 /// What is read at once to get them, with what stands between them.
@@ -24,9 +22,12 @@ pub struct FilterGroup {
 }
 
 impl FilterGroup {
+    /// The blocks of a segment are grouped by so many.
+    pub const BLOCKS: u32 = 32;
+
     /// The number of the group that a block is in.
     pub fn of_block(block: u32) -> u32 {
-        block / BLOCKS
+        block / Self::BLOCKS
     }
 
     /// The token filter of a block, as it was given to the writer; `None` if it has none, or a damaged one.
@@ -35,9 +36,9 @@ impl FilterGroup {
         self.bytes.get(place.start as usize..place.end as usize).filter(|filter| !filter.is_empty())
     }
 
-    /// Bytes of memory held, about.
-    pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + self.bytes.capacity() + self.places.capacity() * size_of::<Range<u32>>()
+    /// The bytes of the filters, and where that of each block is in them: an empty range if it has none that is right.
+    pub fn into_parts(self) -> (Vec<u8>, Vec<Range<u32>>) {
+        (self.bytes, self.places)
     }
 }
 
@@ -48,8 +49,8 @@ impl SegmentReader {
     /// # Errors
     /// The file cannot be read.
     pub fn filter_group(&self, group: u32, key: ColumnKey) -> Result<Option<FilterGroup>, SegmentError> {
-        let first = group.saturating_mul(BLOCKS);
-        let blocks = self.directory.blocks.iter().skip(first as usize).take(BLOCKS as usize);
+        let first = group.saturating_mul(FilterGroup::BLOCKS);
+        let blocks = self.directory.blocks.iter().skip(first as usize).take(FilterGroup::BLOCKS as usize);
         let of_blocks: Vec<_> = blocks.map(|block| block.column(key).and_then(|column| column.filter)).collect();
         let Some(span) = span(of_blocks.iter().flatten()) else { return Ok(None) };
         // At most `SPAN_MAX`.
