@@ -5,9 +5,10 @@
 
 use crate::batch::same;
 use crate::memory::MemoryFile;
+use crate::segment::in_group;
 use std::sync::Arc;
 use timberlog_index::TokenFilter;
-use timberlog_segment::{BlockEncoder, RowRef, SegmentReader, SegmentWriter, WriterOptions};
+use timberlog_segment::{BlockEncoder, ColumnKey, RowRef, SegmentReader, SegmentWriter, WriterOptions};
 use timberlog_types::{Batch, BatchBuilder, Tenant, ValueKind};
 
 const BLOCKS_MAX: usize = 3;
@@ -24,10 +25,15 @@ pub fn blocks(input: &[u8]) {
     let mut encoder = BlockEncoder::new(1);
     let batches = [Arc::new(batch)];
     let all: Vec<RowRef> = (0..rows).map(|row| RowRef { batch: 0, row: row as u32 }).collect();
+    let mut filters = Vec::new();
     for rows in all.chunks(per_block) {
         let mut block = writer.write_block(&mut encoder, &batches, rows).expect("what a batch holds");
+        // Few columns have tokens enough for a filter: one more, whose filter says nothing of it.
+        block.tokens.push((ColumnKey::Timestamp, vec![u64::from(block.meta.number)]));
         for (key, tokens) in &mut block.tokens {
-            writer.add_filter(block.meta.number, *key, TokenFilter::build(tokens));
+            let filter = TokenFilter::build(tokens);
+            writer.add_filter(block.meta.number, *key, filter.clone());
+            filters.push((block.meta.number, *key, filter));
         }
     }
     writer.finish(None).expect("memory");
@@ -36,6 +42,10 @@ pub fn blocks(input: &[u8]) {
     for (number, rows) in all.chunks(per_block).enumerate() {
         let read = reader.read_block_as_batch(number as u32).expect("what was written");
         same(&read, &pick(&batches[0], rows));
+    }
+    for (block, key, filter) in &filters {
+        assert_eq!(reader.filter(*block, *key).expect("what was written").as_ref(), Some(filter));
+        in_group(&reader, *block, *key, Some(filter));
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use timberlog_disk::File;
 use timberlog_filter::{Compiled, Filter, SegmentFacts};
 use timberlog_index::TokenFilter;
-use timberlog_segment::{BlockMeta, SegmentReader, read_ends};
+use timberlog_segment::{BlockMeta, ColumnKey, FilterGroup, SegmentReader, read_ends};
 use timberlog_types::TimeRange;
 
 const BLOCKS_MAX: usize = 4;
@@ -30,7 +30,9 @@ pub fn segment(input: &[u8]) {
     if let Ok(filter) = Compiled::new(&Filter::eq("a", "b").and(Filter::contains("x"))) {
         let _ = SegmentFacts::new(&filter, directory);
     }
-    for block in directory.blocks.iter().take(BLOCKS_MAX) {
+    // The last one is in another group of token filters, if there are many.
+    let (first, rest) = directory.blocks.split_at(directory.blocks.len().min(BLOCKS_MAX));
+    for block in first.iter().chain(rest.last()) {
         let _ = block.range.overlaps(TimeRange { start: 0, end: 1 });
         for column in block.columns.iter().take(COLUMNS_MAX) {
             if let Ok(read) = reader.column(block.number, column.key)
@@ -38,11 +40,11 @@ pub fn segment(input: &[u8]) {
             {
                 columns::read(&read, block.rows as usize);
             }
-            if let Ok(Some(filter)) = reader.filter(block.number, column.key)
-                && let Ok(filter) = TokenFilter::open(&filter)
-            {
+            let filter = reader.filter(block.number, column.key).ok().flatten();
+            if let Some(filter) = filter.as_deref().and_then(|filter| TokenFilter::open(filter).ok()) {
                 let _ = filter.contains(7);
             }
+            in_group(&reader, block.number, column.key, filter.as_deref());
         }
         if is_small(block)
             && let Ok(read) = reader.read_block_as_batch(block.number)
@@ -53,6 +55,13 @@ pub fn segment(input: &[u8]) {
     if directory.blocks.len() <= BLOCKS_MAX && directory.blocks.iter().all(is_small) {
         reader.verify(&mut |_| {});
     }
+}
+
+/// What is read with the token filters of neighbours is what is read alone, damage included.
+pub fn in_group(reader: &SegmentReader, block: u32, key: ColumnKey, alone: Option<&[u8]>) {
+    let Ok(Some(group)) = reader.filter_group(FilterGroup::of_block(block), key) else { return };
+    assert_eq!(group.get(block), alone.filter(|filter| !filter.is_empty()));
+    let _ = (group.memory_bytes(), group.get(u32::MAX));
 }
 
 fn is_small(block: &BlockMeta) -> bool {
