@@ -115,7 +115,10 @@ fn a_list_tells_programs_which_instants_the_archive_reaches() {
         assert!(Instant::now() < deadline, "{range}");
     };
     assert_eq!(range["gap"], Value::Null, "{range}");
-    assert_eq!(listed()["id"], made["id"]);
+    let listed = listed();
+    assert_eq!(listed["id"], made["id"]);
+    let spans = listed["restorable_spans"].as_array().expect("a list");
+    assert_eq!((spans.len(), &spans[0]["from"]), (1, &range["from"]), "{listed}");
     // A backup of a database without an archive reaches nothing but itself.
     let (plain, alone) = (Data::new(), folder.path().join("alone"));
     let server = Server::start(&plain, &[]);

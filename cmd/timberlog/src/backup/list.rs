@@ -71,8 +71,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         for range in reachable {
             let database = range.database_id.get(..8).unwrap_or_default();
             // The first whole second.
-            let from = instant(range.from.saturating_add(999_999_999));
-            say!("database {database}: every second from {from} to {} (restore --at)", instant(range.to));
+            let from = range.from.saturating_add(999_999_999);
+            if from.div_euclid(1_000_000_000) <= range.to.div_euclid(1_000_000_000) {
+                let (from, to) = (instant(from), instant(range.to));
+                say!("database {database}: every second from {from} to {to} (restore --at)");
+            }
             if let Some(gap) = range.gap {
                 say!("  then {gap}");
             }
@@ -86,16 +89,18 @@ fn line(listed: &Listed, reachable: &[Reachable]) -> Value {
     match &listed.record {
         Ok(record) => {
             let mut line = summary(record);
-            let range = reachable.iter().find(|range| range.has(record));
-            let text = timberlog_types::time::format_rfc3339;
-            line["restorable"] = range.map_or(
-                Value::Null,
-                |range| json!({ "from": text(range.from), "to": text(range.to), "gap": range.gap }),
-            );
+            line["restorable"] = reachable.iter().find(|range| range.has(record)).map_or(Value::Null, span);
+            let of_database = reachable.iter().filter(|range| range.database_id == record.database_id);
+            line["restorable_spans"] = of_database.map(span).collect();
             line
         }
         Err(error) => json!({ "id": listed.id, "damage": error.to_string() }),
     }
+}
+
+fn span(range: &Reachable) -> Value {
+    let text = timberlog_types::time::format_rfc3339;
+    json!({ "from": text(range.from), "to": text(range.to), "gap": range.gap })
 }
 
 /// Shows.

@@ -157,7 +157,7 @@ impl Tail {
 pub struct Reachable {
     /// The database.
     pub database_id: String,
-    /// The line.
+    /// The line, of the last instant.
     pub line: String,
     /// The first instant.
     pub from: i64,
@@ -174,7 +174,7 @@ impl Reachable {
     }
 }
 
-/// Which instants can be restored, of each database the newest line and those that it came from.
+/// Which instants the archive makes restorable, of each database in order: those that [`find_at`] takes.
 ///
 /// # Errors
 /// Of the store.
@@ -186,10 +186,33 @@ pub fn reachable(store: &dyn ObjectStore) -> Result<Vec<Reachable>> {
     databases.sort_unstable();
     databases.dedup();
     for database in databases {
-        let Some(leaf) = lines.of(database).last() else { continue };
-        all.extend(ranges(&records, &lines, leaf));
+        all.extend(spans(&records, &lines, database));
     }
     Ok(all)
+}
+
+/// An instant belongs to the newest line that had begun: behind the end of one nothing is known until the next begins.
+fn spans(records: &[BackupRecord], lines: &Lines, database: &str) -> Vec<Reachable> {
+    let mut spans: Vec<Reachable> = Vec::new();
+    let leaves: Vec<&LineRecord> = lines.of(database).collect();
+    for (index, leaf) in leaves.iter().enumerate() {
+        let end = leaves.get(index + 1).map_or(i64::MAX, |next| next.created.saturating_sub(1));
+        for range in ranges(records, lines, leaf) {
+            let next = within(range, leaf.created, end);
+            match spans.last_mut() {
+                _ if next.from > next.to => {}
+                Some(last) if next.from <= last.to.saturating_add(1) => *last = Reachable { from: last.from, ..next },
+                _ => spans.push(next),
+            }
+        }
+    }
+    spans
+}
+
+/// The part of a range that belongs to its line; what cuts it off is no gap.
+fn within(range: Reachable, start: i64, end: i64) -> Reachable {
+    let gap = range.gap.filter(|_| range.to <= end);
+    Reachable { from: range.from.max(start), to: range.to.min(end), gap, ..range }
 }
 
 fn ranges(records: &[BackupRecord], lines: &Lines, leaf: &LineRecord) -> Vec<Reachable> {

@@ -113,7 +113,8 @@ impl Backups {
     fn archive_now(&mut self, storage: &Storage, shown: Option<Contents>) -> Result<Done, Error> {
         storage.archive()?;
         // Where nothing came since, the newest instant is an older one.
-        if let Some(end) = backup::reachable(&self.shelf)?.pop() {
+        let line = storage.stats().archive.map(|archive| archive.line);
+        if let Some(end) = backup::reachable(&self.shelf)?.pop().filter(|end| Some(&end.line) == line.as_ref()) {
             self.taken.push(Taken { id: None, at: end.to, contents: shown });
         }
         Ok(Done::Archived)

@@ -289,6 +289,57 @@ fn a_restored_database_archives_in_a_line_of_its_own_and_both_histories_can_be_r
     again.archive().unwrap();
     restore_at_to(&env, &store, now, "/last").unwrap();
     assert_eq!(restored(&env, "/last"), records(&again));
+    // Between the lines nothing can be restored, and nothing else is said.
+    let spans = agree(&store, first.until() - SECOND, now + 2 * SECOND);
+    assert_eq!(spans.len(), 2, "{spans:?}");
+    assert!(spans[0].to < late && late < spans[1].from && spans.iter().all(|span| span.gap.is_none()), "{spans:?}");
+}
+
+/// What is said to be restorable is what [`find_at`] takes: the edges of each span, and instants all over.
+fn agree(store: &MemoryStore, from: i64, to: i64) -> Vec<Reachable> {
+    let spans = reachable(store).unwrap();
+    let edges = spans.iter().flat_map(|span| [span.from - 1, span.from, span.to, span.to + 1]);
+    let alone: Vec<i64> = list(store).unwrap().into_iter().map(|listed| listed.record.unwrap().until()).collect();
+    for at in (from..to).step_by(SECOND as usize / 4).chain(edges) {
+        let is_said = spans.iter().any(|span| (span.from..=span.to).contains(&at));
+        // A backup by itself is one instant.
+        assert_eq!(find_at(store, "latest", at).is_ok(), is_said || alone.contains(&at), "{at}: {spans:?}");
+    }
+    spans
+}
+
+#[test]
+fn what_two_lines_and_a_gap_leave_is_what_is_said_to_be_restorable() {
+    let sim = Sim::new(39);
+    let (env, store) = (sim.env(), MemoryStore::default());
+    let storage = open_archived(&env, "/db", &store);
+    let first = back_up(&env, &store, &storage).unwrap();
+    seconds(&sim, 1);
+    let old = history(&sim, &storage, 0..6);
+    back_up(&env, &store, &storage).unwrap();
+    seconds(&sim, 1);
+    history(&sim, &storage, 6..9);
+    storage.close().unwrap();
+    seconds(&sim, 5);
+    // Before the second backup: that one is of no use behind the beginning of the new line.
+    restore_at_to(&env, &store, old[2].0, "/again").unwrap();
+    let again = open_archived(&env, "/again", &store);
+    seconds(&sim, 1);
+    history(&sim, &again, 9..15);
+    let now = seconds(&sim, 61);
+    again.archive().unwrap();
+    assert_eq!(agree(&store, first.until() - SECOND, now + SECOND).len(), 2);
+    let line = again.stats().archive.unwrap().line;
+    let keys = store.keys(&format!("archive/{}/{line}/", first.database_id));
+    store.with(|inner| inner.objects.remove(&keys[1]));
+    let spans = agree(&store, first.until() - SECOND, now + SECOND);
+    assert!(spans.len() == 2 && spans[0].gap.is_none() && spans[1].gap.is_some(), "{spans:?}");
+    // What begins behind the gap is restorable again.
+    back_up(&env, &store, &again).unwrap();
+    let now = seconds(&sim, 61);
+    again.archive().unwrap();
+    let spans = agree(&store, first.until() - SECOND, now + SECOND);
+    assert!(spans.len() == 3 && spans[1].gap.is_some() && spans[2].gap.is_none(), "{spans:?}");
 }
 
 #[test]
@@ -385,4 +436,22 @@ fn an_object_that_comes_when_a_restart_has_sent_it_again_is_the_same_one() {
     assert_eq!(restored(&env, "/to"), expected);
     // The line is still the one that the backup names.
     assert_eq!(Some(storage.stats().archive.unwrap().line), record.line);
+}
+
+/// A week, at an object each ten seconds: how often objects are compared must not be the square of that.
+#[test]
+fn a_long_archive_is_followed_in_no_time() {
+    let sim = Sim::new(40);
+    let (env, store) = (sim.env(), MemoryStore::default());
+    let storage = open_archived(&env, "/db", &store);
+    append(&storage, &tenants()[0], batch(DAY, 0, 1), 1);
+    let record = back_up(&env, &store, &storage).unwrap();
+    storage.archive().unwrap();
+    let folder = format!("archive/{}/{}", record.database_id, record.line.as_deref().unwrap());
+    let time = |seq: i64| record.until() + seq * SECOND;
+    let key = |seq: i64| format!("{folder}/{seq:020}-{seq:020}-{:020}-00000000.wal", time(seq));
+    store.with(|inner| inner.objects.extend((2..60_480).map(|seq| (key(seq), Vec::new()))));
+    let started = std::time::Instant::now();
+    assert_eq!(reachable(&store).unwrap()[0].to, time(60_479));
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
