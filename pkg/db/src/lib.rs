@@ -61,8 +61,8 @@ impl Database {
         self.storage.append(tenant, batch, producer)
     }
 
-    /// Stores a batch and calls `done` when it is on disk, on the thread of the WAL writer: `done`
-    /// must not block, and hold no clone of the database, since the last one to go waits for that thread. An error that is known at once is told on the calling thread.
+    /// Stores a batch and calls `done` when it is on disk, on the thread of the WAL writer: it must not block. An error that
+    /// is known at once is told on the calling thread.
     pub fn append_then(
         &self,
         tenant: &Tenant,
@@ -356,7 +356,8 @@ impl Database {
 
     /// Flushes everything and closes the files; the next start has nothing to replay. Appends
     /// after this fail with `Closed`, and so do tails when what waits for them is read. Queries go on.
-    /// The directory can be opened again when the last clone is dropped.
+    /// The directory can be opened again when the last clone is dropped. In a callback, which cannot wait for its own
+    /// thread, this and the drop of the last clone return at once, and another thread does the rest.
     pub fn close(&self) -> Result<()> {
         let closed = self.storage.close();
         self.tails.close();

@@ -1,6 +1,7 @@
 //! What a program meets that uses the library: settings that repeat themselves, a close with clones and tails about.
 
-use std::time::Duration;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 use timberlog_db::filter::Filter;
 use timberlog_db::language::parse_log;
 use timberlog_db::query::{Cancel, Query, QueryLimits};
@@ -70,5 +71,45 @@ fn an_empty_range_is_refused_where_a_delete_is_only_counted_too() {
         database.count_deleted(&tenant, selector, range, QueryLimits::default(), &Cancel::default()).map(drop);
     for refused in [deleted, counted] {
         assert_eq!(refused.unwrap_err().message, "the range from 2 to 1 is empty");
+    }
+}
+
+/// A callback runs on the thread of the WAL's writer, whose end a close waits for.
+#[test]
+fn the_last_clone_may_go_in_a_callback_and_so_may_a_close() {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    for closes in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::new(folder.path());
+        let database = open(options.clone());
+        let tenant = Tenant::default();
+        database.append(&tenant, batch("first"), None).unwrap();
+        let (dropped, is_last) = mpsc::channel();
+        let (ended, has_ended) = mpsc::channel();
+        let clone = database.clone();
+        let done = move |result: Result<_, _>| {
+            is_last.recv_timeout(PATIENCE).unwrap();
+            let closed = if closes { clone.close() } else { Ok(()) };
+            drop(clone);
+            ended.send((result.map(drop), closed)).unwrap();
+        };
+        database.append_then(&tenant, batch("last"), None, Box::new(done));
+        drop(database);
+        dropped.send(()).unwrap();
+        let (appended, closed) = has_ended.recv_timeout(PATIENCE).expect("the callback hangs");
+        appended.and(closed).unwrap();
+
+        // Another thread closes it, and then the directory is free.
+        let deadline = Instant::now() + PATIENCE;
+        let again = loop {
+            match Database::open(options.clone(), Env::real(), &Progress::default()) {
+                Err(error) if error.kind == ErrorKind::Conflict && Instant::now() < deadline => {
+                    std::thread::yield_now()
+                }
+                opened => break opened.unwrap(),
+            }
+        };
+        assert_eq!(again.page(&Query::new(tenant)).unwrap().records.len(), 2);
+        assert_eq!((again.stats().buffer_records, again.stats().segments), (0, 1), "it was flushed");
     }
 }

@@ -245,41 +245,58 @@ impl Storage {
         &self.core.options
     }
 
-    /// Stops taking batches, flushes everything, closes the files. The second call does nothing.
+    /// Stops taking batches, flushes everything, closes the files. The second call does nothing. On a thread of the storage,
+    /// which calls back and cannot wait for its own end, it returns at once, and another thread does the rest.
     pub fn close(&self) -> Result<()> {
         if self.core.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
-        self.core.refuse_waiting();
-        let wal = match self.core.wal.get() {
-            Some(wal) => wal.close(),
-            None => Ok(()),
-        };
-        self.core.signal.stop();
-        self.core.compactor.wake.stop();
-        self.core.tiering.wake.stop();
-        if let Some(archiver) = &self.core.archiver {
-            archiver.stop();
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        let this = std::thread::current().id();
+        let is_own = |thread: &JoinHandle<()>| thread.thread().id() == this;
+        if !threads.iter().any(is_own) && !self.core.wal.get().is_some_and(Wal::is_on_writer) {
+            return self.core.end(threads);
         }
-        for thread in std::mem::take(&mut *lock(&self.threads)) {
-            // A panic there was logged; what was not flushed is in the WAL.
-            let _ = thread.join();
-        }
-        self.core.archive_rest();
-        let flushed = self.core.flush_all();
-        wal.and(flushed)
+        let core = Arc::clone(&self.core);
+        let end = move || core.end(threads).unwrap_or_else(|error| not_closed(&error));
+        let spawned = std::thread::Builder::new().name("timberlog-close".into()).spawn(end);
+        spawned.map(drop).map_err(|error| Error::io("start thread `timberlog-close`", &error))
     }
+}
+
+fn not_closed(error: &Error) {
+    tracing::error!(%error, "the storage did not close cleanly; the next start replays the WAL");
 }
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        if let Err(error) = self.close() {
-            tracing::error!(%error, "the storage did not close cleanly; the next start replays the WAL");
-        }
+        self.close().unwrap_or_else(|error| not_closed(&error));
     }
 }
 
 impl Core {
+    /// Ends the writer of the WAL and these threads, and flushes what is left.
+    fn end(self: &Arc<Self>, threads: Vec<JoinHandle<()>>) -> Result<()> {
+        self.refuse_waiting();
+        let wal = match self.wal.get() {
+            Some(wal) => wal.close(),
+            None => Ok(()),
+        };
+        self.signal.stop();
+        self.compactor.wake.stop();
+        self.tiering.wake.stop();
+        if let Some(archiver) = &self.archiver {
+            archiver.stop();
+        }
+        for thread in threads {
+            // A panic there was logged; what was not flushed is in the WAL.
+            let _ = thread.join();
+        }
+        self.archive_rest();
+        let flushed = self.flush_all();
+        wal.and(flushed)
+    }
+
     fn open(options: Options, env: Env, subscriber: Arc<dyn Subscriber>) -> Result<Self> {
         let dir = &options.data_dir;
         let at = |what: &str| format!("{what} `{}`", dir.display());

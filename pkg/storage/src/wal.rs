@@ -177,6 +177,11 @@ impl Wal {
         }
     }
 
+    /// Whether this is the writer's thread, which calls `done` and [`Publish`].
+    pub fn is_on_writer(&self) -> bool {
+        matches!(&*self.lock(), Driver::Thread(thread) if thread.thread().id() == std::thread::current().id())
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Driver> {
         self.driver.lock().unwrap_or_else(PoisonError::into_inner)
     }
