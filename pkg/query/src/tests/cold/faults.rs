@@ -89,6 +89,24 @@ fn wrong_bytes_are_asked_for_once_more() {
     assert_eq!(there.page(&needle(4_000 + 9)).records.len(), 1, "and nothing wrong was kept");
 }
 
+/// Nothing wrong is kept: each query asks for it as the first one did, and once more.
+#[test]
+fn an_object_that_stays_damaged_costs_each_query_the_same_few_requests() {
+    let world = day(2, true);
+    let there = Cold::of(&world, &|_| true);
+    there.page(&needle(65_000));
+    let there = there.forget_data();
+    there.shelf.with(|inner| inner.wrong = u64::MAX);
+    for query in 0..4 {
+        let answer = there.page(&needle(4_000 + 9));
+        assert_eq!((answer.records.len(), answer.missing.len()), (0, 1), "{:?}", answer.missing);
+        assert_eq!(there.shelf.taken().len(), 2, "query {query}");
+    }
+    there.shelf.with(|inner| inner.wrong = 0);
+    assert_eq!(there.page(&needle(4_000 + 9)).records.len(), 1);
+    assert_eq!(there.shelf.taken().len(), 1, "it is whole again");
+}
+
 #[test]
 fn an_object_that_is_cut_or_gone_is_named() {
     let world = day(2, true);
