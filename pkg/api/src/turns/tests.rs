@@ -131,6 +131,8 @@ fn long_ones_rest_and_leave_a_turn_to_those_that_are_not_long() {
     let turns = Arc::new(Turns::new(2, 100, 1));
     let take = || turns.take(&a).now_or_never().unwrap().unwrap();
     let (mut first, mut second) = (take(), take());
+    // Not long, however long the machine lets this wait.
+    first.since = Instant::now() + Duration::from_secs(3_600);
     let mut short = enter(&turns, &b);
     first.rest();
     assert!(now(&mut short).is_none(), "it is not long yet");

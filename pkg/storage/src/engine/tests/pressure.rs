@@ -19,16 +19,16 @@ fn merges_rest_while_most_of_the_room_beyond_a_flush_is_taken() {
         storage.core.pace(pace, 1, &due).unwrap();
         started.elapsed()
     };
+    // A machine that is busy may hold one up for as long as a rest is, but not all of them.
+    let rests = |pace| (0..50).all(|_| step(pace) >= REST);
     memory.take(&tenant, 3_000);
-    assert!(!storage.is_tight());
-    let quick = step(Pace::Limited);
+    assert!(!storage.is_tight() && !rests(Pace::Limited));
     memory.take(&tenant, 1);
     assert!(storage.is_tight());
     assert!(step(Pace::Limited) >= REST);
-    assert!(step(Pace::Free) < REST, "whoever asks for a merge has it at once");
+    assert!(!rests(Pace::Free), "whoever asks for a merge has it at once");
     memory.release(&tenant, 1);
     assert!(!storage.is_tight());
-    assert!(quick < REST);
     memory.release(&tenant, 3_000);
 }
 
