@@ -1,6 +1,7 @@
 //! Deletes and retention in a history: what was asked for, what became of it, and so which records
 //! must be hidden, must not be, or may be either.
 
+use crate::evictions::Evictions;
 use crate::records::Row;
 use std::collections::BTreeMap;
 use timberlog_disk::sim::Rng;
@@ -90,6 +91,8 @@ pub struct Deletes {
     /// A rule with a selector: for it too the cutoff as read last, and at most.
     pub rule: Option<(Selector, std::time::Duration)>,
     rule_cutoff: (i64, i64),
+    /// What a limit on bytes has removed.
+    pub evictions: Evictions,
 }
 
 impl Deletes {
@@ -215,6 +218,7 @@ impl Deletes {
             (Fate::Effective(_), Some(_)) => IsHidden::Yes,
             _ => IsHidden::Maybe,
         });
-        deleted.chain([by_age, by_rule]).max().unwrap_or(IsHidden::No)
+        let evicted = self.evictions.is_hidden(tenant, seq, row);
+        deleted.chain([by_age, by_rule, evicted]).max().unwrap_or(IsHidden::No)
     }
 }

@@ -129,8 +129,13 @@ impl History {
             let (tenant, age) = (Some(tenants[2].clone()), Duration::from_secs(3600 * (1 + rng.below(60))));
             retention.push(RetentionRule { tenant, selector: None, age });
         }
+        // From numbers of its own: what else a seed means stays.
+        let mut size = Rng::new(!seed);
+        let bytes_max = (size.percent(25) && retention.is_empty()).then(|| 4_000 << size.below(6));
+        deletes.evictions.bytes_max = bytes_max;
         let options = Options {
             selectors: selectors(),
+            retention_bytes: bytes_max,
             delete_cancel_period: Duration::from_secs(3600 * u64::from(rng.percent(30))),
             retention,
             wal_file_bytes: 12_288 + (512 << rng.below(6)),
@@ -147,10 +152,12 @@ impl History {
             background: false,
             ..Options::new(DATA_DIR)
         };
-        let shelf = rng.percent(50).then(Shelf::default);
+        let has_shelf = rng.percent(50);
+        // A bucket follows what is removed, and a backup does not.
+        let shelf = (has_shelf && bytes_max.is_none()).then(Shelf::default);
         let tier = shelf.as_ref().map(|shelf| tiering::options(shelf, &mut rng));
         // Retention is a matter of who reads.
-        let backups = (rng.percent(50) && options.retention.is_empty()).then(Backups::default);
+        let backups = (rng.percent(50) && options.retention.is_empty() && bytes_max.is_none()).then(Backups::default);
         let archive = backups.as_ref().filter(|_| rng.percent(50)).map(Backups::archive);
         let options = Options { tier, archive, ..options };
         let sim = Sim::new(rng.next());
@@ -266,6 +273,7 @@ impl History {
         if self.is_faulty {
             // A pointer whose fsync failed is used by later starts, and may be taken back all the same.
             self.model.flushed_seq = 0;
+            self.model.deletes.evictions.doubt();
         }
         self.is_faulty = false;
         self.sim.disk.set_capacity(None);
@@ -335,6 +343,7 @@ impl History {
         }
         self.check_named(storage, process)?;
         self.model.deletes.check_restart(storage)?;
+        self.model.deletes.evictions.check_restart(storage, &self.tenants);
         let settled = self.model.check_restart(&shown.contents, self.end, self.durability)?;
         self.model.check_order(&shown.arrivals)?;
         let last_seq = self.model.last_seq();

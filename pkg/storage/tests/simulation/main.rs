@@ -11,6 +11,7 @@
 mod backups;
 mod check;
 mod deletes;
+mod evictions;
 mod history;
 mod machine;
 mod model;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// Everything that should happen in a run of many seeds: a simulation in which one of these never
 /// happens shows nothing about it.
-const EVENTS: [&str; 38] = [
+const EVENTS: [&str; 39] = [
     "seeds",
     "processes",
     "power losses",
@@ -25,6 +25,7 @@ const EVENTS: [&str; 38] = [
     "deletes processed",
     "records removed",
     "segments expired",
+    "segments evicted",
     "clocks that jumped",
     "clocks confirmed",
     "batches found that were not acknowledged",

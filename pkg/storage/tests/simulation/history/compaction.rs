@@ -2,8 +2,8 @@
 
 use super::{History, Listening};
 use crate::machine::Process;
-use timberlog_storage::{DeleteState, Storage};
-use timberlog_types::Seq;
+use timberlog_storage::{Compacted, DeleteState, Storage};
+use timberlog_types::{Result as Answer, Seq};
 
 /// Jobs after which compaction has nothing left to do, of a history's few hundred segments.
 const JOBS_MAX: u64 = 2_000;
@@ -15,7 +15,8 @@ impl History {
         // It may have let appends in that waited for room.
         self.listen(Listening::Alive)?;
         let mut jobs = 0;
-        while storage.compact().map_err(|error| format!("compaction in the end: {error}"))?.is_some() {
+        while self.compact_once(storage, process)?.map_err(|error| format!("compaction in the end: {error}"))?.is_some()
+        {
             jobs += 1;
             if jobs == JOBS_MAX {
                 return Err(format!("compaction has not come to an end after {jobs} jobs"));
@@ -34,7 +35,7 @@ impl History {
         for _ in 0..1 + self.rng.below(7) {
             let processed = self.processed(storage);
             let segments = storage.stats().segments;
-            let compacted = storage.compact();
+            let compacted = self.compact_once(storage, process)?;
             self.tell(|| format!("compact: {compacted:?}"));
             let ended = self.processed(storage).saturating_sub(processed);
             self.report.count("deletes processed", ended);
@@ -66,6 +67,19 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    /// One job; what a limit on bytes removes goes before it.
+    fn compact_once(&mut self, storage: &Storage, process: &Process) -> Result<Answer<Option<Compacted>>, String> {
+        let due = self.model.deletes.evictions.due(storage, &self.tenants);
+        let compacted = storage.compact();
+        let is_done = compacted.is_ok() && !process.is_dead();
+        if !due.is_empty() {
+            self.tell(|| format!("over the limit on bytes: {due:?}"));
+            self.report.count("segments evicted", if is_done { due.len() as u64 } else { 0 });
+        }
+        self.model.deletes.evictions.note(due, is_done, storage, &self.tenants)?;
+        Ok(compacted)
     }
 
     pub(super) fn processed(&self, storage: &Storage) -> u64 {
