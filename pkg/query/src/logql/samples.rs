@@ -6,7 +6,7 @@
 
 use super::Options;
 use super::feed::Residual;
-use super::lower::{Lowered, in_whole, lower, without_idle_formats};
+use super::lower::{Lowered, in_whole, lower, refuse_malformed, without_idle_formats};
 use super::names::{FieldNames, Meaning};
 use crate::aggregate::{self, Buckets, Dimension, Grid, Question, Weight};
 use crate::budget::Budget;
@@ -83,6 +83,8 @@ impl Leaves for SnapshotLeaves<'_> {
         let plan = Plan::new(self.snapshot, &lowered.filter, range, budget)?;
         let series = match counted_by(leaf, grouping, &lowered, &names) {
             Some(dimensions) => {
+                // They are not run, and malformed all the same.
+                lowered.stages.iter().try_for_each(refuse_malformed).map_err(|error| in_whole(error, &log))?;
                 let weight = if is_bytes(leaf) { Weight::LineBytes } else { Weight::Rows };
                 count(&plan, dimensions, weight, windows, self.options.series_max)?
             }
