@@ -129,6 +129,17 @@ enum State {
 }
 
 impl Export {
+    /// Tells now why nothing can be exported (a malformed filter, say), not as the first item.
+    ///
+    /// # Errors
+    /// Whatever planning failed with.
+    pub fn planned(self) -> Result<Self> {
+        match self.state {
+            State::Failed(error) => Err(error.into()),
+            State::Planned(_) | State::Done(..) => Ok(self),
+        }
+    }
+
     /// What the query has looked at so far.
     pub fn statistics(&self) -> Statistics {
         match &self.state {

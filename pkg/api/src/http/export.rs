@@ -1,29 +1,29 @@
 //! `POST /api/v1/export`: every record of a query, one JSON object a line, streamed.
 //!
-//! Memory is bounded: a thread reads ahead by a few chunks and waits for the client. An error
-//! behind the head cuts the answer off, so that a client sees that it is not whole; so do damaged
-//! parts, once all that could be read was given.
+//! Memory is bounded: a thread reads ahead by a few chunks and waits for the client. The head leaves when the query is
+//! planned: what is wrong with it has a status. An error behind the head cuts the answer off, so that a client sees that
+//! it is not whole; so do damaged parts, once all that could be read was given.
 
 use super::ask::Ask;
 use super::compress::{self, Encoder};
 use super::params::{self, NoParams, Params};
 use super::shape::{Shape, put_record};
 use crate::cancel::CancelOnDrop;
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult};
 use crate::state::State;
 use crate::tenant::OfTenant;
 use axum::body::Body;
 use axum::extract::State as Of;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use std::io::{self, Write};
 use std::sync::Arc;
 use timberlog_db::Database;
-use timberlog_db::query::Query;
+use timberlog_db::query::Export;
 use timberlog_types::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
 /// Bytes of a chunk.
@@ -44,14 +44,14 @@ pub async fn export(
     let database = state.database()?.clone();
     let ask: Ask = params::json(&state, &headers, body).await?;
     if ask.aggregate.is_some() || ask.explain {
-        return Err(crate::error::ApiError::invalid("`aggregate` and `explain` are asked with POST /api/v1/query"));
+        return Err(ApiError::invalid("`aggregate` and `explain` are asked with POST /api/v1/query"));
     }
     let limit = ask.limit.filter(|&limit| limit > 0);
     let of = Arc::clone(&state);
     // A long text takes long to parse.
     let question = move |_: &Database| {
         if ask.logql()?.is_some() {
-            return Err(crate::error::ApiError::invalid("LogQL with a pipeline is asked with POST /api/v1/query"));
+            return Err(ApiError::invalid("LogQL with a pipeline is asked with POST /api/v1/query"));
         }
         ask.records(tenant, of.env.clock.now_ns(), &of.options)
     };
@@ -62,18 +62,29 @@ pub async fn export(
     let coding = compress::accepted(&headers);
     let permit = state.export_turn()?;
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
+    let (planned, plan) = oneshot::channel();
     // What finds nothing for long does not notice that nobody reads: the answer ends it when it goes.
     let guard = CancelOnDrop(query.cancel.clone());
     state.query_threads.spawn(move || {
         let _permit = permit;
-        if let Err(error) = run(&database, query, limit, coding, &sender) {
+        let export = match database.export(query).planned() {
+            Ok(export) => export,
+            // If the client is gone, nobody is to be told.
+            Err(error) => return drop(planned.send(Err(error))),
+        };
+        if planned.send(Ok(())).is_err() {
+            return;
+        }
+        if let Err(error) = run(export, limit, coding, &sender) {
             tracing::warn!(%error, "an export ended early");
             // An answer that breaks off takes with it what has not left yet.
             std::thread::sleep(LEAVING);
-            // If the client is gone, nobody is to be told.
             let _ = sender.blocking_send(Err(io::Error::other(error)));
         }
     });
+    plan.await.map_err(|_| {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the export could not be planned by a defect; see the log")
+    })??;
     let chunks = ReceiverStream::new(receiver).map(move |chunk| {
         let _ = &guard;
         chunk
@@ -87,8 +98,7 @@ pub async fn export(
 }
 
 fn run(
-    database: &Database,
-    query: Query,
+    mut export: Export,
     limit: Option<usize>,
     coding: Option<compress::Coding>,
     sender: &mpsc::Sender<io::Result<Bytes>>,
@@ -97,7 +107,6 @@ fn run(
     let mut out = Encoder::new(coding, Chunks { sender, chunk: Vec::new() }).map_err(failed)?;
     let mut line = Vec::with_capacity(4096);
     let mut left = limit.unwrap_or(usize::MAX);
-    let mut export = database.export(query);
     'pages: for records in &mut export {
         for record in &records? {
             if left == 0 {

@@ -136,6 +136,22 @@ fn an_export_has_every_record_in_order() {
 }
 
 #[test]
+fn an_export_that_cannot_begin_is_refused() {
+    let server = filled();
+    let next = server.post("/api/v1/query", r#"{"limit":1}"#).ok()["next"].clone();
+    let of_another_order = json!({"cursor": next, "order": "oldest_first"}).to_string();
+    for (body, expected) in [
+        (r#"{"filter":{"field":"n","regex":"("}}"#, "unclosed group"),
+        (r#"{"matchers":[{"name":"n","value":"(","type":"=~"}]}"#, "unclosed group"),
+        (r#"{"query":"n=~\"(\"","lang":"short"}"#, "unclosed group"),
+        (of_another_order.as_str(), "another order"),
+    ] {
+        let refused = server.send("POST", "/api/v1/export", &[], body.as_bytes()).error(400);
+        assert!(refused.contains(expected), "{body}: {refused}");
+    }
+}
+
+#[test]
 fn the_original_query_joins_filters_from_the_left() {
     let server = filled();
     let body = json!({"StartTime": 1_700_000_001_000_i64, "EndTime": 1_700_000_008_000_i64, "SortAsc": true, "Filters": [
