@@ -67,7 +67,7 @@ pub struct Aggregate {
 
 /// A step of time.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a step: a number of ns, or a text such as `10m`")]
 pub enum Step {
     /// ns.
     Ns(i64),

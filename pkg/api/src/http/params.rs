@@ -81,7 +81,7 @@ pub async fn json<T: DeserializeOwned>(state: &Arc<State>, headers: &HeaderMap, 
 
 /// A time in a request: ns since 1970 as a number, or a text (see [`When::resolve`]).
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a time: a number of ns since 1970, or a text such as `now-15m` or RFC 3339")]
 pub enum When {
     /// ns since 1970.
     Ns(i64),

@@ -136,6 +136,19 @@ fn an_export_has_every_record_in_order() {
 }
 
 #[test]
+fn a_time_or_step_of_another_kind_is_refused_with_what_is_expected() {
+    let server = filled();
+    for (body, expected) in [
+        (r#"{"start":1.5}"#, "expected a time: a number of ns since 1970"),
+        (r#"{"end":[]}"#, "expected a time: a number of ns since 1970"),
+        (r#"{"aggregate":{"step":true}}"#, "expected a step: a number of ns"),
+    ] {
+        let refused = server.post("/api/v1/query", body).error(400);
+        assert!(refused.contains(expected), "{body}: {refused}");
+    }
+}
+
+#[test]
 fn an_export_that_cannot_begin_is_refused() {
     let server = filled();
     let next = server.post("/api/v1/query", r#"{"limit":1}"#).ok()["next"].clone();
