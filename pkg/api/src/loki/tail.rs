@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use timberlog_db::language::ast::LogExpr;
 use timberlog_db::language::parse_log;
-use timberlog_db::query::logql::{self, Entry, LogQuery, Options};
+use timberlog_db::query::logql::{self, Entry, LogQuery, Options, TailFilter};
 use timberlog_db::query::{Cancel, Order};
 use timberlog_db::{Database, Env, LogTailEvent};
 use timberlog_types::{Error, ErrorKind};
@@ -64,6 +64,9 @@ pub async fn tail(Of(state): Of<Arc<State>>, mut request: Request) -> LokiResult
     let bounds = Bounds::of(&asked, state.env.clock.now_ns())?;
     let delay = delay(&asked)?;
     params::entries_within(limit, state.options.loki_entries_max)?;
+    let (of_check, derived) = (expr.clone(), state.options.logql().derived);
+    // A stage that is malformed has a status, too. Expressions take long to compile.
+    state.blocking(move |_| TailFilter::new(&of_check, derived).map(drop)).await??;
     let upgrade = upgrade.map_err(|error| LokiError::invalid(error.body_text()))?;
     let place = state.tail_turn()?;
     let followed = Followed { asked, expr, start_ns: bounds.start, limit, delay };

@@ -172,6 +172,14 @@ fn a_client_that_answers_no_ping_gives_its_place_back() {
 }
 
 #[test]
+fn a_malformed_stage_is_refused_before_the_upgrade() {
+    let server = start();
+    // {a="b"} | json x="b["
+    let refused = Client::connect(&server, "query=%7Ba%3D%22b%22%7D%7Cjson%20x%3D%22b%5B%22");
+    assert!(refused.head.starts_with("HTTP/1.1 400 "), "{}", refused.head);
+}
+
+#[test]
 fn who_does_not_upgrade_is_told() {
     let server = start();
     let response = server.get(&format!("/loki/api/v1/tail?{QUERY}"));
