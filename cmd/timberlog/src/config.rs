@@ -60,9 +60,13 @@ fn read(path: &Path) -> Result<Settings> {
     settings(&text).map_err(|error| Error::invalid(format!("{}: {error}", doing())).into())
 }
 
-/// The settings of a file.
+/// The settings of a file. Only `true` and `false` are booleans, as in YAML 1.2: `compaction: off` names one of the words that
+/// the flag takes, and an index may be of a field `n`.
 pub fn settings(text: &str) -> std::result::Result<Settings, serde_saphyr::Error> {
-    if text.trim().is_empty() { Ok(Settings::new()) } else { serde_saphyr::from_str(text) }
+    if text.trim().is_empty() {
+        return Ok(Settings::new());
+    }
+    serde_saphyr::from_str_with_options(text, serde_saphyr::options! { strict_booleans: true })
 }
 
 /// The settings as flags, without those that the environment sets.
@@ -85,13 +89,21 @@ pub fn flags(settings: &Settings, known: &clap::Command) -> Result<Vec<OsString>
                     flags.push(format!("--{name}={}", text(name, item)?).into());
                 }
             }
-            serde_json::Value::Bool(false) if !takes_value => {}
-            serde_json::Value::Bool(true) if !takes_value => flags.push(format!("--{name}").into()),
             value if takes_value => flags.push(format!("--{name}={}", text(name, value)?).into()),
-            _ => return Err(Error::invalid(format!("setting `{name}`: expected true or false")).into()),
+            value if switch(name, value)? => flags.push(format!("--{name}").into()),
+            _ => {}
         }
     }
     Ok(flags)
+}
+
+/// Whether a flag without a value is set, in the words of YAML 1.1 too.
+fn switch(name: &str, value: &serde_json::Value) -> Result<bool> {
+    match text(name, value)?.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" => Ok(true),
+        "false" | "no" | "off" => Ok(false),
+        _ => Err(Error::invalid(format!("setting `{name}`: expected true or false")).into()),
+    }
 }
 
 fn text(name: &str, value: &serde_json::Value) -> Result<String> {
@@ -107,5 +119,33 @@ fn text(name: &str, value: &serde_json::Value) -> Result<String> {
         Value::Null | Value::Object(_) => {
             Err(anyhow!(Error::invalid(format!("setting `{name}`: expected a text, a number or a list"))))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[derive(Parser)]
+    struct Serve {
+        #[arg(long, value_parser = ["on", "off"])]
+        compaction: Option<String>,
+        #[arg(long, value_delimiter = ',')]
+        index: Vec<String>,
+        #[arg(long)]
+        demo: bool,
+        #[arg(long)]
+        read_only: bool,
+    }
+
+    #[test]
+    fn words_that_are_no_booleans_of_yaml_stay_words() {
+        let settings = settings("compaction: off\nindex: [n, on, No]\ndemo: yes\nread-only: off\n").unwrap();
+        let flags = flags(&settings, &Serve::command()).unwrap();
+        assert_eq!(flags, ["--compaction=off", "--demo", "--index=n,on,No"]);
+        let wrong = super::settings("demo: maybe").unwrap();
+        let said = super::flags(&wrong, &Serve::command()).unwrap_err().to_string();
+        assert!(said.contains("setting `demo`: expected true or false"), "{said}");
     }
 }
