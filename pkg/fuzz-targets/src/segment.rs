@@ -7,7 +7,7 @@ use crate::memory::MemoryFile;
 use std::sync::Arc;
 use timberlog_disk::File;
 use timberlog_filter::{Compiled, Filter, SegmentFacts};
-use timberlog_index::TokenFilter;
+use timberlog_index::{TokenFilter, TokenFilterGroup, Tokens};
 use timberlog_segment::{BlockMeta, ColumnKey, FilterGroup, SegmentReader, read_ends};
 use timberlog_types::TimeRange;
 
@@ -57,11 +57,19 @@ pub fn segment(input: &[u8]) {
     }
 }
 
-/// What is read with the token filters of neighbours is what is read alone, damage included.
+/// What is read and asked with the token filters of neighbours is what is read and asked alone, damage included.
 pub fn in_group(reader: &SegmentReader, block: u32, key: ColumnKey, alone: Option<&[u8]>) {
     let Ok(Some(group)) = reader.filter_group(FilterGroup::of_block(block), key) else { return };
     assert_eq!(group.get(block), alone.filter(|filter| !filter.is_empty()));
-    let _ = (group.memory_bytes(), group.get(u32::MAX));
+    let _ = group.get(u32::MAX);
+    let (bytes, places) = group.into_parts();
+    let group = TokenFilterGroup::open(bytes, &places);
+    let _ = (group.memory_bytes(), group.len(), group.is_empty());
+    let alone = alone.and_then(|filter| TokenFilter::open(filter).ok());
+    for token in [7, u64::from(block), u64::MAX] {
+        let said = alone.as_ref().map(|filter| filter.contains(token));
+        assert_eq!(group.ask(&Tokens::Token(token)).may_match(block), said);
+    }
 }
 
 fn is_small(block: &BlockMeta) -> bool {
