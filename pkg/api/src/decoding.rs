@@ -83,7 +83,7 @@ impl Decoding {
         let request = self.shares.enter(tenant);
         let (sender, receiver) = oneshot::channel();
         match request.beyond_share() {
-            None if bytes <= INLINE_BYTES_MAX => return Ok(work()),
+            None if bytes <= INLINE_BYTES_MAX => Ok(work()),
             None => {
                 let work = move |_: Duration| {
                     if !sender.is_closed() {

@@ -79,7 +79,7 @@ impl Ingestor {
         let Some(batch) = decoded.batch.take() else {
             return Err(Status::invalid_argument(convert::all_refused(&decoded)));
         };
-        store::append(&state, &database, &tenant, batch, producer).await.map_err(error::status)?;
+        store::append(state, &database, &tenant, batch, producer).await.map_err(error::status)?;
         let mut response = Response::new(UploadResponse { success: true });
         if let Ok(durability) = store::durability(&database).to_str().unwrap_or_default().parse() {
             response.metadata_mut().insert("x-timberlog-durability", durability);
