@@ -67,6 +67,11 @@ impl Compiled {
     pub fn judge(&self, facts: &mut dyn FnMut(&CompiledTest) -> Verdict) -> Verdict {
         self.node.judge(facts)
     }
+
+    /// Which of up to 32 blocks may hold a match, a bit each, given for each test (negation apart) which of them may hold one.
+    pub fn may_match_of(&self, may_pass: &mut dyn FnMut(&CompiledTest) -> u32) -> u32 {
+        self.node.may_match_of(may_pass)
+    }
 }
 
 impl Node {
@@ -99,6 +104,36 @@ impl Node {
                 let verdict = facts(test);
                 if test.is_negated() { verdict.negate() } else { verdict }
             }
+        }
+    }
+
+    fn may_match_of(&self, may_pass: &mut dyn FnMut(&CompiledTest) -> u32) -> u32 {
+        match self {
+            Self::All => u32::MAX,
+            Self::None => 0,
+            Self::And(parts) => {
+                let mut left = u32::MAX;
+                for part in parts {
+                    if left == 0 {
+                        break;
+                    }
+                    left &= part.may_match_of(may_pass);
+                }
+                left
+            }
+            Self::Or(parts) => {
+                let mut found = 0;
+                for part in parts {
+                    if found == u32::MAX {
+                        break;
+                    }
+                    found |= part.may_match_of(may_pass);
+                }
+                found
+            }
+            // That a row may pass says nothing of those that do not.
+            Self::Test(test) if test.is_negated() => u32::MAX,
+            Self::Test(test) => may_pass(test),
         }
     }
 

@@ -1,6 +1,9 @@
 //! The evaluator against an interpreter that looks at one record at a time.
 
-use crate::{BatchColumns, Comparison, Compiled, Filter, Op, PATTERN_BYTES_MAX, Pattern, Target, Test, evaluate};
+use crate::{
+    BatchColumns, Comparison, Compiled, CompiledTest, Filter, Op, PATTERN_BYTES_MAX, Pattern, Target, Test, Verdict,
+    evaluate,
+};
 use proptest::prelude::*;
 use timberlog_types::{Batch, BatchBuilder, Level, RowSet, ValueKind};
 
@@ -203,6 +206,23 @@ proptest! {
         let text = serde_json::to_string(&filter).unwrap();
         let read: Filter = serde_json::from_str(&text).unwrap();
         prop_assert_eq!(read, filter);
+    }
+}
+
+proptest! {
+    /// A block may hold a match of a filter where what is known of the block alone does not say that it holds none.
+    #[test]
+    fn blocks_together_are_judged_as_each_alone(filter in filter(), known in prop::collection::vec(any::<u32>(), 64)) {
+        let compiled = Compiled::new(&filter).unwrap();
+        let may_pass = |test: &CompiledTest| known.get(test.id()).copied().unwrap_or(u32::MAX);
+        let together = compiled.may_match_of(&mut |test| may_pass(test));
+        for block in 0..32 {
+            let verdict = compiled.judge(&mut |test| match may_pass(test) & (1 << block) {
+                0 => Verdict::Never,
+                _ => Verdict::Maybe,
+            });
+            prop_assert_eq!(together & (1 << block) != 0, verdict != Verdict::Never);
+        }
     }
 }
 

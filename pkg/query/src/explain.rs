@@ -83,7 +83,8 @@ pub struct Explain {
 /// `Invalid` if the filter is, `Overloaded` if a limit ends it.
 pub fn explain(snapshot: &Snapshot, query: &Query) -> Result<Explain> {
     let range = range_left(query.range, query.cursor.as_ref());
-    let plan = Plan::new(snapshot, &query.filter, range, Budget::new(query.limits).cancelled_by(&query.cancel))?;
+    let budget = Budget::new(query.limits).cancelled_by(&query.cancel);
+    let plan = Plan::unsifted(snapshot, &query.filter, range, budget)?;
     let near = snapshot.segments.in_days_of(plan.range);
     let segments: Vec<ExplainSegment> =
         near.map(|segment| explain_segment(&plan, segment)).collect::<Result<_, QueryError>>()?;

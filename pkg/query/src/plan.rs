@@ -1,8 +1,9 @@
 //! The planner: which blocks and batches can hold a record of the answer.
 //!
-//! A plan reads manifest entries, directories and indexes, never a column. Token filters are asked
-//! by the executor, block by block, since a limit may end it before most of them are needed.
+//! A plan reads manifest entries, directories and indexes, never a column. Token filters that are to be read are asked by
+//! the executor, since a limit may end it before most of them are needed.
 
+mod ahead;
 pub(crate) mod fetch;
 mod hide;
 mod judged;
@@ -15,13 +16,14 @@ use crate::logql::Residual;
 use crate::request::Order;
 use crate::source::OpenSegment;
 use crate::statistics::Statistics;
+use ahead::Ahead;
 pub(crate) use judged::OfFiles;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use timberlog_filter::{BatchColumns, Compiled, CompiledTest, Filter, Target, Verdict, evaluate};
-use timberlog_segment::BlockMeta;
+use timberlog_segment::{BlockMeta, FilterGroup};
 use timberlog_storage::hidden::Hidden;
 use timberlog_storage::manifest::SegmentEntry;
 use timberlog_storage::{BufferedBatch, Segment, Snapshot};
@@ -44,6 +46,8 @@ pub(crate) struct Plan {
     statistics: Statistics,
     /// Segments that are opened when the order of the query comes to them.
     unopened: lazy::Unopened,
+    /// How token filters are asked in advance.
+    ahead: Ahead,
 }
 
 /// A block or batch.
@@ -71,7 +75,17 @@ pub(crate) enum Place {
 impl Plan {
     /// Plans a query.
     pub fn new(snapshot: &Snapshot, filter: &Filter, range: TimeRange, budget: Budget) -> Result<Self, QueryError> {
-        Self::with_order(snapshot, filter, range, budget, None)
+        Self::with_order(snapshot, filter, range, budget, None, Ahead::default())
+    }
+
+    /// The same; all that token filters rule out is left to the executor.
+    pub fn unsifted(
+        snapshot: &Snapshot,
+        filter: &Filter,
+        range: TimeRange,
+        budget: Budget,
+    ) -> Result<Self, QueryError> {
+        Self::with_order(snapshot, filter, range, budget, None, Ahead::never())
     }
 
     /// Plans a query; with an order, segments whose indexes are to be asked of an object store are left for later, see
@@ -82,6 +96,7 @@ impl Plan {
         range: TimeRange,
         budget: Budget,
         order: Option<Order>,
+        ahead: Ahead,
     ) -> Result<Self, QueryError> {
         let filter = Compiled::interruptible(filter, budget.interrupt())?;
         let mut plan = Self {
@@ -94,6 +109,7 @@ impl Plan {
             residual: None,
             statistics: Statistics::default(),
             unopened: lazy::Unopened::default(),
+            ahead,
         };
         snapshot.unreachable.iter().for_each(|what| plan.budget.miss(what.clone()));
         plan.statistics.segments = snapshot.segments.len() as u64;
@@ -156,28 +172,33 @@ impl Plan {
         self.statistics.blocks += blocks.len() as u64;
         let (before, mut blocks_hidden) = (self.units.len(), 0);
         let looked_up = lookup::candidates(open, &self.filter, self.range);
-        self.units.reserve(looked_up.as_ref().map_or(blocks.len(), |left| left.len() as usize));
-        for block in blocks {
-            let is_out = looked_up.as_ref().is_some_and(|left| !left.contains(block.number));
-            if is_out || !self.range.overlaps(block.range) {
+        let is_near = |block: &BlockMeta| {
+            looked_up.as_ref().is_none_or(|left| left.contains(block.number)) && self.range.overlaps(block.range)
+        };
+        for (group, blocks) in (0..).zip(blocks.chunks(FilterGroup::BLOCKS as usize)) {
+            if !blocks.iter().any(is_near) {
                 continue;
             }
-            let verdict = open.known.judge(&self.filter, block);
-            if verdict == Verdict::Never {
-                continue;
-            }
-            if let Some(hides) = self.hides_of_block(open, block) {
-                self.units.push(Unit {
-                    place: Place::Block { segment: index, number: block.number },
-                    range: block.range,
-                    rows: block.rows as usize,
-                    is_inside: self.range.covers(block.range),
-                    hides,
-                    verdict,
-                    tokens: OnceLock::new(),
-                });
-            } else {
-                blocks_hidden += 1;
+            let left = self.ahead.left(open, &self.filter, group, &self.budget);
+            let is_left = |(bit, block): &(u32, &BlockMeta)| left & (1 << bit) != 0 && is_near(block);
+            for (_, block) in (0..).zip(blocks).filter(is_left) {
+                let verdict = open.known.judge(&self.filter, block);
+                if verdict == Verdict::Never {
+                    continue;
+                }
+                if let Some(hides) = self.hides_of_block(open, block) {
+                    self.units.push(Unit {
+                        place: Place::Block { segment: index, number: block.number },
+                        range: block.range,
+                        rows: block.rows as usize,
+                        is_inside: self.range.covers(block.range),
+                        hides,
+                        verdict,
+                        tokens: OnceLock::new(),
+                    });
+                } else {
+                    blocks_hidden += 1;
+                }
             }
         }
         self.statistics.blocks_pruned += (blocks.len() + before - self.units.len()) as u64;

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use timberlog_filter::{BlockColumns, ColumnSource, Compiled, CompiledTest, SegmentFacts, Verdict};
-use timberlog_index::{GroupAnswer, SegmentIndex, TokenFilter};
+use timberlog_index::{GroupAnswer, SegmentIndex, TokenFilter, TokenFilterGroup};
 use timberlog_segment::{BlockMeta, Column, ColumnKey, Directory, FilterGroup};
 use timberlog_storage::hidden::Hidden;
 use timberlog_storage::tier::Demand;
@@ -205,14 +205,33 @@ impl OpenSegment {
         budget: &Budget,
     ) -> Option<bool> {
         let group = FilterGroup::of_block(block);
-        let ask = || {
-            let Some(filters) = self.segment.filter_group(&self.files, group, key) else {
-                return GroupAnswer::default();
-            };
-            budget.bytes_read.fetch_add(filters.len() as u64, Relaxed);
-            filters.ask(test.tokens())
+        let ask = || match self.segment.filter_group(&self.files, group, key) {
+            Some(filters) => answer(&filters, test, budget),
+            None => GroupAnswer::default(),
         };
         known.tokens.get(test.id())?.get(group as usize)?.get_or_init(ask).may_match(block)
+    }
+
+    /// The blocks of a group that may hold a match by the token filters that are at hand, a bit each; `None` if none is.
+    pub fn ask_at_hand(&self, filter: &Compiled, group: u32, budget: &Budget) -> Option<u32> {
+        let mut is_asked = false;
+        let left = filter.may_match_of(&mut |test| match self.group_at_hand(test, group, budget) {
+            Some(answer) => {
+                is_asked = true;
+                answer.left()
+            }
+            None => u32::MAX,
+        });
+        is_asked.then_some(left)
+    }
+
+    fn group_at_hand(&self, test: &CompiledTest, group: u32, budget: &Budget) -> Option<GroupAnswer> {
+        let answered = self.known.tokens.get(test.id())?.get(group as usize)?;
+        if let Some(answer) = answered.get() {
+            return Some(*answer);
+        }
+        let filters = self.segment.filter_group_at_hand(group, self.known.facts.column_alone(test)?)?;
+        Some(*answered.get_or_init(|| answer(&filters, test, budget)))
     }
 
     /// The columns of a block, for the evaluator of a filter of which this is known.
@@ -275,6 +294,11 @@ impl Columns<'_> {
             _ => Err(mixed_up(block, ColumnKey::Timestamp)),
         }
     }
+}
+
+fn answer(filters: &TokenFilterGroup, test: &CompiledTest, budget: &Budget) -> GroupAnswer {
+    budget.bytes_read.fetch_add(filters.len() as u64, Relaxed);
+    filters.ask(test.tokens())
 }
 
 /// Whether a block has a token filter that can say something about a test.

@@ -347,12 +347,16 @@ fn sample(count: i64) -> World {
 
 /// A segment of some tens of blocks, in which values of `trace` are found by token filters alone.
 fn needles() -> (World, tempfile::TempDir) {
+    needles_in_blocks(7_500, 8_000)
+}
+
+fn needles_in_blocks(count: i64, block_bytes: usize) -> (World, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let mut options = Options::new(dir.path().join("data"));
     options.background = false;
-    options.block_bytes = 8_000;
+    options.block_bytes = block_bytes;
     let mut world = World::with(options);
-    world.append(&records(7_500));
+    world.append(&records(count));
     world.storage.flush().unwrap();
     (world, dir)
 }

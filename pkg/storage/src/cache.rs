@@ -180,6 +180,16 @@ impl Cache {
         }
     }
 
+    /// The same, if they are there.
+    pub(crate) fn filters_at_hand(&self, segment: u64, group: u32, key: ColumnKey) -> Option<Arc<TokenFilterGroup>> {
+        let key = (segment, Part::Filters(group, key));
+        // Who does not find them will ask again, and is a miss then.
+        match self.inner.contains_key(&key).then(|| self.inner.get(&key))? {
+            Some(Entry::Filters(filters)) => filters,
+            _ => None,
+        }
+    }
+
     fn get(&self, key: (u64, Part), make: impl FnOnce() -> Result<Entry>) -> Result<Entry> {
         self.inner.get_or_insert_with(&key, make)
     }

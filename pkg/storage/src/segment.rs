@@ -201,6 +201,11 @@ impl Segment {
         self.cache.filters(self.number, group, key, read).ok()?
     }
 
+    /// The same, if they are in the cache: nothing is read.
+    pub fn filter_group_at_hand(&self, group: u32, key: ColumnKey) -> Option<Arc<TokenFilterGroup>> {
+        if self.is_cold() { None } else { self.cache.filters_at_hand(self.number, group, key) }
+    }
+
     fn open_files(&self, demand: &Demand<'_>) -> Result<Opened> {
         if let Some(cold) = &self.cold {
             return cold.open(self.entry.redb.is_some(), demand).map_err(|error| self.name(error));

@@ -36,6 +36,11 @@ impl GroupAnswer {
         let bit = 1 << (block % FilterGroup::BLOCKS);
         (self.asked & bit != 0).then_some(self.may_match & bit != 0)
     }
+
+    /// The blocks of the group that are not ruled out, a bit each.
+    pub fn left(self) -> u32 {
+        self.may_match | !self.asked
+    }
 }
 
 impl TokenFilterGroup {

@@ -4,6 +4,7 @@
 //! Only segments whose index would have to be asked for are left for later, and a segment is opened before any record
 //! can be given that one of its own might come before.
 
+use super::ahead::Ahead;
 use super::{Place, Plan, Unit};
 use crate::budget::Budget;
 use crate::error::QueryError;
@@ -57,7 +58,7 @@ impl Plan {
         budget: Budget,
         order: Order,
     ) -> Result<Self, QueryError> {
-        Self::with_order(snapshot, filter, range, budget, Some(order))
+        Self::with_order(snapshot, filter, range, budget, Some(order), Ahead::default())
     }
 
     /// The first time, in terms of keys, that a record of a segment may have that is not opened yet.

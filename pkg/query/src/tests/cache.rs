@@ -1,8 +1,10 @@
 //! What queries leave in the chunk cache.
 
-use super::{START, World, copy, needles, number, sample};
-use crate::{Aggregation, Order, aggregate, page};
-use timberlog_filter::Filter;
+use super::{START, World, copy, needles, needles_in_blocks, number, sample};
+use crate::budget::Budget;
+use crate::plan::Plan;
+use crate::{Aggregation, Order, QueryLimits, aggregate, page};
+use timberlog_filter::{Filter, Op};
 use timberlog_segment::ColumnKey;
 use timberlog_types::{TimeRange, time::DAY_NS};
 
@@ -88,6 +90,46 @@ fn token_filters_are_cached_with_their_neighbours() {
     assert_eq!(again.statistics.bytes_read, first.statistics.bytes_read);
     let warm = world.storage.stats();
     assert_eq!((warm.cache_bytes, warm.cache_misses), (cold.cache_bytes, cold.cache_misses));
+}
+
+/// The units of a plan, and the bytes of token filters that planning has asked.
+fn planned(world: &World, filter: &Filter) -> (usize, u64) {
+    let plan = Plan::new(&world.snapshot(), filter, RANGE, Budget::new(QueryLimits::default())).unwrap();
+    (plan.units.len(), plan.statistics().bytes_read)
+}
+
+/// Token filters that are in memory are asked before anything else of a block is looked at.
+#[test]
+fn a_plan_leaves_out_what_token_filters_at_hand_rule_out() {
+    let (world, _dir) = needles();
+    let absent = Filter::eq("trace", "nowhere");
+    let (all, bytes) = planned(&world, &absent);
+    assert!(all > 33 && bytes == 0, "{all} units, {bytes} bytes");
+    let read = page(&world.snapshot(), &world.query(&absent, RANGE, Order::NewestFirst, 10)).unwrap();
+    assert_eq!(planned(&world, &absent), (0, read.statistics.bytes_read));
+    let either = Filter::Or(vec![absent.clone(), Filter::eq("number", "1234")]);
+    assert_eq!(planned(&world, &either).0, all, "nothing is known of the other test");
+    assert_eq!(planned(&world, &Filter::Not(Box::new(absent.clone()))).0, all);
+    let both = Filter::And(vec![absent, Filter::contains(" took ")]);
+    assert_eq!(planned(&world, &both).0, 0);
+}
+
+/// What a limit may spare is not asked for long where it rules nothing out.
+#[test]
+fn a_plan_does_not_ask_token_filters_in_vain_for_long() {
+    let (world, _dir) = needles_in_blocks(20_000, 4_000);
+    let values = (0..20_000).step_by(20).map(|n| format!("t{:08x}", n * 7919)).collect();
+    let everywhere = Filter::test("trace", Op::In(values));
+    let all = Aggregation { filter: everywhere.clone(), range: RANGE, ..Aggregation::new(world.tenant.clone()) };
+    aggregate(&world.snapshot(), &all).unwrap();
+    let snapshot = world.snapshot();
+    let segment = snapshot.segments.iter().next().unwrap();
+    let files = segment.open().unwrap();
+    let groups = files.reader.directory().blocks.len().div_ceil(32);
+    assert!(groups > 5, "{groups}");
+    let key = ColumnKey::Field(files.reader.directory().field("trace").unwrap());
+    let of_group = |group| segment.filter_group_at_hand(group, key).unwrap().len() as u64;
+    assert_eq!(planned(&world, &everywhere).1, (0..4).map(of_group).sum::<u64>());
 }
 
 /// A token filter that is wrong is named, and costs the read of its own block.
