@@ -1,10 +1,12 @@
 //! What tenants have under way of appends, and the pace of one that has more than its share while others are there.
 //!
 //! Turns alone leave the machine to whoever sends most: its next body is always there, and what the body makes of work later
-//! (the WAL, flushes, merges) comes before everybody's queries. So a tenant with more under way than there are cores, while
-//! others send or ask something, is decoded on threads of a low priority; and if these have to wait for a core, which says that
-//! the machine has more to do than it can, it goes on at a pace that leaves others their part of it. What is measured there is
-//! progress against wall time: Douceur and Bolosky, "Progress-based regulation of low-importance processes", SOSP 1999.
+//! (the WAL, flushes, merges) comes before everybody's queries. So a tenant with more under way than there are cores for a second,
+//! while others send or ask something, is decoded on threads of a low priority; and if these have to wait for a core, which says
+//! that the machine has more to do than it can, it goes on at a pace that leaves others their part of it. What is measured there
+//! is progress against wall time: Douceur and Bolosky, "Progress-based regulation of low-importance processes", SOSP 1999.
+//! While a query of another tenant is under way it goes on at the slowest pace in any case: a query is worked on for longer than
+//! a body is decoded, and waits for what reading and answering many short requests takes, too.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -45,6 +47,8 @@ struct Tenants {
     under_way: HashMap<Tenant, UnderWay>,
     /// When there are so many, those that have nothing under way go.
     cleaned_at: usize,
+    /// How many questions each has under way.
+    asking: HashMap<Tenant, usize>,
     /// The two that were there last, the last one first, and when.
     last: [Option<(Tenant, Instant)>; 2],
 }
@@ -66,6 +70,13 @@ struct UnderWay {
 /// One request under way, until it is dropped.
 #[derive(Debug)]
 pub struct Request {
+    shares: Arc<Shares>,
+    tenant: Tenant,
+}
+
+/// One question under way, until it is dropped.
+#[derive(Debug)]
+pub struct Question {
     shares: Arc<Shares>,
     tenant: Tenant,
 }
@@ -95,7 +106,13 @@ impl Shares {
         Request { shares: Arc::clone(self), tenant: tenant.clone() }
     }
 
-    /// A tenant asks something.
+    /// A tenant has a question that is worked on.
+    pub fn ask(self: &Arc<Self>, tenant: &Tenant) -> Question {
+        *self.lock().asking.entry(tenant.clone()).or_default() += 1;
+        Question { shares: Arc::clone(self), tenant: tenant.clone() }
+    }
+
+    /// A tenant is there.
     pub fn notice(&self, tenant: &Tenant) {
         self.lock().notice(tenant, Instant::now());
     }
@@ -139,6 +156,10 @@ impl Tenants {
         }
     }
 
+    fn has_question_of_other(&self, tenant: &Tenant) -> bool {
+        self.asking.len() > usize::from(self.asking.contains_key(tenant))
+    }
+
     fn has_other(&self, tenant: &Tenant, now: Instant) -> bool {
         self.last.iter().flatten().any(|(other, at)| other != tenant && now.saturating_duration_since(*at) < THERE)
     }
@@ -155,13 +176,14 @@ impl Request {
         if !tenants.has_other(&self.tenant, now) {
             return None;
         }
+        let is_waited_for = tenants.has_question_of_other(&self.tenant);
         let under_way = tenants.under_way.get_mut(&self.tenant)?;
         if under_way.has_paused(now) || now.saturating_duration_since(under_way.since?) < FOR {
             return None;
         }
         let at = under_way.next.map_or(now, |next| next.clamp(now, now + WAIT_MAX));
         self.shares.beyond.fetch_add(1, Relaxed);
-        under_way.next = Some(at + under_way.each() / self.shares.cores);
+        under_way.next = Some(at + under_way.each(is_waited_for) / self.shares.cores);
         Some(at)
     }
 
@@ -182,14 +204,27 @@ impl UnderWay {
     }
 
     /// How much of a core's time one request is to take, rests included.
-    fn each(&self) -> Duration {
-        self.worked + (self.waited * RESTS_PER_WAIT).min(self.worked * RESTS_PER_WORK)
+    fn each(&self, is_waited_for: bool) -> Duration {
+        let most = self.worked * RESTS_PER_WORK;
+        self.worked + if is_waited_for { most } else { most.min(self.waited * RESTS_PER_WAIT) }
     }
 }
 
 impl Drop for Request {
     fn drop(&mut self) {
         self.shares.lock().end(&self.tenant, self.shares.cores, Instant::now());
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        let mut tenants = self.shares.lock();
+        if let Some(questions) = tenants.asking.get_mut(&self.tenant) {
+            *questions = questions.saturating_sub(1);
+            if *questions == 0 {
+                tenants.asking.remove(&self.tenant);
+            }
+        }
     }
 }
 
@@ -310,5 +345,28 @@ mod tests {
         // However long it has to wait, others have no more than five times as much.
         near(pace(worked, MS * 50), all * 6 / 2);
         near(pace(Duration::ZERO, MS * 50), REQUEST * 6 / 2);
+    }
+
+    #[test]
+    fn while_others_have_a_question_it_goes_on_at_the_slowest_pace() {
+        let (shares, flood, now) = flood(1);
+        let until_next = |at: Instant| {
+            let next = flood[0].beyond_share_at(at).unwrap() - at;
+            assert_eq!(next, Duration::ZERO);
+            flood[1].beyond_share_at(at).unwrap() - at
+        };
+        flood.iter().cycle().take(200).for_each(|request| request.took(MS, Duration::ZERO));
+        let alone = until_next(now);
+        let own = shares.ask(&tenant("flood"));
+        assert_eq!(until_next(now + MS * 100), alone);
+        let others = [(); 2].map(|()| shares.ask(&tenant("other")));
+        assert_eq!(until_next(now + MS * 200), alone * (1 + RESTS_PER_WORK));
+        let [one, another] = others;
+        drop(one);
+        assert_eq!(until_next(now + MS * 300), alone * (1 + RESTS_PER_WORK));
+        drop(another);
+        assert_eq!(until_next(now + MS * 400), alone);
+        drop(own);
+        assert!(shares.lock().asking.is_empty());
     }
 }

@@ -197,6 +197,7 @@ impl State {
         let database = self.database()?.clone();
         let limit = self.options.query_timeout;
         let end = Instant::now().checked_add(limit);
+        let _question = self.shares.ask(tenant);
         let waiting = Arc::new(Waiting::default());
         let of_query = Arc::clone(&waiting);
         let run = async {
