@@ -59,7 +59,8 @@ impl Core {
     fn due(&self) -> (Arc<State>, Vec<DueOf>) {
         let clock_ns = self.clock_ns();
         let period = i64::try_from(self.options.delete_cancel_period.as_nanos()).unwrap_or(i64::MAX);
-        let old_enough = self.env.clock.now_ns().saturating_sub(period);
+        // Without a time for cancellations none is young, also where the clock was set back since it was asked for.
+        let old_enough = if period == 0 { i64::MAX } else { self.env.clock.now_ns().saturating_sub(period) };
         let view = self.read_view();
         let state = Arc::clone(view.state());
         let mut of: BTreeMap<&Tenant, (Vec<Due>, Seq, bool)> = BTreeMap::new();

@@ -2,8 +2,10 @@
 
 use super::deletes::{messages, selectors, shown};
 use super::*;
+use crate::DeleteState;
 use crate::retention::RetentionRule;
 use timberlog_disk::sim::Sim;
+use timberlog_types::TimeRange;
 
 const HOUR: i64 = 3_600_000_000_000;
 
@@ -135,4 +137,22 @@ fn the_oldest_days_make_room() {
     assert!(storage.retention_status().bytes <= bytes * 5 / 8);
     let left: Vec<usize> = tenants.iter().map(|tenant| shown(&storage, tenant).len()).collect();
     assert_eq!(left, [1, 1], "days 2 and 3");
+}
+
+/// Without a time for cancellations a delete is due at once, whatever the wall clock said when it was asked for.
+#[test]
+fn a_delete_leaves_the_files_though_the_clock_was_set_back() {
+    let sim = Sim::new(7);
+    sim.clock.set_wall(at(1_000));
+    let options = options(Vec::new());
+    let tenant = Tenant::default();
+    let storage = open(&sim, &options);
+    storage.append(&tenant, messages(&["a secret", "b"]), None).unwrap();
+    storage.delete(&tenant, "secret", TimeRange { start: i64::MIN, end: i64::MAX }).unwrap();
+    storage.flush().unwrap();
+    sim.clock.set_wall(at(30));
+    storage.compact().unwrap();
+    storage.compact().unwrap();
+    let rows = storage.snapshot(&tenant).segments.iter().map(|segment| segment.entry.rows).sum::<u64>();
+    assert_eq!((rows, storage.deletes(&tenant)[0].state), (1, DeleteState::Processed));
 }
