@@ -1,6 +1,6 @@
 //! The state of a simulated disk: steps, crashes, and the operations themselves.
 
-use super::faults::{Failure, Fault, Go, Op, Rules};
+use super::faults::{Failure, Fault, Go, Happened, Op, Rules};
 use super::inode::{Change, Inode, Luck};
 use super::names::{NameChange, Names, Number};
 use super::time::Rng;
@@ -18,6 +18,9 @@ pub(super) struct Core {
     pub capacity: Option<u64>,
     pub short_io_percent: u8,
     pub trace: Option<Vec<String>>,
+    /// No fault strikes: whoever looks on must not use any of them up.
+    pub is_undisturbed: bool,
+    pub happened: Happened,
     rng: Option<Rng>,
     pub rules: Rules,
     names: Names,
@@ -43,12 +46,21 @@ impl Core {
         self.rng.get_or_insert_with(|| Rng::new(0))
     }
 
+    fn strike(&mut self, op: Op, path: &Path) -> Option<Fault> {
+        if self.is_undisturbed {
+            return None;
+        }
+        let fault = self.rules.strike(op, path)?;
+        self.happened.fault(op, fault);
+        Some(fault)
+    }
+
     /// Before an operation that changes nothing.
     fn look(&mut self, op: Op, path: &Path) -> io::Result<()> {
         if self.crashed {
             return Err(Failure::Crash.error());
         }
-        match self.rules.strike(op, path) {
+        match self.strike(op, path) {
             None => Ok(()),
             Some(Fault::NoSpace) => Err(Failure::NoSpace.error()),
             Some(Fault::Io | Fault::DoneButError) => Err(Failure::Io.error()),
@@ -68,7 +80,7 @@ impl Core {
             self.crashed = true;
             return Go::ThenFail(Failure::Crash);
         }
-        match self.rules.strike(op, path) {
+        match self.strike(op, path) {
             None => Go::On,
             Some(Fault::Io) => Go::Fail(Failure::Io),
             Some(Fault::NoSpace) => Go::Fail(Failure::NoSpace),
@@ -131,13 +143,14 @@ impl Core {
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
         let len = buf.len().min(content.len() - start);
         buf[..len].copy_from_slice(&content[start..start + len]);
-        Ok(self.shorten(len))
+        Ok(self.shorten(len, "short reads"))
     }
 
     /// What a read or write of `len` bytes does, at least one byte.
-    fn shorten(&mut self, len: usize) -> usize {
+    fn shorten(&mut self, len: usize, what: &'static str) -> usize {
         let percent = self.short_io_percent;
-        if len > 1 && percent > 0 && self.rng().percent(percent) {
+        if len > 1 && percent > 0 && !self.is_undisturbed && self.rng().percent(percent) {
+            self.happened.count(what);
             1 + self.rng().below(len as u64 - 1) as usize
         } else {
             len
@@ -145,13 +158,14 @@ impl Core {
     }
 
     pub fn write(&mut self, number: Number, path: &Path, data: &[u8], offset: u64) -> io::Result<usize> {
-        let len = self.shorten(data.len());
+        let len = self.shorten(data.len(), "short writes");
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
         let end = offset.checked_add(len).ok_or(ErrorKind::FileTooLarge)?;
         let present = self.inode(number)?.content.len();
         let room = usize::try_from(self.free_bytes()).unwrap_or(usize::MAX);
         let len = len.min(present.saturating_add(room).saturating_sub(offset));
         if len == 0 && end > offset {
+            self.happened.count("writes to a full disk");
             let go = self.step(Op::Write, path);
             return go.run(|| ()).and(Err(Failure::NoSpace.error()));
         }
@@ -343,17 +357,19 @@ impl Core {
             _ => Luck::Mixed,
         };
         let names_luck = luck(&mut rng);
-        let names = self.names.recover(names_luck, &mut rng);
+        let mut happened = self.happened.clone();
+        let names = self.names.recover(names_luck, &mut rng, &mut happened);
         let left = names.inodes();
         let mut inodes = BTreeMap::new();
         for (number, inode) in self.inodes.iter().filter(|(number, _)| left.contains(number)) {
             let luck = luck(&mut rng);
-            inodes.insert(*number, inode.recover(luck, &mut rng));
+            inodes.insert(*number, inode.recover(luck, &mut rng, &mut happened));
         }
         Self {
             capacity: self.capacity,
             short_io_percent: self.short_io_percent,
             rng: Some(rng),
+            happened,
             names,
             inodes,
             last_inode: self.last_inode,

@@ -3,6 +3,7 @@
 use super::core::Core;
 use super::faults::{Fault, Op};
 use crate::{Disk, Entry, File, Open};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,6 +72,16 @@ impl SimDisk {
     /// How many of a hundred reads and writes stop short.
     pub fn set_short_io(&self, percent: u8) {
         self.core().short_io_percent = percent;
+    }
+
+    /// What went wrong so far, here and before each [recovery](super::Sim::recover), and how often.
+    pub fn happened(&self) -> BTreeMap<&'static str, u64> {
+        self.core().happened.0.clone()
+    }
+
+    /// Whether no fault strikes meanwhile, none is used up, and nothing stops short: for whoever looks on.
+    pub fn set_undisturbed(&self, is_undisturbed: bool) {
+        self.core().is_undisturbed = is_undisturbed;
     }
 
     /// Flips a bit of a file at rest. False if the file does not have it.

@@ -1,5 +1,6 @@
 //! Faults: which operation fails, and how.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -37,6 +38,36 @@ pub enum Fault {
     NoSpace,
     /// The operation happens and reports an I/O error all the same (not for reads and syncs).
     DoneButError,
+}
+
+/// What went wrong so far, and how often: a fault that never strikes shows nothing.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Happened(pub BTreeMap<&'static str, u64>);
+
+impl Happened {
+    pub fn count(&mut self, what: &'static str) {
+        *self.0.entry(what).or_default() += 1;
+    }
+
+    pub fn fault(&mut self, op: Op, fault: Fault) {
+        self.count(match op {
+            Op::Open => "opens that failed",
+            Op::Read => "reads that failed",
+            Op::Write => "writes that failed",
+            Op::Resize => "changes of length that failed",
+            Op::Sync => "fsyncs that failed",
+            Op::SyncDir => "fsyncs of folders that failed",
+            Op::Rename => "renames that failed",
+            Op::Remove => "removals that failed",
+            Op::CreateDir => "new folders that failed",
+            Op::List => "lists that failed",
+        });
+        self.count(match fault {
+            Fault::Io => "EIO",
+            Fault::NoSpace => "ENOSPC",
+            Fault::DoneButError => "EIO of what was done",
+        });
+    }
 }
 
 /// Faults that wait for their operation.

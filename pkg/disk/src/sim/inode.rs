@@ -1,5 +1,6 @@
 //! One file's data: what is durable, and what was done to it since.
 
+use super::faults::Happened;
 use super::time::Rng;
 
 /// A change of a file's data.
@@ -95,13 +96,17 @@ impl Inode {
     }
 
     /// The file after a crash.
-    pub fn recover(&self, luck: Luck, rng: &mut Rng) -> Self {
+    pub fn recover(&self, luck: Luck, rng: &mut Rng, happened: &mut Happened) -> Self {
         let mut content = self.durable.clone();
         for Pending { change, fate } in &self.pending {
             match (fate, luck) {
-                (Fate::Durable, _) | (_, Luck::All) => change.apply(&mut content),
-                (_, Luck::None) => {}
-                (_, Luck::Mixed) => survive(change, &mut content, rng),
+                (Fate::Durable, _) => change.apply(&mut content),
+                (_, Luck::All) => {
+                    happened.count("changes kept without an fsync");
+                    change.apply(&mut content);
+                }
+                (_, Luck::None) => happened.count("changes lost"),
+                (_, Luck::Mixed) => survive(change, &mut content, rng, happened),
             }
         }
         Self { durable: content.clone(), pending: Vec::new(), content, handles: 0 }
@@ -109,8 +114,14 @@ impl Inode {
 }
 
 /// Applies what is left of one change.
-fn survive(change: &Change, content: &mut Vec<u8>, rng: &mut Rng) {
-    match (change, rng.below(4)) {
+fn survive(change: &Change, content: &mut Vec<u8>, rng: &mut Rng, happened: &mut Happened) {
+    let drawn = rng.below(4);
+    match (change, drawn) {
+        (Change::SetLen(_), 2) | (_, 0) => happened.count("changes kept without an fsync"),
+        (Change::SetLen(_), _) | (_, 1) => happened.count("changes lost"),
+        _ => {}
+    }
+    match (change, drawn) {
         (_, 0) => change.apply(content),
         (Change::SetLen(_), kept) if kept % 2 == 0 => change.apply(content),
         (Change::SetLen(_), _) => {}
@@ -122,6 +133,7 @@ fn survive(change: &Change, content: &mut Vec<u8>, rng: &mut Rng) {
         }
         (Change::Write { offset, data }, _) => {
             let sector = if rng.percent(50) { 512 } else { 4096 };
+            happened.count(if sector == 512 { "writes torn at 512 B" } else { "writes torn at 4 KiB" });
             let mut start = 0;
             while start < data.len() {
                 let end = data.len().min((offset + start) / sector * sector + sector - offset);

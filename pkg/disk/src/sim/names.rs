@@ -1,5 +1,6 @@
 //! The names of files: what is durable, and what was done since.
 
+use super::faults::Happened;
 use super::inode::Luck;
 use super::time::Rng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,6 +87,15 @@ impl NameChange {
         paths.into_iter().map(|path| path.parent().unwrap_or(Path::new("")).to_path_buf()).collect()
     }
 
+    /// What its loss is counted as.
+    fn loss(&self) -> &'static str {
+        match self {
+            NameChange::Link { .. } => "new names lost",
+            NameChange::Unlink { .. } | NameChange::RemoveDir { .. } => "removals lost",
+            NameChange::Rename { .. } => "renames lost",
+        }
+    }
+
     fn inode(&self) -> Option<Number> {
         match self {
             NameChange::Link { inode, .. } | NameChange::Unlink { inode, .. } | NameChange::Rename { inode, .. } => {
@@ -127,7 +137,7 @@ impl Names {
     }
 
     /// The names after a crash.
-    pub fn recover(&self, luck: Luck, rng: &mut Rng) -> Self {
+    pub fn recover(&self, luck: Luck, rng: &mut Rng, happened: &mut Happened) -> Self {
         let mut tree = self.durable.clone();
         for Pending { change, folders, .. } in &self.pending {
             let kept = match luck {
@@ -137,6 +147,8 @@ impl Names {
             };
             if kept || folders.is_empty() {
                 tree.apply(change);
+            } else {
+                happened.count(change.loss());
             }
         }
         Self { durable: tree.clone(), tree, pending: Vec::new() }

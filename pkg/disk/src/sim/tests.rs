@@ -210,6 +210,23 @@ fn faults_strike_the_operation_that_was_named() {
 }
 
 #[test]
+fn what_strikes_is_counted_and_who_looks_on_uses_nothing_up() {
+    let (sim, disk) = machine();
+    let file = disk.open(Path::new("/db/a"), Open::CreateNew).unwrap();
+    file.write_all_at(b"1", 0).unwrap();
+    disk.inject(Op::Read, "/db/a", 0, Fault::Io);
+    disk.set_undisturbed(true);
+    assert_eq!(read(&disk, "/db/a").unwrap(), b"1");
+    disk.set_undisturbed(false);
+    assert_eq!(disk.happened().values().sum::<u64>(), 0);
+    assert!(file.read_at(&mut [0], 0).is_err());
+    assert_eq!((disk.happened()["reads that failed"], disk.happened()["EIO"]), (1, 1));
+    let lost = (0..SEEDS).filter(|&seed| sim.recover(seed).disk.happened().contains_key("new names lost")).count();
+    let gone = (0..SEEDS).filter(|&seed| read(&sim.recover(seed).disk, "/db/a").is_none()).count();
+    assert_eq!(lost, gone);
+}
+
+#[test]
 fn short_reads_and_writes_still_move_every_byte() {
     let (_, disk) = machine();
     disk.set_short_io(90);

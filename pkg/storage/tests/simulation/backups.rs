@@ -5,6 +5,7 @@ use crate::check;
 use crate::machine::Process;
 use crate::model::Contents;
 use crate::shelf::{Mishap, Shelf};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +64,11 @@ impl Backups {
         ArchiveOptions::new(Arc::new(self.shelf.clone()))
     }
 
+    /// What befell requests so far, and how often.
+    pub fn happened(&self) -> BTreeMap<&'static str, u64> {
+        self.shelf.happened()
+    }
+
     /// From now on this process asks.
     pub fn serve(&self, process: &Arc<Process>) {
         self.shelf.serve(process);
@@ -82,8 +88,13 @@ impl Backups {
         rng: &mut Rng,
     ) -> Result<Done, String> {
         if rng.percent(40) {
-            let delay = Mishap::Delayed(1 + rng.below(40));
-            let mishaps = [Mishap::Outage, Mishap::AnswerLost, Mishap::Refused, Mishap::Repeated, delay];
+            let requests = 1 + rng.below(40);
+            let delay = Mishap::Delayed(requests);
+            if requests % 3 == 0 {
+                self.shelf.befall_read(requests / 3);
+            }
+            let lost = if requests % 2 == 0 { Mishap::AnswerLost } else { Mishap::ConditionalAnswerLost };
+            let mishaps = [Mishap::Outage, lost, Mishap::Refused, Mishap::Repeated, delay];
             self.shelf.befall(rng.below(10), mishaps[rng.below(5) as usize]);
         }
         let is_calm = shown.is_some();

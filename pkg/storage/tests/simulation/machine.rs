@@ -6,7 +6,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use timberlog_disk::sim::Sim;
 use timberlog_disk::{Disk, Entry, Env, File, Open};
@@ -38,6 +38,10 @@ pub struct Process {
     commits_left: AtomicI64,
     /// A read that fails: of those whose path has this part, the one after so many others.
     read_fault: Mutex<Option<(&'static str, u64)>>,
+    /// Reads that have failed so.
+    failed_reads: AtomicU64,
+    /// Somebody looks on: nothing befalls it meanwhile.
+    is_undisturbed: AtomicBool,
     /// Syncs that sabotage has put off.
     late: Mutex<Vec<Arc<dyn File>>>,
 }
@@ -52,6 +56,8 @@ impl Process {
             wal_syncs_left: AtomicI64::new(i64::MAX),
             commits_left: AtomicI64::new(i64::MAX),
             read_fault: Mutex::new(None),
+            failed_reads: AtomicU64::new(0),
+            is_undisturbed: AtomicBool::new(false),
             late: Mutex::new(Vec::new()),
         })
     }
@@ -83,24 +89,48 @@ impl Process {
         *self.read_fault.lock().unwrap_or_else(PoisonError::into_inner) = Some((path_part, skip));
     }
 
+    pub fn failed_reads(&self) -> u64 {
+        self.failed_reads.load(Ordering::SeqCst)
+    }
+
+    /// Looks at what the process shows: no fault strikes meanwhile, and none is used up.
+    pub fn undisturbed<T>(&self, look: impl FnOnce() -> T) -> T {
+        let set = |is_undisturbed| {
+            self.is_undisturbed.store(is_undisturbed, Ordering::SeqCst);
+            self.sim.disk.set_undisturbed(is_undisturbed);
+        };
+        set(true);
+        let seen = look();
+        set(false);
+        seen
+    }
+
+    pub fn is_undisturbed(&self) -> bool {
+        self.is_undisturbed.load(Ordering::SeqCst)
+    }
+
     /// Whether it was killed or the machine has lost power.
     pub fn is_dead(&self) -> bool {
         !self.alive.load(Ordering::SeqCst) || self.sim.disk.is_crashed()
     }
 
     fn operation(&self) -> io::Result<()> {
-        if self.left.fetch_sub(1, Ordering::SeqCst) <= 0 {
+        if !self.is_undisturbed() && self.left.fetch_sub(1, Ordering::SeqCst) <= 0 {
             self.kill();
         }
         if self.alive.load(Ordering::SeqCst) { Ok(()) } else { Err(io::Error::other("simulated kill")) }
     }
 
     fn read(&self, path: &Path) -> io::Result<()> {
+        if self.is_undisturbed() {
+            return Ok(());
+        }
         let mut fault = self.read_fault.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *fault {
             Some((part, skip)) if has_part(path, part) && *skip > 0 => *skip -= 1,
             Some((part, _)) if has_part(path, part) => {
                 *fault = None;
+                self.failed_reads.fetch_add(1, Ordering::SeqCst);
                 return Err(io::Error::from_raw_os_error(5));
             }
             _ => {}

@@ -15,6 +15,8 @@ pub enum Mishap {
     Outage,
     /// It is done and not answered.
     AnswerLost,
+    /// The same, to the next put that is conditional: whether it was the one that claimed the name is not known.
+    ConditionalAnswerLost,
     /// It is not done, and fails.
     Refused,
     /// It is done twice, and answered once.
@@ -35,6 +37,10 @@ struct Inner {
     process: Option<Arc<Process>>,
     /// What befalls the request after so many more that change something.
     mishap: Option<(u64, Mishap)>,
+    /// A request that only reads and fails, after so many more of them.
+    read_mishap: Option<u64>,
+    /// What befell requests so far, counted.
+    happened: BTreeMap<&'static str, u64>,
     /// Something befell a request, or a delayed one was done, since the store was healed.
     has_struck: bool,
     is_down: bool,
@@ -84,6 +90,14 @@ impl Inner {
         }
     }
 
+    fn count(&mut self, what: &'static str) {
+        *self.happened.entry(what).or_default() += 1;
+    }
+
+    fn is_undisturbed(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.is_undisturbed())
+    }
+
     fn is_gone(&self) -> bool {
         self.is_down || self.process.as_ref().is_some_and(|process| process.is_dead())
     }
@@ -101,6 +115,8 @@ impl Shelf {
 
     /// Something befalls the request after so many more that change something.
     pub fn befall(&self, after: u64, mishap: Mishap) {
+        // There are few that it can befall.
+        let after = if mishap == Mishap::ConditionalAnswerLost { 0 } else { after };
         self.inner().mishap = Some((after, mishap));
     }
 
@@ -114,13 +130,23 @@ impl Shelf {
     pub fn heal(&self) -> bool {
         let mut inner = self.inner();
         let has_struck = std::mem::take(&mut inner.has_struck) || inner.old_list.is_some();
-        (inner.mishap, inner.is_down, inner.old_list) = (None, false, None);
+        (inner.mishap, inner.read_mishap, inner.is_down, inner.old_list) = (None, None, false, None);
         has_struck
     }
 
     /// The store's clock goes on.
     pub fn advance(&self, seconds: i64) {
         self.inner().now_ns += seconds * 1_000_000_000;
+    }
+
+    /// A request that only reads fails, after so many more of them.
+    pub fn befall_read(&self, after: u64) {
+        self.inner().read_mishap = Some(after);
+    }
+
+    /// What befell requests so far, and how often.
+    pub fn happened(&self) -> BTreeMap<&'static str, u64> {
+        self.inner().happened.clone()
     }
 
     pub fn len(&self) -> u64 {
@@ -133,8 +159,22 @@ impl Shelf {
 
     fn ask<T>(&self, what: impl FnOnce(&mut Inner) -> T) -> Result<T> {
         let mut inner = self.inner();
+        if inner.is_undisturbed() {
+            return Ok(what(&mut inner));
+        }
         inner.tick();
-        if inner.is_gone() { Err(Self::gone()) } else { Ok(what(&mut inner)) }
+        if inner.is_gone() {
+            return Err(Self::gone());
+        }
+        match inner.read_mishap {
+            Some(0) => {
+                (inner.read_mishap, inner.has_struck) = (None, true);
+                inner.count("reads of a store that failed");
+                return Err(Self::gone());
+            }
+            ref mut left => *left = left.map(|left| left - 1),
+        }
+        Ok(what(&mut inner))
     }
 
     fn change(&self, change: Change) -> Result<bool> {
@@ -148,13 +188,22 @@ impl Shelf {
                 *after -= 1;
                 None
             }
+            Some((_, Mishap::ConditionalAnswerLost)) if !matches!(change, Change::Put { if_absent: true, .. }) => None,
             due => due.take(),
         };
         let Some((_, mishap)) = mishap else { return Ok(inner.apply(&change)) };
         inner.has_struck = true;
+        inner.count(match (mishap, &change) {
+            (Mishap::Outage, _) => "outages of a store",
+            (Mishap::ConditionalAnswerLost, _) => "answers to conditional puts lost",
+            (Mishap::AnswerLost, _) => "answers of a store lost",
+            (Mishap::Repeated, _) => "requests to a store repeated",
+            (Mishap::Delayed(_), Change::Put { .. }) => "requests to a store delayed",
+            (Mishap::Refused | Mishap::Delayed(_), _) => "requests to a store refused",
+        });
         match mishap {
             Mishap::Outage => inner.is_down = true,
-            Mishap::AnswerLost => {}
+            Mishap::AnswerLost | Mishap::ConditionalAnswerLost => {}
             Mishap::Repeated => {
                 inner.apply(&change);
                 return Ok(inner.apply(&change));

@@ -34,8 +34,13 @@ pub fn options(shelf: &Shelf, rng: &mut Rng) -> TierOptions {
 /// A pass; something may befall one of its requests, or its lists may be old. Says whether it went through.
 pub fn pass(storage: &Storage, process: &Process, shelf: &Shelf, rng: &mut Rng) -> Result<bool, String> {
     if rng.percent(40) {
-        let delay = Mishap::Delayed(1 + rng.below(60));
-        let mishaps = [Mishap::Outage, Mishap::AnswerLost, Mishap::Refused, Mishap::Repeated, delay];
+        let requests = 1 + rng.below(60);
+        let delay = Mishap::Delayed(requests);
+        if requests % 3 == 0 {
+            shelf.befall_read(requests / 3);
+        }
+        let lost = if requests % 2 == 0 { Mishap::AnswerLost } else { Mishap::ConditionalAnswerLost };
+        let mishaps = [Mishap::Outage, lost, Mishap::Refused, Mishap::Repeated, delay];
         shelf.befall(rng.below(12), mishaps[rng.below(5) as usize]);
     }
     if rng.percent(10) {
