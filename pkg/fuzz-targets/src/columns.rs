@@ -1,22 +1,27 @@
-//! Any bytes as the chunk of a column: a byte for block and column, a byte for the encoding, then the
+//! Any bytes as the chunk of a column: a byte for block and column, the byte of the encoding as it is stored, then the
 //! payload. Its header is made right, so that every encoding is reached in every build.
 
 use crate::blocks::batch_of;
 use crate::memory::MemoryFile;
 use std::sync::{Arc, OnceLock};
 use timberlog_segment::{
-    BlockEncoder, Column, ColumnKey, RowRef, SegmentReader, SegmentWriter, TextMatcher, WriterOptions,
+    BlockEncoder, Column, ColumnKey, RowRef, SegmentError, SegmentReader, SegmentWriter, TextMatcher, WriterOptions,
 };
 use timberlog_types::{RowSet, Tenant};
 
 /// The rows of the blocks that the chunks are said to be of.
 const ROWS: [usize; 4] = [1, 9, 300, 3000];
-const ENCODINGS: [u8; 8] = [1, 2, 3, 4, 16, 17, 18, 99];
 
 /// See the module.
 pub fn columns(input: &[u8]) {
-    let [place, encoding, payload @ ..] = input else { return };
-    let reader = reader();
+    if let Some((Ok(column), rows)) = decode(input) {
+        read(&column, rows);
+    }
+}
+
+/// The column that an input stands for, and the rows of its block.
+fn decode(input: &[u8]) -> Option<(Result<Column, SegmentError>, usize)> {
+    let [place, encoding, payload @ ..] = input else { return None };
     let block = u32::from(place % 4);
     let key = match place / 4 % 5 {
         0 => ColumnKey::Timestamp,
@@ -32,15 +37,13 @@ pub fn columns(input: &[u8]) {
         ColumnKey::Message => 3,
         ColumnKey::Field(id) => 4 + id,
     };
-    let mut chunk = vec![ENCODINGS[usize::from(encoding % 8)], 1, 0, 0];
+    let mut chunk = vec![*encoding, 1, 0, 0];
     chunk.extend_from_slice(&(payload.len() as u32).to_le_bytes());
     let crc = crc32c::crc32c_append(crc32c::crc32c(&block.to_le_bytes()), &number.to_le_bytes());
     let crc = crc32c::crc32c_append(crc32c::crc32c_append(crc, &chunk), payload);
     chunk.extend_from_slice(&crc.to_le_bytes());
     chunk.extend_from_slice(payload);
-    if let Ok(column) = reader.column_of(block, key, chunk) {
-        read(&column, ROWS[block as usize]);
-    }
+    Some((reader().column_of(block, key, chunk), ROWS[block as usize]))
 }
 
 /// Asks a column of a block with so many rows for everything.
@@ -140,4 +143,24 @@ fn reader() -> &'static SegmentReader {
         writer.finish(None).expect("memory");
         SegmentReader::open(file).expect("what was written")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_corpus_has_a_column_of_each_encoding() {
+        let known = |encoding: &u8| {
+            // A payload whose column it cannot be is another matter.
+            let decoded = (0..5).filter_map(|column| decode(&[column * 4, *encoding]));
+            decoded.into_iter().any(|(column, _)| !matches!(column, Err(SegmentError::UnknownEncoding { .. })))
+        };
+        let expected: BTreeSet<u8> = (0..=255).filter(known).collect();
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/columns");
+        let inputs = std::fs::read_dir(corpus).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+        let decoded = inputs.filter(|input| matches!(decode(input), Some((Ok(_), _))));
+        assert_eq!(decoded.map(|input| input[1]).collect::<BTreeSet<u8>>(), expected);
+    }
 }
