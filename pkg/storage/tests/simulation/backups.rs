@@ -90,10 +90,10 @@ impl Backups {
         if rng.percent(40) {
             let requests = 1 + rng.below(40);
             let delay = Mishap::Delayed(requests);
-            if requests % 3 == 0 {
+            if requests.is_multiple_of(3) {
                 self.shelf.befall_read(requests / 3);
             }
-            let lost = if requests % 2 == 0 { Mishap::AnswerLost } else { Mishap::ConditionalAnswerLost };
+            let lost = if requests.is_multiple_of(2) { Mishap::AnswerLost } else { Mishap::ConditionalAnswerLost };
             let mishaps = [Mishap::Outage, lost, Mishap::Refused, Mishap::Repeated, delay];
             self.shelf.befall(rng.below(10), mishaps[rng.below(5) as usize]);
         }

@@ -36,10 +36,10 @@ pub fn pass(storage: &Storage, process: &Process, shelf: &Shelf, rng: &mut Rng) 
     if rng.percent(40) {
         let requests = 1 + rng.below(60);
         let delay = Mishap::Delayed(requests);
-        if requests % 3 == 0 {
+        if requests.is_multiple_of(3) {
             shelf.befall_read(requests / 3);
         }
-        let lost = if requests % 2 == 0 { Mishap::AnswerLost } else { Mishap::ConditionalAnswerLost };
+        let lost = if requests.is_multiple_of(2) { Mishap::AnswerLost } else { Mishap::ConditionalAnswerLost };
         let mishaps = [Mishap::Outage, lost, Mishap::Refused, Mishap::Repeated, delay];
         shelf.befall(rng.below(12), mishaps[rng.below(5) as usize]);
     }

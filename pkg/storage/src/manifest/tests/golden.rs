@@ -76,3 +76,16 @@ fn the_golden_manifest_of_version_2_is_read_as_it_was_written() {
     let report = verify(&env, &golden, Depth::Checksum).unwrap();
     assert!(report.damage.is_empty(), "{:?}", report.damage);
 }
+
+/// A version that is no longer written could not be made then.
+#[test]
+fn every_version_has_a_golden_manifest_and_a_golden_data_directory() {
+    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
+    for version in 1..=crate::manifest::format::FORMAT {
+        for folder in
+            [format!("manifest-v{version}"), format!("data-v{version}/data"), format!("data-v{version}/expected")]
+        {
+            assert!(golden.join(&folder).is_dir(), "`tests/golden/{folder}` is missing");
+        }
+    }
+}
