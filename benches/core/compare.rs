@@ -84,17 +84,37 @@ impl Earlier {
                 );
             }
             println!("\n{same} figures did not move by more than their noise.");
+            earlier.print_alone(scale);
         }
         worse
     }
 }
 
 impl EarlierScale {
-    fn find(&self, figure: &Figure) -> Option<&EarlierFigure> {
-        let same = |other: &&EarlierFigure| {
-            other.part == figure.part && other.name == figure.name && other.unit == figure.unit
+    /// Names the figures that only one of the runs has, of the parts that both have measured: they are not compared.
+    fn print_alone(&self, scale: &Scale) {
+        let name = |part: &str, name: &str| format!("{part}: {name}");
+        let has_part = |part: &str| self.figures.iter().any(|before| before.part == part);
+        let new = scale.figures.iter().filter(|figure| has_part(&figure.part) && self.find(figure).is_none());
+        let new: Vec<_> = new.map(|figure| name(&figure.part, &figure.name)).collect();
+        let has_part = |part: &str| scale.figures.iter().any(|figure| figure.part == part);
+        let is_gone = |before: &&EarlierFigure| {
+            has_part(&before.part) && !scale.figures.iter().any(|figure| before.is_of(figure))
         };
-        self.figures.iter().find(same)
+        let gone: Vec<_> = self.figures.iter().filter(is_gone).map(|before| name(&before.part, &before.name)).collect();
+        for (of, names) in [("this", new), ("the earlier", gone)].into_iter().filter(|(_, names)| !names.is_empty()) {
+            println!("\nOnly {of} run has {} figures: {}.", names.len(), names.join("; "));
+        }
+    }
+
+    fn find(&self, figure: &Figure) -> Option<&EarlierFigure> {
+        self.figures.iter().find(|other| other.is_of(figure))
+    }
+}
+
+impl EarlierFigure {
+    fn is_of(&self, figure: &Figure) -> bool {
+        self.part == figure.part && self.name == figure.name && self.unit == figure.unit
     }
 }
 

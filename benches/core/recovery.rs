@@ -3,6 +3,7 @@
 use crate::files::{all, evict};
 use crate::load::Protocol;
 use crate::process::Process;
+use crate::report::Better;
 use crate::{Bench, ingest};
 use std::path::Path;
 use std::time::Instant;
@@ -37,21 +38,24 @@ fn replay(bench: &mut Bench<'_>, data: &Path) {
     let server = Process::start(data, &[]);
     let seconds = started.elapsed().as_secs_f64();
     let (usage, engine) = (server.usage(), server.engine());
-    let part = format!("Replay of {} records in the WAL after `kill -9`", sent.records);
+    // Names are the same at every number of records: so they are compared, and their growth is seen.
+    let part = "Replay of the WAL after `kill -9`";
     let of = |name: &str| engine[name].as_u64().unwrap_or(0);
     let scale = &mut bench.scale;
     scale.check("records after the replay", of("segment_records") + of("buffer_records"), sent.records);
-    scale.cost(&part, "time until ready, cold", "s", seconds);
-    scale.add(&part, "speed", "MB/s", crate::report::Better::Higher, bytes / 1e6 / seconds);
-    scale.cost(&part, "the replay, flushes included", "s CPU", usage.cpu_seconds);
-    scale.cost(&part, "peak memory", "MB", usage.memory_bytes as f64 / 1e6);
-    scale.cost(&part, "read from disk", "MB", usage.read_bytes as f64 / 1e6);
-    scale.cost(&part, "fsyncs", "", server.fsyncs() as f64);
+    scale.add(part, "records", "", Better::None, sent.records as f64);
+    scale.cost(part, "time until ready, cold", "s", seconds);
+    scale.add(part, "speed", "MB/s", Better::Higher, bytes / 1e6 / seconds);
+    scale.cost(part, "the replay, flushes included", "s CPU", usage.cpu_seconds);
+    scale.cost(part, "peak memory", "MB", usage.memory_bytes as f64 / 1e6);
+    scale.cost(part, "read from disk", "MB", usage.read_bytes as f64 / 1e6);
+    scale.cost(part, "fsyncs", "", server.fsyncs() as f64);
 }
 
 fn start(bench: &mut Bench<'_>, data: &Path) {
     let segments = all(data).iter().filter(|path| path.extension().is_some_and(|end| end == "log")).count();
-    let part = format!("Start with {segments} segments");
+    let part = "Start with many segments";
+    bench.scale.add(part, "segments", "", Better::None, segments as f64);
     for temperature in ["cold", "warm"] {
         if temperature == "cold" {
             evict(data);
@@ -59,8 +63,8 @@ fn start(bench: &mut Bench<'_>, data: &Path) {
         let started = Instant::now();
         let server = Process::start(data, &["--compaction", "off"]);
         let seconds = started.elapsed().as_secs_f64();
-        bench.scale.cost(&part, &format!("time until ready, {temperature}"), "ms", seconds * 1e3);
+        bench.scale.cost(part, &format!("time until ready, {temperature}"), "ms", seconds * 1e3);
         let memory = server.usage().memory_bytes as f64 / 1e6;
-        bench.scale.cost(&part, &format!("memory, {temperature}"), "MB", memory);
+        bench.scale.cost(part, &format!("memory, {temperature}"), "MB", memory);
     }
 }
