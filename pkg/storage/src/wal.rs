@@ -129,6 +129,16 @@ impl Wal {
         self.shared.synced_seq()
     }
 
+    /// The commit time of the last batch that was written, ns since 1970 UTC: ahead of a clock that was set back.
+    pub fn commit_time(&self) -> i64 {
+        self.shared.commit_time()
+    }
+
+    /// What is appended from now on has a later commit time than this, also where the clock is set back.
+    pub fn close_time(&self, time: i64) {
+        self.shared.close_time(time);
+    }
+
     /// Bytes of the frames that were written since it was opened.
     pub fn written_bytes(&self) -> u64 {
         self.shared.written_bytes()

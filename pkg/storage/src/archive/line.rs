@@ -109,6 +109,9 @@ pub struct Local {
     pub store: String,
     /// Every frame of the line up to this number is in the store.
     pub archived_seq: Seq,
+    /// Everything that was committed up to this time has a number up to that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<i64>,
     /// The object behind that, if one is being sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sending: Option<Sending>,
@@ -140,7 +143,7 @@ impl Local {
     /// A new line that began earlier.
     pub(crate) fn begun(env: &Env, created: i64, since: Seq, parent: Option<Parent>, store: String) -> Self {
         let line = new_id(env.clock.now_ns(), &*env.random);
-        Self { format: FORMAT, line, created, since, parent, store, archived_seq: since, sending: None }
+        Self { format: FORMAT, line, created, since, parent, store, archived_seq: since, time: None, sending: None }
     }
 
     /// What stands in the store of it.

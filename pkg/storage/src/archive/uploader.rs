@@ -95,9 +95,11 @@ impl Uploader {
         self.local.as_ref().map_or("", |local| &local.line)
     }
 
-    /// The last number that replay found.
-    pub(crate) fn opened(&mut self, last_seq: Seq) {
+    /// The last number that replay found. Returns up to when the archive says what was committed: nothing else may be then.
+    pub(crate) fn opened(&mut self, last_seq: Seq) -> i64 {
         self.opened_seq = last_seq;
+        let said = |local: &Local| local.time.max(local.sending.map(|sending| sending.time));
+        self.local.as_ref().and_then(said).unwrap_or(i64::MIN)
     }
 
     fn begin(&mut self, since: Seq, parent: Option<Parent>) {
@@ -112,6 +114,7 @@ impl Uploader {
     pub(crate) fn pass(&mut self, wal: &Wal, flushed_seq: Seq, is_last: bool, watch: &dyn Watch) -> Result<()> {
         self.prepare(wal, flushed_seq, watch)?;
         let now = self.env.clock.now_ns();
+        wal.close_time(now);
         // Behind this, whatever got a commit time before `now` is synced. A WAL that takes nothing any
         // more has what it has.
         let (until, is_whole) = match wal.sync() {
@@ -134,9 +137,10 @@ impl Uploader {
                 }
                 other => other?,
             };
-            // Frames of one group share their time, and an object may end between them.
-            let is_end = is_whole && run.last_seq == until && now > run.commit_time;
-            let time = if is_end { now } else { run.commit_time.saturating_sub(1) };
+            // Frames of one group share their time, and an object may end between them. The next group is later than this one,
+            // also where the clock was set back.
+            let is_end = is_whole && run.last_seq == until;
+            let time = if is_end { now.max(run.commit_time) } else { run.commit_time.saturating_sub(1) };
             self.send(&run, sending.map_or(time, |sending| sending.time), watch)?;
         }
         if is_whole && self.archived_seq() >= until && ((was_idle && self.is_mark_due()) || is_last) {
@@ -158,7 +162,7 @@ impl Uploader {
             }
         }
         self.options.store.put(&key, &object).map_err(|error| error.context(format!("archive `{key}`")))?;
-        (local.archived_seq, local.sending) = (run.last_seq, None);
+        (local.archived_seq, local.time, local.sending) = (run.last_seq, local.time.max(Some(time)), None);
         watch.archived(run.last_seq, run.commit_time, run.bytes.len() as u64, object.len() as u64);
         self.write_local();
         Ok(())
@@ -234,7 +238,7 @@ impl Uploader {
                 self.local = Some(Local::begun(&self.env, created, since, Some(parent), store));
                 return Ok(false);
             };
-            (local.archived_seq, local.sending) = (part.last_seq, None);
+            (local.archived_seq, local.time, local.sending) = (part.last_seq, local.time.max(Some(part.time)), None);
             watch.archived(part.last_seq, run.commit_time, run.bytes.len() as u64, 0);
             self.write_local();
         }
@@ -247,9 +251,12 @@ impl Uploader {
 
     /// Says in the store that nothing else was committed up to `now`.
     fn mark(&mut self, now: i64) -> Result<()> {
-        let local = self.local.as_ref().ok_or_else(no_line)?;
+        let local = self.local.as_mut().ok_or_else(no_line)?;
         let reached = Reached { seq: local.archived_seq, time: now };
         if now > self.reached.time {
+            // A clock that is set back over a restart must not come between.
+            local.time = local.time.max(Some(now));
+            local.write(&self.env, &self.data_dir)?;
             local.record(&self.database_id, reached).put(&*self.options.store)?;
             self.reached = reached;
         }

@@ -93,8 +93,9 @@ impl Archiver {
     }
 
     /// The WAL was replayed up to this number; files with so many bytes hold what is not archived.
-    fn opened(&self, last_seq: Seq, waiting_bytes: u64) {
-        lock(&self.uploader).opened(last_seq);
+    fn opened(&self, wal: &Wal, waiting_bytes: u64) {
+        let last_seq = wal.last_seq();
+        wal.close_time(lock(&self.uploader).opened(last_seq));
         self.progress.opened_seq.store(last_seq, Ordering::Release);
         self.progress.opened_bytes.store(waiting_bytes, Ordering::Release);
     }
@@ -135,8 +136,8 @@ impl Core {
     pub(super) fn opened_for_archive(&self) -> Result<()> {
         let (Some(archiver), Some(wal)) = (&self.archiver, self.wal.get()) else { return Ok(()) };
         let dir = self.options.data_dir.join("wal");
-        let last_seq = wal.last_seq();
-        archiver.opened(last_seq, wal::waiting_bytes(&*self.env.disk, &dir, archiver.archived_seq(), last_seq)?);
+        let waiting = wal::waiting_bytes(&*self.env.disk, &dir, archiver.archived_seq(), wal.last_seq())?;
+        archiver.opened(wal, waiting);
         Ok(())
     }
 

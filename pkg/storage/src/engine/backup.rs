@@ -151,7 +151,9 @@ impl Core {
         // What is not synced may be lost with the power and its numbers be given again: no archive goes on from that.
         let synced_seq = self.wal.get().map_or(Seq::MAX, Wal::synced_seq);
         let is_synced = tail.as_ref().is_none_or(|tail| tail.last_seq <= synced_seq);
-        let (until, line) = (Some(self.env.clock.now_ns()), self.archive_line()?.filter(|_| is_synced));
+        let committed = self.wal.get().map_or(i64::MIN, Wal::commit_time);
+        let until = Some(self.env.clock.now_ns().max(committed));
+        let line = self.archive_line()?.filter(|_| is_synced);
         let mut pinned = Pinned { until, line, ..Pinned::of(&id, &state, now, tail.as_ref(), cold) };
         if let (Some(referenced), Some(tier)) = (&mut pinned.referenced, &self.options.tier) {
             referenced.store = tier.store.describe();

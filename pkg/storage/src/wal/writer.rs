@@ -12,7 +12,7 @@ use super::replay;
 use super::types::{Append, Frame, Publish, ReplayReport, WalOptions};
 use crate::options::Durability;
 use crate::producers::ProducerBatch;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use timberlog_disk::Env;
@@ -31,6 +31,10 @@ pub(super) struct Shared {
     files: Files,
     last_seq: AtomicU64,
     synced_seq: AtomicU64,
+    /// Of the last group that was written.
+    commit_time: AtomicI64,
+    /// Commit times are behind this.
+    closed_time: AtomicI64,
     /// Bytes of frames since the start.
     written: AtomicU64,
     is_closed: AtomicBool,
@@ -55,6 +59,14 @@ impl Shared {
 
     pub(super) fn synced_seq(&self) -> Seq {
         self.synced_seq.load(Ordering::Acquire)
+    }
+
+    pub(super) fn commit_time(&self) -> i64 {
+        self.commit_time.load(Ordering::Acquire)
+    }
+
+    pub(super) fn close_time(&self, time: i64) {
+        self.closed_time.fetch_max(time, Ordering::AcqRel);
     }
 
     pub(super) fn written_bytes(&self) -> u64 {
@@ -100,7 +112,6 @@ pub struct WalWriter {
     /// into a new one.
     must_roll: bool,
     next_seq: Seq,
-    commit_time: i64,
     /// Since when something is written and not synced, by the monotonic clock.
     dirty_since: Option<u64>,
     scratch: Vec<u8>,
@@ -145,6 +156,8 @@ impl WalWriter {
             files,
             last_seq: AtomicU64::new(last_seq),
             synced_seq: AtomicU64::new(last_seq),
+            commit_time: AtomicI64::new(commit_time),
+            closed_time: AtomicI64::new(i64::MIN),
             written: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
             is_poisoned: AtomicBool::new(false),
@@ -159,7 +172,6 @@ impl WalWriter {
             active: None,
             must_roll: false,
             next_seq: plan.end_seq,
-            commit_time,
             dirty_since: None,
             scratch: Vec::new(),
         };
@@ -251,13 +263,16 @@ impl WalWriter {
         });
         let count = fitting.count();
         let Some(run) = group.get(..count) else { return Ok(()) };
-        let now = self.env.clock.now_ns().max(self.commit_time);
+        // Each group is later than the one before, and than what the archive says to know all of, also where the clock is set
+        // back: what an instant had stays so.
+        let last = self.shared.commit_time().max(self.shared.closed_time.load(Ordering::Acquire));
+        let now = self.env.clock.now_ns().max(last.saturating_add(1));
         self.write(run, now)?;
         let first_seq = self.next_seq;
         if self.durability == Durability::Fsync {
             self.sync_active()?;
         }
-        self.commit_time = now;
+        self.shared.commit_time.store(now, Ordering::Release);
         self.next_seq += count as u64;
         let written = run.iter().map(|pending| pending.frame_len).sum();
         self.shared.written.fetch_add(written, Ordering::AcqRel);
@@ -295,7 +310,7 @@ impl WalWriter {
             database_id: self.database_id,
             first_seq: self.next_seq,
             salt: self.env.random.next_u64(),
-            commit_time: self.commit_time,
+            commit_time: self.shared.commit_time(),
             len_units: 0,
         };
         // Told before the new file exists: it may take the name of one without frames.

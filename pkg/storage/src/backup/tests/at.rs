@@ -82,6 +82,47 @@ fn every_second_behind_a_backup_can_be_restored() {
 }
 
 #[test]
+fn what_comes_while_the_clock_is_set_back_is_behind_what_came_before() {
+    let sim = Sim::new(32);
+    let (env, store) = (sim.env(), MemoryStore::default());
+    let storage = open_archived(&env, "/db", &store);
+    let put = |number: u64| append(&storage, &tenants()[0], batch(DAY, number, 1), number);
+    put(1);
+    back_up(&env, &store, &storage).unwrap();
+    seconds(&sim, 1);
+    put(2);
+    let (before, at) = (records(&storage), env.clock.now_ns());
+    storage.archive().unwrap();
+    sim.clock.set_wall(at - 3_600 * SECOND);
+    for number in 3..6 {
+        put(number);
+        storage.archive().unwrap();
+        let newest = reachable(&store).unwrap().pop().unwrap().to;
+        let dir = format!("/to-{number}");
+        restore_at_to(&env, &store, newest, &dir).unwrap();
+        assert_eq!(restored(&env, &dir), records(&storage));
+    }
+    // A backup is no older than what it holds.
+    assert!(back_up(&env, &store, &storage).unwrap().until() > at);
+    restore_at_to(&env, &store, at, "/to").unwrap();
+    assert_eq!(restored(&env, "/to"), before);
+    // What an instant had stays so behind a restart, too.
+    let newest = reachable(&store).unwrap().pop().unwrap().to;
+    let (had, at_rest) = (records(&storage), env.clock.now_ns());
+    storage.close().unwrap();
+    drop(storage);
+    sim.clock.set_wall(at_rest - 3_600 * SECOND);
+    let storage = open_archived(&env, "/db", &store);
+    append(&storage, &tenants()[0], batch(DAY, 6, 1), 6);
+    storage.archive().unwrap();
+    restore_at_to(&env, &store, newest, "/again").unwrap();
+    assert_eq!(restored(&env, "/again"), had);
+    let newest = reachable(&store).unwrap().pop().unwrap().to;
+    restore_at_to(&env, &store, newest, "/last").unwrap();
+    assert_eq!(restored(&env, "/last"), records(&storage));
+}
+
+#[test]
 fn an_instant_behind_a_backup_that_has_every_batch_is_reached() {
     let sim = Sim::new(33);
     let (env, store) = (sim.env(), MemoryStore::default());
