@@ -1,10 +1,12 @@
-//! A disk that is full: a small file system of its own on a loop device. It refuses clearly before anything is lost,
-//! answers queries, goes on when there is room, and a start on it loses nothing.
+//! A disk that is full: a small file system of its own on a loop device, or in memory in a user namespace where there are no
+//! rights to mount one. It refuses clearly before anything is lost, answers queries, goes on when there is room, and a start on
+//! it loses nothing.
 
 use super::{Ledger, engine, poll, skip, tool, verify};
 use crate::server::{Data, Server};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use timberlog_types::ErrorKind;
 
 /// The size of the file system; ext4 makes none that is useful below.
@@ -23,26 +25,35 @@ const FLAGS: [&str; 10] = [
     "1",
 ];
 
-/// A file system in a file, mounted.
+/// Set where a test runs in a namespace of its own.
+const NAMESPACE: &str = "TIMBERLOG_TEST_NAMESPACE";
+
+/// A small file system, mounted.
 struct SmallDisk {
     folder: tempfile::TempDir,
 }
 
 impl SmallDisk {
     fn mount() -> Result<Self, String> {
-        let disk = Self { folder: tempfile::tempdir().map_err(|error| error.to_string())? };
-        let image = disk.folder.path().join("image");
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let [image, at] = [folder.path().join("image"), mounted(&folder)];
+        std::fs::create_dir(&at).map_err(|error| error.to_string())?;
+        let at = at.to_string_lossy();
+        if std::env::var_os(NAMESPACE).is_some() {
+            tool("mount", &["-t", "tmpfs", "-o", &format!("size={DISK_BYTES}"), "none", &at])?;
+            return Ok(Self { folder });
+        }
         let made = std::fs::File::create(&image).and_then(|file| file.set_len(DISK_BYTES));
-        made.and_then(|()| std::fs::create_dir(disk.path())).map_err(|error| error.to_string())?;
-        let [image, at] = [&image, &disk.path()].map(|path| path.to_string_lossy().into_owned());
+        made.map_err(|error| error.to_string())?;
+        let image = image.to_string_lossy();
         // Nothing is kept back for root, who runs this.
         tool("mkfs.ext4", &["-q", "-m", "0", "-J", "size=4", &image])?;
         tool("mount", &["-o", "loop", &image, &at])?;
-        Ok(disk)
+        Ok(Self { folder })
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.path().join("mounted")
+        mounted(&self.folder)
     }
 
     /// Fills it but for so many bytes.
@@ -73,6 +84,10 @@ impl Drop for SmallDisk {
     }
 }
 
+fn mounted(folder: &tempfile::TempDir) -> PathBuf {
+    folder.path().join("mounted")
+}
+
 fn filler(mounted: &Path) -> PathBuf {
     mounted.join("filler")
 }
@@ -97,10 +112,31 @@ fn until_taken(server: &Server, ledger: &Ledger) {
     poll("it takes records again", || ledger.send(server).ok());
 }
 
-fn check_full_disk(floor: &str, left: u64, refusal: &[&str]) {
+/// Runs a test of this file in a user namespace, where it may mount a file system in memory.
+///
+/// # Errors
+/// There can be none.
+fn in_namespace(test: &str) -> Result<(), String> {
+    const UNSHARE: [&str; 2] = ["--map-root-user", "--mount"];
+    tool("unshare", &[&UNSHARE[..], &["true"]].concat())?;
+    let path = format!("{}::{test}", module_path!().split_once("::").map_or("", |(_, path)| path));
+    let this = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = Command::new("unshare");
+    command.args(UNSHARE).arg(this).args(["--exact", &path]).env(NAMESPACE, "1");
+    let ran = command.output().map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&ran.stderr));
+    Ok(())
+}
+
+fn check_full_disk(test: &str, floor: &str, left: u64, refusal: &[&str]) {
     let disk = match SmallDisk::mount() {
         Ok(disk) => disk,
-        Err(why) => return skip(&format!("no small disk here ({why}); `RLIMIT_FSIZE` is tested instead")),
+        Err(why) if std::env::var_os(NAMESPACE).is_some() => panic!("{why}"),
+        Err(why) => match in_namespace(test) {
+            Ok(()) => return,
+            Err(nor) => return skip(&format!("no small disk here ({why}; {nor}); `RLIMIT_FSIZE` is tested instead")),
+        },
     };
     let data = Data::within(&disk.path());
     let flags = [&FLAGS[..], &["--disk-free-min", floor]].concat();
@@ -152,10 +188,11 @@ fn check_full_disk(floor: &str, left: u64, refusal: &[&str]) {
 
 #[test]
 fn a_disk_that_fills_up_to_the_floor_refuses_and_loses_nothing() {
-    check_full_disk("16MiB", (16 << 20) + (256 << 10), &["bytes free: no new records are taken"]);
+    let test = "a_disk_that_fills_up_to_the_floor_refuses_and_loses_nothing";
+    check_full_disk(test, "16MiB", (16 << 20) + (256 << 10), &["bytes free: no new records are taken"]);
 }
 
 #[test]
 fn a_disk_without_a_byte_left_refuses_and_loses_nothing() {
-    check_full_disk("0B", 0, &["No space left on device"]);
+    check_full_disk("a_disk_without_a_byte_left_refuses_and_loses_nothing", "0B", 0, &["No space left on device"]);
 }
