@@ -98,6 +98,8 @@ struct History {
     is_faulty: bool,
     /// The wall clock has jumped, and nobody has confirmed it.
     jumped: bool,
+    /// Hours by which the wall clock is behind the clock of retention, which was not set back with it.
+    hours_behind: i64,
     /// The object store, if there is one.
     shelf: Option<Shelf>,
     /// The store of backups, if there are any.
@@ -179,6 +181,7 @@ impl History {
             durability: Durability::Fsync,
             is_faulty: false,
             jumped: false,
+            hours_behind: 0,
             shelf,
             backups,
             rng,
@@ -535,11 +538,15 @@ impl History {
         let wall = self.sim.clock.now_ns();
         if self.rng.percent(50) && !self.jumped {
             let hours = if self.rng.percent(50) { self.rng.below(20) } else { 30 + self.rng.below(40) } as i64;
-            let hours = if hours % 3 == 0 { -hours } else { hours };
+            let is_back = hours % 3 == 0;
+            let ahead = if is_back { -hours } else { hours };
+            // What counts for retention is how far it is away from a clock that was not set back.
+            let hours = if is_back { ahead } else { ahead + self.hours_behind };
+            self.hours_behind = if is_back { self.hours_behind - ahead } else { 0 };
             self.tell(|| format!("the clock goes on by {hours} hours"));
             // Retention has to know the time before.
             self.model.deletes.look_at_retention(storage, &self.tenants, false)?;
-            self.jumped = hours.abs() > 24;
+            self.jumped = ahead.abs() > 24;
             self.report.count("clocks that jumped", u64::from(self.jumped));
             self.report.count("clocks that jumped back", u64::from(hours < 0));
             self.sim.clock.set_wall(wall + hours * 3_600_000_000_000);
@@ -549,6 +556,9 @@ impl History {
             // Also after an error: then it is forgotten with the process.
             self.report.count("clocks confirmed", u64::from(confirmed.is_ok()));
             self.jumped = false;
+            if confirmed.is_ok() {
+                self.hours_behind = 0;
+            }
         }
         Ok(())
     }
