@@ -23,6 +23,7 @@ pub fn measure(bench: &mut Bench<'_>) {
             scale.add(PART, &format!("{name}: speed beside the copy"), "×", Better::Higher, copying / seconds);
             scale.cost(PART, &format!("{name}: CPU"), "s CPU", usage.cpu_seconds);
             scale.cost(PART, &format!("{name}: peak memory"), "MB", usage.memory_bytes as f64 / 1e6);
+            scale.cost(PART, &format!("{name}: read from disk"), "MB", usage.read_bytes as f64 / 1e6);
             scale.cost(PART, &format!("{name}: written to disk"), "MB", usage.written_bytes as f64 / 1e6);
         };
         note("create", run(timberlog(&["backup", "create", "--store", &url, "--data-dir"]).arg(&data)));
