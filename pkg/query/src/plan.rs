@@ -179,7 +179,7 @@ impl Plan {
             if !blocks.iter().any(is_near) {
                 continue;
             }
-            let left = self.ahead.left(open, &self.filter, group, &self.budget);
+            let left = self.ahead.left(open, &self.filter, group, blocks.len() as u32, &self.budget);
             let is_left = |(bit, block): &(u32, &BlockMeta)| left & (1 << bit) != 0 && is_near(block);
             for (_, block) in (0..).zip(blocks).filter(is_left) {
                 let verdict = open.known.judge(&self.filter, block);

@@ -7,7 +7,6 @@
 use crate::budget::Budget;
 use crate::source::OpenSegment;
 use timberlog_filter::Compiled;
-use timberlog_segment::FilterGroup;
 
 /// After so many groups one after the other of which most blocks are left, no more are asked.
 const IN_VAIN_MAX: u32 = 4;
@@ -24,13 +23,15 @@ impl Ahead {
         Self { in_vain: IN_VAIN_MAX }
     }
 
-    /// The blocks of a group that may hold a match, a bit each.
-    pub fn left(&mut self, open: &OpenSegment, filter: &Compiled, group: u32, budget: &Budget) -> u32 {
+    /// Which of a group's so many blocks may hold a match, a bit each.
+    pub fn left(&mut self, open: &OpenSegment, filter: &Compiled, group: u32, blocks: u32, budget: &Budget) -> u32 {
         if self.in_vain == IN_VAIN_MAX {
             return u32::MAX;
         }
         let Some(left) = open.ask_at_hand(filter, group, budget) else { return u32::MAX };
-        let is_in_vain = left.count_ones() > FilterGroup::BLOCKS / 2;
+        // The bits behind the last block of a segment are set.
+        let ruled_out = left.count_zeros();
+        let is_in_vain = ruled_out * 2 < blocks;
         self.in_vain = if is_in_vain { self.in_vain + 1 } else { 0 };
         left
     }

@@ -1,6 +1,6 @@
 //! What queries leave in the chunk cache.
 
-use super::{START, World, copy, needles, needles_in_blocks, number, sample};
+use super::{START, World, copy, needles, needles_in_blocks, number, records, sample};
 use crate::budget::Budget;
 use crate::plan::Plan;
 use crate::{Aggregation, Order, QueryLimits, aggregate, page};
@@ -112,6 +112,21 @@ fn a_plan_leaves_out_what_token_filters_at_hand_rule_out() {
     assert_eq!(planned(&world, &Filter::Not(Box::new(absent.clone()))).0, all);
     let both = Filter::And(vec![absent, Filter::contains(" took ")]);
     assert_eq!(planned(&world, &both).0, 0);
+}
+
+/// However few blocks a segment has, those that are ruled out are not asked in vain.
+#[test]
+fn a_plan_asks_the_token_filters_of_short_segments_too() {
+    let (mut world, _dir) = needles_in_blocks(600, 4_000);
+    for _ in 0..7 {
+        world.append(&records(600));
+        world.storage.flush().unwrap();
+    }
+    let absent = Filter::eq("trace", "nowhere");
+    let (all, _) = planned(&world, &absent);
+    assert!((16..128).contains(&all), "{all}");
+    page(&world.snapshot(), &world.query(&absent, RANGE, Order::NewestFirst, 10)).unwrap();
+    assert_eq!(planned(&world, &absent).0, 0);
 }
 
 /// What a limit may spare is not asked for long where it rules nothing out.
