@@ -15,7 +15,6 @@ mod line;
 mod object;
 mod uploader;
 
-pub(crate) use chain::beyond;
 pub use chain::{Chain, ChainPart, Followed, Gap, Lines};
 pub(crate) use line::Local;
 pub use line::{LineRecord, Parent, Reached};

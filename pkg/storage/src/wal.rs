@@ -24,7 +24,7 @@ mod writer;
 pub use format::VERSION;
 pub use inspect::{FrameInfo, Inspected, Verification, inspect, verify};
 pub use reader::{Reader, Run, read_run, waiting_bytes};
-pub use seal::{SEALED_BYTES_MAX, Sealed, read_sealed, seal};
+pub use seal::{SEALED_BYTES_MAX, Sealed, last_commit_time, read_sealed, seal};
 pub use types::{Append, Body, Damage, Done, Frame, Publish, ReplayReport, Threading, TornTail, WalOptions};
 pub use writer::WalWriter;
 

@@ -8,7 +8,7 @@ use super::object::Part;
 use crate::backup::is_id;
 use crate::objects::ObjectStore;
 use std::collections::BTreeMap;
-use timberlog_types::{Error, Result, Seq};
+use timberlog_types::{Result, Seq};
 
 /// Lines that came from each other, at most: a restore adds one.
 const CHAIN_MAX: usize = 1_000;
@@ -104,6 +104,15 @@ impl Lines {
         self.of(database_id).filter(|record| record.created <= time).last()
     }
 
+    /// The last instant that a line says to know, in ns since 1970 UTC.
+    pub(crate) fn last_time(&self) -> Option<i64> {
+        let of = |line: &Line| {
+            let parts = line.parts.iter().map(|(part, _)| part.time);
+            parts.chain(line.record.as_ref().map(|record| record.reached.time)).max()
+        };
+        self.lines.values().filter_map(of).max()
+    }
+
     /// All objects of a line, with their sizes.
     pub(crate) fn parts<'a>(
         &'a self,
@@ -157,7 +166,7 @@ pub struct Followed {
     pub parts: Vec<ChainPart>,
     /// The last number.
     pub last_seq: Seq,
-    /// The state of every instant up to this one is known, in ns since 1970 UTC.
+    /// The state of every instant up to this one is known, in ns since 1970 UTC; `i64::MIN` if of none.
     pub time: i64,
     /// Why it ends there, if there is more behind.
     pub gap: Option<Gap>,
@@ -174,9 +183,10 @@ impl Chain<'_> {
         self.links.iter().map(|link| (link.record.id.clone(), link.record.since)).collect()
     }
 
-    /// What follows a state that holds everything up to `seq` of a line, committed up to `time`.
-    pub fn follow(&self, line: &str, seq: Seq, time: i64) -> Followed {
-        let mut followed = Followed { parts: Vec::new(), last_seq: seq, time, gap: None };
+    /// What follows a state that holds everything up to `seq` of a line. That it is all of some instant only the archive
+    /// says: what was committed while it was pinned may have come behind it.
+    pub fn follow(&self, line: &str, seq: Seq) -> Followed {
+        let mut followed = Followed { parts: Vec::new(), last_seq: seq, time: i64::MIN, gap: None };
         let begin = self.links.iter().position(|link| link.record.id == line).unwrap_or(self.links.len());
         for (index, link) in self.links.iter().enumerate().skip(begin) {
             if index > begin {
@@ -248,20 +258,4 @@ impl Link<'_> {
         }
         None
     }
-}
-
-/// The error of a restore beyond what is there, from a backup whose instant is `begin`.
-pub(crate) fn beyond(at: i64, begin: i64, followed: &Followed) -> Error {
-    let text = timberlog_types::time::format_rfc3339;
-    let second = followed.time.div_euclid(1_000_000_000) * 1_000_000_000;
-    // A backup by itself is one instant.
-    let second = if second >= begin { second } else { followed.time };
-    let why = match &followed.gap {
-        Some(gap) => format!("{}: ", gap.what),
-        None => String::new(),
-    };
-    Error::new(
-        timberlog_types::ErrorKind::NotFound,
-        format!("{why}`{}` cannot be restored, the newest second that can is `{}`", text(at), text(second)),
-    )
 }

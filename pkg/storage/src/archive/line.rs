@@ -46,7 +46,7 @@ pub struct LineRecord {
     pub id: String,
     /// The database.
     pub database_id: String,
-    /// When it began, in ns since 1970 UTC: none of its frames was committed before.
+    /// When it began, in ns since 1970 UTC: instants from then on are of this line, those before of an older one.
     pub created: i64,
     /// Its frames begin behind this number.
     pub since: Seq,

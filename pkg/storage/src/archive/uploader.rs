@@ -6,7 +6,7 @@
 
 use super::line::{self, Local, Parent, Reached, Sending};
 use super::object::{self, Part};
-use super::{ArchiveOptions, OBJECT_BYTES};
+use super::{ArchiveOptions, Lines, OBJECT_BYTES};
 use crate::wal::{Reader, Run, Wal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -178,7 +178,7 @@ impl Uploader {
     /// Once a session: the line is in the store, and the store has nothing that this directory has not.
     fn prepare(&mut self, wal: &Wal, flushed_seq: Seq, watch: &dyn Watch) -> Result<()> {
         while !self.is_known {
-            let local = self.local.as_ref().ok_or_else(no_line)?;
+            let local = self.local.as_mut().ok_or_else(no_line)?;
             if local.sending.map_or(local.archived_seq, |sending| sending.last_seq) > wal.last_seq() {
                 // The directory was set back, by hand or by a snapshot of the disk.
                 tracing::error!(
@@ -188,10 +188,20 @@ impl Uploader {
                 self.begin(flushed_seq, None);
                 continue;
             }
+            let store = &*self.options.store;
+            let record = line::LineRecord::get(store, &self.database_id, &local.line)?;
+            if record.is_none()
+                && local.parent.is_none()
+                && let Some(time) = Lines::read(store, Some(&self.database_id))?.last_time()
+            {
+                // What an earlier line says of an instant stays so, also where the clock was set back.
+                local.created = local.created.max(time.saturating_add(1));
+                local.time = local.time.max(Some(time));
+                wal.close_time(time);
+            }
             // The way back to a backup must not depend on what a crash may take: the file comes first.
             local.write(&self.env, &self.data_dir)?;
-            let store = &*self.options.store;
-            match line::LineRecord::get(store, &self.database_id, &local.line)? {
+            match record {
                 Some(record) => self.reached = record.reached,
                 None => {
                     self.reached = Reached { seq: local.since, time: 0 };

@@ -3,7 +3,7 @@
 
 use super::record::BackupRecord;
 use super::{catalog, copy};
-use crate::archive::{self, Chain, ChainPart, FRAMES_BYTES_MAX, Followed, LineRecord, Lines, Parent};
+use crate::archive::{self, Chain, ChainPart, FRAMES_BYTES_MAX, Followed, Gap, LineRecord, Lines, Parent};
 use crate::objects::ObjectStore;
 use crate::tier;
 use crate::wal;
@@ -35,36 +35,68 @@ impl Tail {
 /// # Errors
 /// `NotFound` if there is none, with the newest instant that can be reached.
 pub fn find_at(store: &dyn ObjectStore, backup: &str, at: i64) -> Result<(BackupRecord, Tail)> {
-    let records = readable(store)?;
-    let chosen = |record: &&BackupRecord| backup == "latest" || record.id == backup;
-    let Some(newest) = records.iter().rfind(|record| chosen(record) && record.until() <= at) else {
-        let first = records.iter().filter(chosen).map(BackupRecord::until).min();
+    let mut records = readable(store)?;
+    records.retain(|record| backup == "latest" || record.id == backup);
+    let Some(newest) = records.iter().rfind(|record| record.until() <= at) else {
+        let first = records.iter().map(BackupRecord::until).min();
         let text = time::format_rfc3339;
         let hint = first.map_or_else(String::new, |first| format!("; the oldest instant is `{}`", text(first)));
         let message = format!("no backup is as old as `{}`{hint}", text(at));
         return Err(Error::new(ErrorKind::NotFound, message));
     };
-    let database = newest.database_id.clone();
-    let lines = Lines::read(store, Some(&database))?;
-    let alone =
-        |record: &BackupRecord| Followed { parts: Vec::new(), last_seq: record.seq, time: record.until(), gap: None };
-    let Some(leaf) = lines.at(&database, at) else {
-        return carried(newest.clone(), at, alone(newest), Vec::new());
+    let database = newest.database_id.as_str();
+    let lines = Lines::read(store, Some(database))?;
+    let history = lines.at(database, at).and_then(|leaf| {
+        let chain = lines.chain(leaf);
+        let is_base = |record: &&BackupRecord| record.until() <= at && is_of(record, database, &chain);
+        records.iter().rfind(is_base).map(|base| (chain, base))
+    });
+    let span = || {
+        let spans = spans(&records, &lines, database);
+        spans.iter().rfind(|span| span.from <= at).map(|span| (span.from, span.to))
     };
-    let chain = lines.chain(leaf);
-    let is_base = |record: &&BackupRecord| {
-        chosen(record) && record.database_id == database && record.until() <= at && on_chain(&chain, record)
+    let Some((chain, base)) = history else {
+        // By itself it is one instant.
+        let alone = (newest.until(), newest.until());
+        if alone.1 < at {
+            return Err(beyond(at, newest, None, span().filter(|span| span.1 > alone.1).or(Some(alone))));
+        }
+        let tail = Tail { at, parts: Vec::new(), after: newest.seq, lines: Vec::new() };
+        return Ok((newest.clone(), tail));
     };
-    let Some(base) = records.iter().rfind(is_base) else {
-        return carried(newest.clone(), at, alone(newest), Vec::new());
-    };
-    let followed = chain.follow(base.line.as_deref().unwrap_or_default(), base.seq, base.until());
-    carried(base.clone(), at, followed, chain.lines())
+    let followed = follow(&chain, base);
+    if at > followed.time {
+        return Err(beyond(at, base, followed.gap.as_ref(), span()));
+    }
+    let mut parts = followed.parts;
+    // Behind the first one that reaches it, nothing was committed by then.
+    let needed = parts.iter().position(|part| part.part.time >= at).map_or(parts.len(), |index| index + 1);
+    parts.truncate(needed);
+    Ok((base.clone(), Tail { at, parts, after: base.seq, lines: chain.lines() }))
+}
+
+/// The error of a restore to an instant that is not known, from an older backup, with the last ones before it that are.
+fn beyond(at: i64, backup: &BackupRecord, gap: Option<&Gap>, known: Option<(i64, i64)>) -> Error {
+    let text = time::format_rfc3339;
+    let why = gap.map_or_else(String::new, |gap| format!("{}: ", gap.what));
+    let instead = known.map_or_else(
+        || format!("the archive does not go on from backup `{}` yet, which can be restored by itself", backup.id),
+        |(from, to)| {
+            let second = to.div_euclid(1_000_000_000) * 1_000_000_000;
+            format!("the newest second that can is `{}`", text(if second >= from { second } else { to }))
+        },
+    );
+    Error::new(ErrorKind::NotFound, format!("{why}`{}` cannot be restored, {instead}", text(at)))
 }
 
 /// Whether a backup belongs to a history.
-pub(super) fn on_chain(chain: &Chain<'_>, record: &BackupRecord) -> bool {
-    record.line.as_deref().is_some_and(|line| chain.has(line, record.seq))
+fn is_of(record: &BackupRecord, database: &str, chain: &Chain<'_>) -> bool {
+    record.database_id == database && record.line.as_deref().is_some_and(|line| chain.has(line, record.seq))
+}
+
+/// What the archive adds to a backup.
+fn follow(chain: &Chain<'_>, record: &BackupRecord) -> Followed {
+    chain.follow(record.line.as_deref().unwrap_or_default(), record.seq)
 }
 
 /// The backups whose records can be read, by their instants.
@@ -73,23 +105,6 @@ pub(super) fn readable(store: &dyn ObjectStore) -> Result<Vec<BackupRecord>> {
         catalog::list(store)?.into_iter().filter_map(|listed| listed.record.ok()).collect();
     records.sort_by_key(|record| (record.until(), record.seq));
     Ok(records)
-}
-
-fn carried(
-    record: BackupRecord,
-    at: i64,
-    followed: Followed,
-    lines: Vec<(String, Seq)>,
-) -> Result<(BackupRecord, Tail)> {
-    if at > followed.time {
-        return Err(archive::beyond(at, record.until(), &followed));
-    }
-    let mut parts = followed.parts;
-    // Behind the first one that reaches it, nothing was committed by then.
-    let needed = parts.iter().position(|part| part.part.time >= at).map_or(parts.len(), |index| index + 1);
-    parts.truncate(needed);
-    let after = record.seq;
-    Ok((record, Tail { at, parts, after, lines }))
 }
 
 /// Gets an object of the archive: the run of frames that its name says.
@@ -218,12 +233,12 @@ fn within(range: Reachable, start: i64, end: i64) -> Reachable {
 fn ranges(records: &[BackupRecord], lines: &Lines, leaf: &LineRecord) -> Vec<Reachable> {
     let chain = lines.chain(leaf);
     let mut found: Vec<Reachable> = Vec::new();
-    for record in records.iter().filter(|record| record.database_id == leaf.database_id && on_chain(&chain, record)) {
+    for record in records.iter().filter(|record| is_of(record, &leaf.database_id, &chain)) {
         let from = record.until();
         if found.last().is_some_and(|last| from <= last.to) {
             continue;
         }
-        let followed = chain.follow(record.line.as_deref().unwrap_or_default(), record.seq, from);
+        let followed = follow(&chain, record);
         found.push(Reachable {
             database_id: leaf.database_id.clone(),
             line: leaf.id.clone(),

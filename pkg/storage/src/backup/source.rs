@@ -118,6 +118,17 @@ impl Pinned {
             }),
         }
     }
+
+    /// The last commit was at this time; `i64::MIN` if that is not known. The clock may have been set back behind it.
+    pub(crate) fn committed_until(self, commit_time: i64) -> Self {
+        let has_any = self.flushed_seq > 0 || self.wal.is_some();
+        let until = match commit_time {
+            _ if !has_any => 0,
+            i64::MIN => self.pinned,
+            time => time,
+        };
+        Self { until: Some(until), ..self }
+    }
 }
 
 /// Refuses to back up what is damaged: the backup would be, too.
@@ -246,7 +257,9 @@ impl RestSource {
         let now = env.clock.now_ns();
         let id = super::record::new_id(now, &*env.random);
         let line = crate::archive::line_of(env, data_dir)?;
-        let pinned = Pinned { until: Some(now), line, ..Pinned::of(&id, &state, now, tail.as_ref(), ColdFiles::Refer) };
+        let committed = wal::last_commit_time(&*env.disk, &wal_dir, &state.database_id, state.flushed_seq)?;
+        let pinned = Pinned::of(&id, &state, now, tail.as_ref(), ColdFiles::Refer);
+        let pinned = Pinned { line, ..pinned.committed_until(committed) };
         let tail = tail.map(|tail| tail.bytes).unwrap_or_default();
         Ok(Self { env: env.clone(), data_dir: data_dir.to_path_buf(), pinned, tail, _lock: lock })
     }

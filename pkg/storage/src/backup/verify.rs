@@ -226,11 +226,11 @@ impl Checking<'_> {
             }
             return Ok(());
         };
-        let followed = lines.chain(line).follow(&line.id, record.seq, record.until());
+        let followed = lines.chain(line).follow(&line.id, record.seq);
         {
             let mut verified = lock(&self.verified);
             verified.archive_objects = followed.parts.len() as u64;
-            verified.archive_until = Some(followed.time);
+            verified.archive_until = Some(followed.time).filter(|time| *time >= record.until());
             verified.damage.extend(followed.gap.map(|gap| gap.what));
         }
         let bytes = followed.parts.iter().map(|part| part.size).sum();

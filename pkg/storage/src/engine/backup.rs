@@ -152,9 +152,9 @@ impl Core {
         let synced_seq = self.wal.get().map_or(Seq::MAX, Wal::synced_seq);
         let is_synced = tail.as_ref().is_none_or(|tail| tail.last_seq <= synced_seq);
         let committed = self.wal.get().map_or(i64::MIN, Wal::commit_time);
-        let until = Some(self.env.clock.now_ns().max(committed));
         let line = self.archive_line()?.filter(|_| is_synced);
-        let mut pinned = Pinned { until, line, ..Pinned::of(&id, &state, now, tail.as_ref(), cold) };
+        let pinned = Pinned::of(&id, &state, now, tail.as_ref(), cold);
+        let mut pinned = Pinned { line, ..pinned.committed_until(committed) };
         if let (Some(referenced), Some(tier)) = (&mut pinned.referenced, &self.options.tier) {
             referenced.store = tier.store.describe();
         }

@@ -82,6 +82,16 @@ pub fn seal(
     Ok(Some(Sealed { first_seq, last_seq: until, bytes }))
 }
 
+/// The commit time of the last frame, in a folder or before it; `i64::MIN` if the folder does not say.
+///
+/// # Errors
+/// `Invalid` if it is of another database; I/O errors.
+pub fn last_commit_time(disk: &dyn Disk, dir: &Path, database_id: &str, flushed_seq: Seq) -> Result<i64> {
+    let id = u128::from_str_radix(database_id, 16).map_err(|_| Error::corrupt("the database id is no number"))?;
+    let listing = files::list(disk, dir)?;
+    Ok(replay::plan(disk, dir, &listing, Some(id.to_be_bytes()), flushed_seq)?.commit_time)
+}
+
 fn too_long() -> Error {
     Error::invalid(format!(
         "the WAL holds more than {SEALED_BYTES_MAX} bytes that are in no segment: start a server on the directory, \
