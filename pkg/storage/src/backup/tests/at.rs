@@ -112,7 +112,7 @@ fn what_comes_while_the_clock_is_set_back_is_behind_what_came_before() {
     storage.archive().unwrap();
     let newest = reachable(&store).unwrap().pop().unwrap().to;
     let had = records(&storage);
-    sim.disk.crash_at(sim.disk.steps());
+    sim.disk.crash();
     drop(storage);
     let sim = sim.recover(1);
     let env = sim.env();
