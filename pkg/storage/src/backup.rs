@@ -33,7 +33,7 @@ mod tests;
 mod verify;
 mod void;
 
-pub use at::{Reachable, Tail, find_at, reachable};
+pub use at::{Reachable, Tail, find_at, find_latest, reachable};
 pub use catalog::{Catalog, Listed, find, list, read};
 pub use create::{Created, create};
 pub use prune::{PLAN_KEPT, Pruned, prune};

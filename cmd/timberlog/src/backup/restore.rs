@@ -10,8 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use timberlog_db::Env;
 use timberlog_storage::backup::{self, Selection};
-use timberlog_storage::objects::ObjectStore;
-use timberlog_types::{Day, Error, ErrorKind, Tenant, time};
+use timberlog_types::{Day, Error, Tenant, time};
 
 /// Flags of `backup restore`.
 #[derive(Args)]
@@ -24,7 +23,7 @@ pub struct Arguments {
     /// Where to: an empty directory, or one in which the same restore was interrupted
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
-    /// The state of this second: 2026-11-21T10:15:00Z, or `latest` for the end of the archive. From the newest backup by
+    /// The state of this second: 2026-11-21T10:15:00Z, or `latest` for all that is known. From the newest backup by
     /// then (or from BACKUP) and the archive
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
@@ -49,13 +48,6 @@ fn day(flag: &str, text: Option<&String>) -> Result<Option<Day>> {
     Ok(text.map(parse).transpose()?)
 }
 
-/// The end of the archive: of the one that reaches furthest.
-fn latest(store: &dyn ObjectStore) -> Result<i64> {
-    let reach = backup::reachable(store)?.into_iter().map(|range| range.to).max();
-    let none = || Error::new(ErrorKind::NotFound, format!("no backup in `{}` has an archive", store.describe()));
-    Ok(reach.ok_or_else(none)?)
-}
-
 /// A time of `--at`, in ns since 1970 UTC.
 fn instant(text: &str) -> Result<i64> {
     Ok(time::parse_rfc3339(text.as_bytes())
@@ -76,19 +68,18 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let env = Env::real();
     let store = arguments.store.open(&env)?;
-    let at = match arguments.at.as_deref() {
+    let found = match arguments.at.as_deref() {
         None => None,
-        Some("latest") => Some(latest(&*store)?),
-        Some(text) => Some(instant(text)?),
+        Some("latest") => Some(backup::find_latest(&*store, &arguments.backup)?),
+        Some(text) => Some(backup::find_at(&*store, &arguments.backup, instant(text)?)?),
     };
     let dir = &arguments.data_dir;
     let shown = Shown::start();
     let watch = |event: backup::Event<'_>| shown.event(event);
-    let restored = match at {
+    let restored = match found {
         None => backup::find(&*store, &arguments.backup)
             .and_then(|record| backup::restore(&env, &*store, &record, dir, &selection, &watch)),
-        Some(at) => backup::find_at(&*store, &arguments.backup, at)
-            .and_then(|found| backup::restore_at(&env, &*store, &found, dir, &selection, &watch)),
+        Some(found) => backup::restore_at(&env, &*store, &found, dir, &selection, &watch),
     };
     shown.finish();
     let restored = restored?;

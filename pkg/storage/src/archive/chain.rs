@@ -240,8 +240,10 @@ impl Link<'_> {
                 followed.gap = Some(followed.missing(part.first_seq - 1, &self.record.id));
                 return Some(());
             }
-            // They are in order: if the next one does not begin within it, none does.
-            let twin = self.parts.get(index + 1).filter(|(other, _)| other.first_seq <= part.last_seq);
+            // They are in order: if the next one does not begin within it, none does. The same frames may have come twice.
+            let mut others = self.parts.iter().skip(index + 1);
+            let twin =
+                others.find(|(other, _)| !other.is_same(part)).filter(|(other, _)| other.first_seq <= part.last_seq);
             if let Some((twin, _)) = twin {
                 let (one, other) = (part.name(), twin.name());
                 let what = format!(

@@ -52,6 +52,11 @@ impl Part {
         format!("{first_seq:020}-{last_seq:020}-{time:020}-{crc32c:08x}.wal")
     }
 
+    /// Whether it holds the same frames as another one.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (self.first_seq, self.last_seq, self.crc32c) == (other.first_seq, other.last_seq, other.crc32c)
+    }
+
     /// Whether it holds the same frames as a run.
     pub(crate) fn holds(&self, run: &Run) -> bool {
         (self.first_seq, self.last_seq, self.crc32c) == (run.first_seq, run.last_seq, crc32c::crc32c(&run.bytes))

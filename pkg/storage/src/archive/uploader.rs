@@ -149,18 +149,20 @@ impl Uploader {
         Ok(())
     }
 
-    fn send(&mut self, run: &Run, time: i64, watch: &dyn Watch) -> Result<()> {
+    fn send(&mut self, run: &Run, mut time: i64, watch: &dyn Watch) -> Result<()> {
         let local = self.local.as_mut().ok_or_else(no_line)?;
         let object = object::encode(self.id_bytes, run)?;
-        let key = line::key(&self.database_id, &local.line, &Part::of(run, time));
-        let sending = Some(Sending { last_seq: run.last_seq, time });
-        if local.sending != sending {
-            local.sending = sending;
-            // On a full disk nothing but the archive lets go of the WAL: it does not wait for this.
+        let sending = Sending { last_seq: run.last_seq, time };
+        if local.sending != Some(sending) {
+            local.sending = Some(sending);
+            // On a full disk nothing but the archive lets go of the WAL: it does not wait for this, and says what the WAL knows.
             if let Err(error) = local.write(&self.env, &self.data_dir) {
                 tracing::warn!(%error, "what is being archived was not written down");
+                time = time.min(run.commit_time.saturating_sub(1));
+                local.sending = Some(Sending { time, ..sending });
             }
         }
+        let key = line::key(&self.database_id, &local.line, &Part::of(run, time));
         self.options.store.put(&key, &object).map_err(|error| error.context(format!("archive `{key}`")))?;
         (local.archived_seq, local.time, local.sending) = (run.last_seq, local.time.max(Some(time)), None);
         watch.archived(run.last_seq, run.commit_time, run.bytes.len() as u64, object.len() as u64);
@@ -199,11 +201,11 @@ impl Uploader {
                 local.time = local.time.max(Some(time));
                 wal.close_time(time);
             }
-            // The way back to a backup must not depend on what a crash may take: the file comes first.
-            local.write(&self.env, &self.data_dir)?;
             match record {
                 Some(record) => self.reached = record.reached,
                 None => {
+                    // The way back to a backup must not depend on what a crash may take: the file comes first.
+                    local.write(&self.env, &self.data_dir)?;
                     self.reached = Reached { seq: local.since, time: 0 };
                     local.record(&self.database_id, self.reached).put(store)?;
                 }
@@ -248,6 +250,7 @@ impl Uploader {
                 self.local = Some(Local::begun(&self.env, created, since, Some(parent), store));
                 return Ok(false);
             };
+            wal.close_time(part.time);
             (local.archived_seq, local.time, local.sending) = (part.last_seq, local.time.max(Some(part.time)), None);
             watch.archived(part.last_seq, run.commit_time, run.bytes.len() as u64, 0);
             self.write_local();

@@ -23,6 +23,11 @@ pub struct Tail {
 }
 
 impl Tail {
+    /// A backup by itself.
+    fn none(record: &BackupRecord) -> Self {
+        Self { at: record.until(), parts: Vec::new(), after: record.seq, lines: Vec::new() }
+    }
+
     /// Where the restored history parts from the archived one.
     pub(super) fn parent(&self, seq: Seq) -> Option<Parent> {
         let line = self.lines.iter().rfind(|(_, since)| *since <= seq)?;
@@ -35,8 +40,7 @@ impl Tail {
 /// # Errors
 /// `NotFound` if there is none, with the newest instant that can be reached.
 pub fn find_at(store: &dyn ObjectStore, backup: &str, at: i64) -> Result<(BackupRecord, Tail)> {
-    let mut records = readable(store)?;
-    records.retain(|record| backup == "latest" || record.id == backup);
+    let records = chosen(store, backup)?;
     let Some(newest) = records.iter().rfind(|record| record.until() <= at) else {
         let first = records.iter().map(BackupRecord::until).min();
         let text = time::format_rfc3339;
@@ -61,8 +65,7 @@ pub fn find_at(store: &dyn ObjectStore, backup: &str, at: i64) -> Result<(Backup
         if alone.1 < at {
             return Err(beyond(at, newest, None, span().filter(|span| span.1 > alone.1).or(Some(alone))));
         }
-        let tail = Tail { at, parts: Vec::new(), after: newest.seq, lines: Vec::new() };
-        return Ok((newest.clone(), tail));
+        return Ok((newest.clone(), Tail::none(newest)));
     };
     let followed = follow(&chain, base);
     if at > followed.time {
@@ -73,6 +76,40 @@ pub fn find_at(store: &dyn ObjectStore, backup: &str, at: i64) -> Result<(Backup
     let needed = parts.iter().position(|part| part.part.time >= at).map_or(parts.len(), |index| index + 1);
     parts.truncate(needed);
     Ok((base.clone(), Tail { at, parts, after: base.seq, lines: chain.lines() }))
+}
+
+/// The last state that is known: the end of the archive, or the newest backup where that is not archived yet.
+///
+/// # Errors
+/// `NotFound` if there is no backup, or none that belongs to an archive; `Conflict` if they are of several databases.
+pub fn find_latest(store: &dyn ObjectStore, backup: &str) -> Result<(BackupRecord, Tail)> {
+    let records = chosen(store, backup)?;
+    let Some(newest) = records.iter().rfind(|record| record.line.is_some()) else {
+        return Err(Error::new(ErrorKind::NotFound, format!("no backup in `{}` has an archive", store.describe())));
+    };
+    let database = newest.database_id.as_str();
+    if let Some(other) = records.iter().rfind(|record| record.database_id != database) {
+        let message = format!(
+            "`{}` holds backups of several databases: name one, as `{}` of `{database}` or `{}` of `{}`",
+            store.describe(),
+            newest.id,
+            other.id,
+            other.database_id
+        );
+        return Err(Error::new(ErrorKind::Conflict, message));
+    }
+    let lines = Lines::read(store, Some(database))?;
+    match spans(&records, &lines, database).last().map(|span| span.to).filter(|to| *to >= newest.until()) {
+        Some(at) => find_at(store, backup, at),
+        None => Ok((newest.clone(), Tail::none(newest))),
+    }
+}
+
+/// The backups that a restore may begin with: the one of this id, or with `latest` all of them.
+fn chosen(store: &dyn ObjectStore, backup: &str) -> Result<Vec<BackupRecord>> {
+    let mut records = readable(store)?;
+    records.retain(|record| backup == "latest" || record.id == backup);
+    Ok(records)
 }
 
 /// The error of a restore to an instant that is not known, from an older backup, with the last ones before it that are.

@@ -154,6 +154,17 @@ fn a_backup_does_not_say_of_what_instant_it_has_all() {
     let last = back_up(&env, &store, &storage).unwrap();
     let error = find_at(&store, &last.id, last.until()).unwrap_err();
     assert!(error.message.contains("the archive does not go on from backup"), "{error}");
+    // It has more than the archive.
+    restore_at(
+        &env,
+        &store,
+        &find_latest(&store, "latest").unwrap(),
+        Path::new("/all"),
+        &Selection::default(),
+        &silent,
+    )
+    .unwrap();
+    assert_eq!(restored(&env, "/all"), records(&storage));
     storage.archive().unwrap();
     assert_eq!(find_at(&store, &last.id, last.until()).unwrap().0, last);
 }
@@ -184,6 +195,81 @@ fn a_new_line_leaves_the_instants_of_the_old_one_as_they_are() {
     assert_eq!(Some(newest.line), storage.stats().archive.map(|archive| archive.line));
     restore_at_to(&env, &store, newest.to, "/last").unwrap();
     assert_eq!(restored(&env, "/last"), records(&storage));
+}
+
+#[test]
+fn on_a_full_disk_the_archive_says_no_more_than_the_wal_knows_behind_a_crash() {
+    let sim = Sim::new(37);
+    let (env, store) = (sim.env(), MemoryStore::default());
+    let storage = open_archived(&env, "/db", &store);
+    append(&storage, &tenants()[0], batch(DAY, 1, 1), 1);
+    back_up(&env, &store, &storage).unwrap();
+    storage.archive().unwrap();
+    append(&storage, &tenants()[0], batch(DAY, 2, 1), 2);
+    let at = env.clock.now_ns();
+    seconds(&sim, 10);
+    sim.disk.set_capacity(Some(0));
+    storage.archive().unwrap();
+    sim.disk.crash();
+    drop(storage);
+    let sim = sim.recover(1);
+    let env = sim.env();
+    sim.clock.set_wall(at + SECOND);
+    sim.disk.set_capacity(None);
+    let storage = open_archived(&env, "/db", &store);
+    let newest = reachable(&store).unwrap().pop().unwrap().to;
+    restore_at_to(&env, &store, newest, "/before").unwrap();
+    append(&storage, &tenants()[0], batch(DAY, 3, 1), 3);
+    storage.archive().unwrap();
+    restore_at_to(&env, &store, newest, "/behind").unwrap();
+    assert_eq!(restored(&env, "/behind"), restored(&env, "/before"));
+    let last = reachable(&store).unwrap().pop().unwrap();
+    restore_at_to(&env, &store, last.to, "/last").unwrap();
+    assert_eq!((last.gap, restored(&env, "/last")), (None, records(&storage)));
+}
+
+#[test]
+fn frames_that_came_twice_are_one_history() {
+    let sim = Sim::new(38);
+    let (env, store) = (sim.env(), MemoryStore::default());
+    let storage = open_archived(&env, "/db", &store);
+    fill(&storage);
+    let record = back_up(&env, &store, &storage).unwrap();
+    seconds(&sim, 1);
+    let history = history(&sim, &storage, 0..6);
+    let folder = format!("archive/{}/{}/", record.database_id, record.line.as_ref().unwrap());
+    // A put that came late, under the name of another time.
+    for key in store.keys(&folder) {
+        let (numbers, time) = (&key[..folder.len() + 42], &key[folder.len() + 42..folder.len() + 62]);
+        let late = format!("{numbers}{:020}{}", time.parse::<i64>().unwrap() + 1, &key[folder.len() + 62..]);
+        let object = store.get(&key).unwrap();
+        store.with(|inner| inner.objects.insert(late, object));
+    }
+    assert_eq!(store.keys(&folder).len(), 6);
+    for (number, (at, expected)) in history.iter().enumerate() {
+        restore_at_to(&env, &store, *at, &format!("/to-{number}")).unwrap();
+        assert_eq!(restored(&env, &format!("/to-{number}")), *expected);
+    }
+    assert_eq!(check(&store, &record.id, Depth::Full).damage, Vec::<String>::new());
+}
+
+#[test]
+fn of_several_databases_the_latest_is_none_of_them() {
+    let sim = Sim::new(39);
+    let (env, store) = (sim.env(), MemoryStore::default());
+    let none = find_latest(&store, "latest").unwrap_err();
+    assert_eq!(none.kind, ErrorKind::NotFound);
+    let made = ["/one", "/other"].map(|dir| {
+        let storage = open_archived(&env, dir, &store);
+        fill(&storage);
+        back_up(&env, &store, &storage).unwrap()
+    });
+    let error = find_latest(&store, "latest").unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Conflict);
+    for record in made {
+        assert!(error.message.contains(&format!("`{}` of `{}`", record.id, record.database_id)), "{error}");
+        assert_eq!(find_latest(&store, &record.id).unwrap().0, record);
+    }
 }
 
 #[test]
