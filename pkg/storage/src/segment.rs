@@ -208,7 +208,9 @@ impl Segment {
 
     fn open_files(&self, demand: &Demand<'_>) -> Result<Opened> {
         if let Some(cold) = &self.cold {
-            return cold.open(self.entry.redb.is_some(), demand).map_err(|error| self.name(error));
+            let opened = cold.open(self.entry.redb.is_some(), demand).map_err(|error| self.name(error))?;
+            let index = opened.index.map(|index| index.map_err(|error| self.name(error)));
+            return Ok(Opened { index, ..opened });
         }
         let doing = |path: &std::path::Path| format!("segment `{}`: open `{}`", self.entry.id, path.display());
         let file = self.env.disk.open(&self.log, Open::Read).map_err(|error| Error::io(doing(&self.log), &error))?;

@@ -28,6 +28,7 @@ pub(crate) mod writer_file;
 
 pub(crate) use adopt::Followed;
 pub use adopt::{Adopting, Adoption, adopt};
+pub(crate) use index_file::IndexFile;
 pub use meter::{Demand, Meter};
 pub use options::TierOptions;
 pub(crate) use read::Remote;

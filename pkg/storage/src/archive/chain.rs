@@ -41,8 +41,8 @@ pub struct Gap {
 #[derive(Debug, Default)]
 pub struct Lines {
     lines: BTreeMap<(String, String), Line>,
-    /// Lines whose record cannot be read.
-    pub damage: Vec<String>,
+    /// Lines whose record cannot be read: the database, and what to say.
+    pub damage: Vec<(String, String)>,
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +82,7 @@ impl Lines {
             match LineRecord::get(store, &database, &id) {
                 Ok(record) => found.lines.entry((database, id)).or_default().record = record,
                 Err(error) if crate::backup::is_of_store(&error) => return Err(error),
-                Err(error) => found.damage.push(error.to_string()),
+                Err(error) => found.damage.push((database, error.to_string())),
             }
         }
         for line in found.lines.values_mut() {

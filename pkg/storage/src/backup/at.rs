@@ -40,6 +40,14 @@ impl Tail {
 /// # Errors
 /// `NotFound` if there is none, with the newest instant that can be reached.
 pub fn find_at(store: &dyn ObjectStore, backup: &str, at: i64) -> Result<(BackupRecord, Tail)> {
+    found_at(store, backup, at).map_err(|error| match error.kind {
+        // It may begin with one of those.
+        ErrorKind::NotFound => Error::new(error.kind, error.message + &unreadable(store)),
+        _ => error,
+    })
+}
+
+fn found_at(store: &dyn ObjectStore, backup: &str, at: i64) -> Result<(BackupRecord, Tail)> {
     let records = chosen(store, backup)?;
     let Some(newest) = records.iter().rfind(|record| record.until() <= at) else {
         let first = records.iter().map(BackupRecord::until).min();
@@ -49,7 +57,7 @@ pub fn find_at(store: &dyn ObjectStore, backup: &str, at: i64) -> Result<(Backup
         return Err(Error::new(ErrorKind::NotFound, message));
     };
     let database = newest.database_id.as_str();
-    let lines = Lines::read(store, Some(database))?;
+    let lines = whole_lines(store, database)?;
     let history = lines.at(database, at).and_then(|leaf| {
         let chain = lines.chain(leaf);
         let is_base = |record: &&BackupRecord| record.until() <= at && is_of(record, database, &chain);
@@ -98,10 +106,19 @@ pub fn find_latest(store: &dyn ObjectStore, backup: &str) -> Result<(BackupRecor
         );
         return Err(Error::new(ErrorKind::Conflict, message));
     }
-    let lines = Lines::read(store, Some(database))?;
+    let lines = whole_lines(store, database)?;
     match spans(&records, &lines, database).last().map(|span| span.to).filter(|to| *to >= newest.until()) {
         Some(at) => find_at(store, backup, at),
         None => Ok((newest.clone(), Tail::none(newest))),
+    }
+}
+
+/// The lines of a database. One that cannot be read may be the one in which it lived at an instant, so all must be.
+fn whole_lines(store: &dyn ObjectStore, database: &str) -> Result<Lines> {
+    let lines = Lines::read(store, Some(database))?;
+    match lines.damage.first() {
+        None => Ok(lines),
+        Some((_, what)) => Err(Error::corrupt(format!("{what}: no instant is known, only backups by themselves"))),
     }
 }
 
@@ -137,11 +154,17 @@ fn follow(chain: &Chain<'_>, record: &BackupRecord) -> Followed {
 }
 
 /// The backups whose records can be read, by their instants.
-pub(super) fn readable(store: &dyn ObjectStore) -> Result<Vec<BackupRecord>> {
+fn readable(store: &dyn ObjectStore) -> Result<Vec<BackupRecord>> {
     let mut records: Vec<BackupRecord> =
         catalog::list(store)?.into_iter().filter_map(|listed| listed.record.ok()).collect();
     records.sort_by_key(|record| (record.until(), record.seq));
     Ok(records)
+}
+
+/// The backups whose records cannot be read, to be said behind an error.
+fn unreadable(store: &dyn ObjectStore) -> String {
+    let errors = catalog::list(store).into_iter().flatten().filter_map(|listed| listed.record.err());
+    errors.map(|error| format!("; {error}")).collect()
 }
 
 /// Gets an object of the archive: the run of frames that its name says.
@@ -237,7 +260,8 @@ pub fn reachable(store: &dyn ObjectStore) -> Result<Vec<Reachable>> {
     let mut databases: Vec<&str> = records.iter().map(|record| record.database_id.as_str()).collect();
     databases.sort_unstable();
     databases.dedup();
-    for database in databases {
+    let is_whole = |database: &&str| lines.damage.iter().all(|(damaged, _)| damaged != database);
+    for database in databases.into_iter().filter(is_whole) {
         all.extend(spans(&records, &lines, database));
     }
     Ok(all)

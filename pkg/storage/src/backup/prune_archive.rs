@@ -15,7 +15,7 @@ use timberlog_types::{Error, Result, Seq};
 /// Of the store, and if the record of a line cannot be read.
 pub(super) fn unneeded(store: &dyn ObjectStore, kept: &[BackupRecord], before: i64) -> Result<Vec<(String, u64)>> {
     let lines = Lines::read(store, None)?;
-    if let Some(damage) = lines.damage.first() {
+    if let Some((_, damage)) = lines.damage.first() {
         return Err(catalog::given_up(Error::corrupt(damage.clone())));
     }
     let plans = catalog::plans(store)?;

@@ -219,7 +219,7 @@ impl Checking<'_> {
     fn archive(&self, record: &BackupRecord) -> Result<()> {
         let Some(line) = &record.line else { return Ok(()) };
         let lines = Lines::read(&**self.store, Some(&record.database_id))?;
-        lock(&self.verified).damage.extend(lines.damage.iter().cloned());
+        lock(&self.verified).damage.extend(lines.damage.iter().map(|(_, what)| what.clone()));
         let Some(line) = lines.of(&record.database_id).find(|found| found.id == *line) else {
             if lines.parts(&record.database_id, line).next().is_some() {
                 lock(&self.verified).damage.push(format!("the record of line `{line}` of the archive is missing"));

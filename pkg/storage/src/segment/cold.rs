@@ -7,7 +7,7 @@ use super::{Opened, Segment};
 use crate::manifest::{FileRef, SegmentEntry};
 use crate::notes::Notes;
 use crate::tier::coalesce::{Want, coalesce};
-use crate::tier::{Demand, Reader, Remote, cold_log};
+use crate::tier::{Demand, IndexFile, Reader, Remote, cold_log};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -35,6 +35,8 @@ pub enum Piece {
 pub(crate) struct Cold {
     reader: Option<Arc<Reader>>,
     remote: Remote,
+    /// Bytes of its `.log`.
+    log_len: u64,
     index: Option<FileRef>,
     /// Whether its cached index was found damaged once: what comes damaged again stays so.
     has_forgotten: AtomicBool,
@@ -45,6 +47,7 @@ impl Cold {
         Self {
             reader: reader.cloned(),
             remote: Remote { id: Arc::from(entry.id.as_str()), key: Arc::from(entry.log.path.as_str()) },
+            log_len: entry.log.len,
             index: entry.index_object.clone(),
             has_forgotten: AtomicBool::new(false),
         }
@@ -59,14 +62,25 @@ impl Cold {
         self.index.as_ref().ok_or_else(|| Error::corrupt("the manifest names no index object"))
     }
 
-    /// Opens it; an index that is damaged in the cache is asked for once more.
+    /// Opens it; an index that is damaged in the cache is asked for once more. Without one its `.log` has all records.
     pub(super) fn open(&self, has_redb: bool, demand: &Demand<'_>) -> Result<Opened> {
         let opened = self.try_open(has_redb, demand);
         let is_damaged = match &opened {
             Ok(opened) => matches!(&opened.index, Some(Err(error)) if error.kind == ErrorKind::Corrupt),
             Err(error) => error.kind == ErrorKind::Corrupt,
         };
-        if is_damaged && self.forget_index() { self.try_open(has_redb, demand) } else { opened }
+        let opened = if is_damaged && self.forget_index() { self.try_open(has_redb, demand) } else { opened };
+        match opened {
+            Err(error) if matches!(error.kind, ErrorKind::Corrupt | ErrorKind::NotFound) => self.open_log_alone(error),
+            opened => opened,
+        }
+    }
+
+    fn open_log_alone(&self, error: Error) -> Result<Opened> {
+        let log = cold_log::open(self.reader()?, &self.remote, &IndexFile::none(self.log_len)?);
+        // What says more is why it has no index.
+        let reader = SegmentReader::open(log).map_err(|_| error.clone())?;
+        Ok(Opened { reader, index: Some(Err(error)), notes: Notes::default(), memory_bytes: 0 })
     }
 
     fn try_open(&self, has_redb: bool, demand: &Demand<'_>) -> Result<Opened> {

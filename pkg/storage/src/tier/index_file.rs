@@ -10,6 +10,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use timberlog_disk::File;
+use timberlog_segment::Ends;
 use timberlog_types::{Error, Result};
 
 const MAGIC: [u8; 8] = *b"TLINDEXC";
@@ -65,6 +66,11 @@ impl IndexFile {
         parts.iter().for_each(|part| bytes.extend_from_slice(part));
         let memory_bytes = bytes.len();
         Ok(Self { memory_bytes, ..Self::open(file_of_bytes(bytes))? })
+    }
+
+    /// Of a `.log` of so many bytes, nothing.
+    pub(crate) fn none(log_len: u64) -> Result<Self> {
+        Self::in_memory(&Index { ends: Ends { head: Vec::new(), tail: Vec::new(), len: log_len }, redb: None })
     }
 
     /// The `.redb`.

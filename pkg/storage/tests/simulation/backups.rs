@@ -59,6 +59,14 @@ pub enum Done {
     Failed,
 }
 
+/// Why a backup or an instant was not restored as it was.
+pub enum NotRestored {
+    /// The restore failed.
+    Failed(String),
+    /// It went through, and what came of it is wrong.
+    Wrong(String),
+}
+
 impl Backups {
     pub fn archive(&self) -> ArchiveOptions {
         ArchiveOptions::new(Arc::new(self.shelf.clone()))
@@ -163,6 +171,10 @@ impl Backups {
             && self.interrupted.is_some_and(is_recent)
     }
 
+    pub fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+
     /// Every backup that was made is there and whole, every one that is listed is; one of all that was taken is
     /// restored to another machine and shows what it should. How many records it has.
     pub fn check(&self, options: &Options, tenants: &[Tenant], now_ns: i64, rng: &mut Rng) -> Result<u64, String> {
@@ -182,24 +194,46 @@ impl Backups {
                 return Err(format!("backup {} is damaged: {damage:?}", record.id));
             }
         }
-        let mut comparable: Vec<&Taken> = self.taken.iter().filter(|one| one.contents.is_some()).collect();
         let drawn = rng.below(u64::MAX) as usize;
+        let comparable = || self.taken.iter().enumerate().filter(|(_, one)| one.contents.is_some());
         // Instants are rarer, and more goes into them.
-        if drawn.is_multiple_of(2) && comparable.iter().any(|one| one.id.is_none()) {
-            comparable.retain(|one| one.id.is_none());
-        }
-        let Some(one) = comparable.get(drawn / 2 % comparable.len().max(1)) else { return Ok(0) };
-        let Some(contents) = &one.contents else { return Ok(0) };
+        let has_instants = drawn.is_multiple_of(2) && comparable().any(|(_, one)| one.id.is_none());
+        let drawable: Vec<usize> =
+            comparable().filter(|(_, one)| !has_instants || one.id.is_none()).map(|(number, _)| number).collect();
+        let Some(&number) = drawable.get(drawn / 2 % drawable.len().max(1)) else { return Ok(0) };
+        self.restored(options, tenants, now_ns, number, rng).map_err(|not| match not {
+            NotRestored::Failed(error) | NotRestored::Wrong(error) => error,
+        })
+    }
+
+    /// How many were taken.
+    pub fn taken(&self) -> u64 {
+        self.taken.len() as u64
+    }
+
+    /// Restores one that was taken to another machine. How many records it has, if it is known what it should have.
+    pub fn restored(
+        &self,
+        options: &Options,
+        tenants: &[Tenant],
+        now_ns: i64,
+        number: usize,
+        rng: &mut Rng,
+    ) -> Result<u64, NotRestored> {
+        let Some((one, contents)) = self.taken.get(number).and_then(|one| Some((one, one.contents.as_ref()?))) else {
+            return Ok(0);
+        };
+        let wrong = |what: &'static str| move |error: Error| NotRestored::Wrong(format!("{what}: {error}"));
         let sim = Sim::new(rng.next());
         sim.clock.set_wall(now_ns);
-        self.restore(&sim, one).map_err(|error| failed("restore", error))?;
+        self.restore(&sim, one).map_err(|error| NotRestored::Failed(format!("restore: {error}")))?;
         let plain = Options { tier: None, archive: None, ..options.clone() };
         let options = Options { data_dir: TO.into(), ..plain };
         let storage = Storage::open(options, sim.env(), Arc::new(Nobody), &Progress::default());
-        let storage = storage.map_err(|error| failed("what was restored does not open", error))?;
-        let found = check::read(&storage, tenants).map_err(|error| failed("what was restored", error))?;
+        let storage = storage.map_err(wrong("what was restored does not open"))?;
+        let found = check::read(&storage, tenants).map_err(wrong("what was restored"))?;
         if let Some(wrong) = found.wrong.or(found.index_damage) {
-            return Err(format!("what was restored: {wrong}"));
+            return Err(NotRestored::Wrong(format!("what was restored: {wrong}")));
         }
         let mut records = 0;
         for tenant in tenants {
@@ -212,7 +246,8 @@ impl Backups {
             if expected != found {
                 let what = one.id.as_deref().unwrap_or("an archived instant");
                 let (had, has) = (expected.len(), found.len());
-                return Err(format!("{what} was taken of {had} records of {tenant}, and restores {has}"));
+                let wrong = format!("{what} was taken of {had} records of {tenant}, and restores {has}");
+                return Err(NotRestored::Wrong(wrong));
             }
             records += found.len() as u64;
         }

@@ -18,6 +18,7 @@ mod model;
 mod records;
 mod report;
 mod rot;
+mod rot_stores;
 mod shelf;
 mod tiering;
 

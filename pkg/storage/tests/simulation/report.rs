@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// Everything that should happen in a run of many seeds: a simulation in which one of these never
 /// happens shows nothing about it.
-const EVENTS: [&str; 66] = [
+const EVENTS: [&str; 70] = [
     "seeds",
     "processes",
     "power losses",
@@ -44,6 +44,10 @@ const EVENTS: [&str; 66] = [
     "records taken over",
     "rotten files that were named",
     "lost to rot",
+    "rotten objects of a bucket that were named",
+    "blocks of a bucket lost to rot",
+    "rotten objects of backups that were named",
+    "restores refused for rot",
     "looks",
     "verifications",
     "clocks that jumped back",

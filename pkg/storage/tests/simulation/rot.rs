@@ -23,14 +23,16 @@ impl Subscriber for Nobody {
 
 /// What is in files and in the buffer, hidden or not.
 #[derive(Default)]
-struct Raw {
+pub struct Raw {
     /// Blocks by tenant, segment and number; without an index by [`u32::MAX`]. `None`: unreadable.
-    blocks: BTreeMap<(Tenant, String, u32), Option<Vec<String>>>,
+    pub blocks: BTreeMap<(Tenant, String, u32), Option<Vec<String>>>,
     /// Batches of the buffer.
     buffer: BTreeMap<Seq, Vec<String>>,
     /// Segments whose files are here. What is only in the store may still have some: older roots name them.
     local: BTreeSet<String>,
-    damage: Vec<String>,
+    pub damage: Vec<String>,
+    /// What reads that failed have said.
+    pub errors: Vec<String>,
     /// Batches up to here are known to be on disk to the last frame.
     proven_seq: Seq,
     /// How many bits flipped.
@@ -40,7 +42,7 @@ struct Raw {
 }
 
 impl Raw {
-    fn read(storage: &Storage, tenants: &[Tenant]) -> Self {
+    pub fn read(storage: &Storage, tenants: &[Tenant]) -> Self {
         let mut raw = Self::default();
         let lines = |batch: &Batch| records::lines(batch).collect::<Vec<_>>();
         for tenant in tenants {
@@ -50,13 +52,18 @@ impl Raw {
                     raw.local.insert(segment.entry.id.clone());
                 }
                 let key = |block| (tenant.clone(), segment.entry.id.clone(), block);
-                let Ok(files) = segment.open() else {
-                    raw.blocks.insert(key(0), None);
-                    continue;
+                let files = match segment.open() {
+                    Ok(files) => files,
+                    Err(error) => {
+                        raw.errors.push(error.to_string());
+                        raw.blocks.insert(key(0), None);
+                        continue;
+                    }
                 };
                 for block in &files.reader.directory().blocks {
-                    let batch = files.reader.read_block_as_batch(block.number).ok();
-                    raw.blocks.insert(key(block.number), batch.as_ref().map(lines));
+                    let batch = files.reader.read_block_as_batch(block.number);
+                    raw.errors.extend(batch.as_ref().err().map(ToString::to_string));
+                    raw.blocks.insert(key(block.number), batch.ok().as_ref().map(lines));
                 }
             }
             for batch in &snapshot.batches {
@@ -74,7 +81,7 @@ impl Raw {
     }
 }
 
-/// What came of it.
+/// What came of it, in a file or an object.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rotten {
     /// Files of which a start or `verify` says that they are damaged.

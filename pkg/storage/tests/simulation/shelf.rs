@@ -149,6 +149,26 @@ impl Shelf {
         self.inner().happened.clone()
     }
 
+    /// All goes well, and puts that are still under way are never done.
+    pub fn rest(&self) {
+        self.heal();
+        let mut inner = self.inner();
+        inner.delayed.clear();
+        inner.process = None;
+    }
+
+    /// Every object and its bytes.
+    pub fn sizes(&self) -> Vec<(String, u64)> {
+        self.inner().objects.iter().map(|(key, (bytes, _))| (key.clone(), bytes.len() as u64)).collect()
+    }
+
+    /// Flips a bit of an object at rest.
+    pub fn flip_bit(&self, key: &str, bit: u64) {
+        if let Some((bytes, _)) = self.inner().objects.get_mut(key) {
+            bytes[(bit / 8) as usize] ^= 1 << (bit % 8);
+        }
+    }
+
     pub fn len(&self) -> u64 {
         self.inner().objects.len() as u64
     }

@@ -59,7 +59,7 @@ pub fn pass(storage: &Storage, process: &Process, shelf: &Shelf, rng: &mut Rng) 
 }
 
 /// A node that has nothing but the bucket.
-fn follow(options: &Options) -> Result<Storage, String> {
+pub fn follow(options: &Options) -> Result<Storage, String> {
     let mut options = options.clone();
     if let Some(tier) = &mut options.tier {
         tier.follow = true;

@@ -273,6 +273,27 @@ fn of_several_databases_the_latest_is_none_of_them() {
 }
 
 #[test]
+fn where_a_record_is_damaged_the_error_of_an_instant_names_it() {
+    let sim = Sim::new(40);
+    let (env, store) = (sim.env(), MemoryStore::default());
+    let storage = open_archived(&env, "/db", &store);
+    fill(&storage);
+    let record = back_up(&env, &store, &storage).unwrap();
+    let at = seconds(&sim, 1);
+    storage.archive().unwrap();
+    find_at(&store, "latest", at).unwrap();
+    let line = format!("archive/{}/{}.json", record.database_id, record.line.as_ref().unwrap());
+    for key in [format!("backups/{}.json", record.id), line] {
+        let harmed = store.fork();
+        harmed.with(|inner| inner.objects.get_mut(&key).unwrap()[40] ^= 1);
+        let error = find_at(&harmed, "latest", at).unwrap_err();
+        assert!(error.message.contains(&key), "{error}");
+        assert_eq!(reachable(&harmed).unwrap(), Vec::new());
+        assert!(find_latest(&harmed, "latest").is_err());
+    }
+}
+
+#[test]
 fn an_instant_behind_a_backup_that_has_every_batch_is_reached() {
     let sim = Sim::new(33);
     let (env, store) = (sim.env(), MemoryStore::default());

@@ -53,3 +53,36 @@ fn a_damaged_copy_of_what_is_in_the_store_costs_nothing() {
     let left = entries(&manifest);
     assert_eq!((left.len(), left[0].2.location, left[0].2.rows), (1, Location::Cold, 10));
 }
+
+/// The `.log` holds everything but the B+trees.
+#[test]
+fn a_segment_is_read_though_its_index_object_is_damaged_or_gone() {
+    let (sim, tier) = (Sim::new(1), FaultStore::new());
+    let settings = Options { user_indexes: vec!["host".to_owned()], ..options(&tier) };
+    let storage = open_with(&sim.env(), settings.clone()).unwrap();
+    append(&storage, 0);
+    storage.flush().unwrap();
+    storage.tier().unwrap();
+    let all = records(&storage);
+    drop(storage);
+    let key = tier.keys("segments/").into_iter().find(|key| key.ends_with(".index")).unwrap();
+    let whole = tier.get(&key).unwrap();
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for object in [Some(flipped), Some(whole[..whole.len() - 1].to_vec()), Some(Vec::new()), None] {
+        tier.with(|inner| match &object {
+            Some(bytes) => drop(inner.objects.insert(key.clone(), (bytes.clone(), 0))),
+            None => drop(inner.objects.remove(&key)),
+        });
+        for path in cached(&sim, "index") {
+            sim.env().disk.remove_file(Path::new(&path)).unwrap();
+        }
+        let storage = open_with(&sim.env(), settings.clone()).unwrap();
+        assert_eq!(records(&storage), all);
+        let segment = Arc::clone(storage.snapshot(&Tenant::default()).segments.iter().next().unwrap());
+        let error = segment.open().unwrap().index.as_ref().unwrap().as_ref().err().unwrap().to_string();
+        assert!(error.contains(&key), "{error}");
+        let is_named = storage.stats().damage.iter().any(|message| message.contains(&key));
+        assert_eq!(is_named, object.is_some(), "{:?}", storage.stats().damage);
+    }
+}

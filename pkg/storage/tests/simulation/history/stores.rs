@@ -3,7 +3,7 @@
 use super::History;
 use crate::backups::Done;
 use crate::machine::Process;
-use crate::{rot, tiering};
+use crate::{rot, rot_stores, tiering};
 use std::sync::Arc;
 use std::time::Duration;
 use timberlog_storage::Storage;
@@ -89,6 +89,18 @@ impl History {
         let rotten = rot::rot(&self.sim, &self.options, &self.tenants, &mut self.rng)?;
         self.report.count("rotten files that were named", rotten.named);
         self.report.count("lost to rot", rotten.lost);
+        if let Some(shelf) = &self.shelf {
+            let rotten = rot_stores::rot_bucket(shelf, &self.options, &self.tenants, &mut self.rng)?;
+            self.report.count("rotten objects of a bucket that were named", rotten.named);
+            self.report.count("blocks of a bucket lost to rot", rotten.lost);
+        }
+        if let Some(backups) = &self.backups {
+            use timberlog_disk::Clock;
+            let now_ns = self.sim.clock.now_ns();
+            let rotten = rot_stores::rot_backups(backups, &self.options, &self.tenants, now_ns, &mut self.rng)?;
+            self.report.count("rotten objects of backups that were named", rotten.named);
+            self.report.count("restores refused for rot", rotten.lost);
+        }
         Ok(())
     }
 }
