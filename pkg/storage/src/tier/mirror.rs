@@ -1,12 +1,13 @@
 //! What a bucket should hold, from the writer's own manifest, which is the truth. Pure functions, no I/O.
 //!
 //! The bucket holds the segments that the manifest says are in the store. What a compaction or a purge replaced stays
-//! in the bucket until its replacement is there, and so do tombstones that hide rows of what stays: whoever reads the
-//! bucket alone sees every record of it, and none that is deleted.
+//! in the bucket until its replacement is there, and so do tombstones that hide rows of what stays, unless they were
+//! cancelled: whoever reads the bucket alone sees every record of it, and none that is deleted.
 
 use super::bucket::{BucketState, Change};
 use super::options::TierOptions;
 use crate::deletes::Tombstone;
+use crate::deletes::list::End;
 use crate::manifest::{Location, Partition, SegmentEntry, State};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -35,8 +36,9 @@ pub(crate) fn change(state: &State, tombstones: &[Tombstone], bucket: &BucketSta
         let uploaded_of = |entry: &SegmentEntry| uploaded.get(&(tenant.clone(), day, entry.id.clone()));
         let wanted = wanted(local, present, &uploaded_of);
         for tombstone in bucket.tombstones.iter().filter(|tombstone| tombstone.tenant == *tenant) {
-            let is_new = wanted_tombstones.iter().all(|known| known.id != tombstone.id);
-            if is_new && wanted.iter().any(|entry| tombstone.touches(entry)) {
+            let is_unknown =
+                wanted_tombstones.iter().all(|known| known.id != tombstone.id) && !is_cancelled(state, tombstone);
+            if is_unknown && wanted.iter().any(|entry| tombstone.touches(entry)) {
                 wanted_tombstones.push(tombstone.clone());
             }
         }
@@ -49,6 +51,12 @@ pub(crate) fn change(state: &State, tombstones: &[Tombstone], bucket: &BucketSta
         change.tombstones = Some(wanted_tombstones);
     }
     change
+}
+
+/// Whether what a delete named is back, for good.
+fn is_cancelled(state: &State, tombstone: &Tombstone) -> bool {
+    let entry = state.deletes.get(&tombstone.id);
+    entry.is_some_and(|entry| matches!(entry.ended, Some((End::Cancelled, _))))
 }
 
 /// An entry as a bucket holds it.

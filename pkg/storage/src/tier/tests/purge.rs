@@ -43,6 +43,25 @@ fn a_delete_takes_records_out_of_the_store() {
     assert_eq!(records(&storage).len(), 9);
 }
 
+/// A cancelled delete hides nothing from whoever reads the bucket alone, and takes nothing away where somebody takes it
+/// over.
+#[test]
+fn a_cancelled_delete_leaves_the_store_too() {
+    let (_sim, store, storage) = cold_database();
+    let delete = storage.delete(&Tenant::default(), "record 3", TimeRange::ALL).unwrap();
+    storage.tier().unwrap();
+    assert_eq!(bucket(&store).tombstones.len(), 1);
+    storage.cancel_delete(&Tenant::default(), &delete.id).unwrap();
+    storage.tier().unwrap();
+    assert_eq!(bucket(&store).tombstones.as_slice(), []);
+    let mut theirs = with_deletes(&store);
+    let tier = theirs.tier.as_mut().unwrap();
+    (tier.adopt, tier.take_over) = (true, true);
+    let other = open_with(&Sim::new(2).env(), theirs).unwrap();
+    while other.compact().unwrap().is_some() {}
+    assert_eq!(records(&other).len(), 10);
+}
+
 /// What a power loss leaves of the cache, which nobody syncs, is no damage of the segment.
 #[test]
 fn a_cache_that_is_damaged_does_not_keep_records_in_the_store() {
