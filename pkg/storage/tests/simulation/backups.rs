@@ -16,8 +16,9 @@ use timberlog_storage::backup::{
 };
 use timberlog_storage::manifest::FileRef;
 use timberlog_storage::objects::ObjectStore;
+use timberlog_storage::producers::ProducerBatch;
 use timberlog_storage::{ArchiveOptions, BufferedBatch, Options, Progress, Storage, Subscriber};
-use timberlog_types::{Error, ErrorKind, Tenant};
+use timberlog_types::{Batch, Error, ErrorKind, Tenant};
 
 const TO: &str = "/to";
 /// How long a prune that was interrupted stands in the way of backups.
@@ -37,12 +38,21 @@ struct Taken {
     id: Option<String>,
     at: i64,
     /// What the storage showed; `None` if faults were about.
-    contents: Option<Contents>,
+    found: Option<Found>,
+}
+
+/// What was there when something was taken.
+pub struct Found {
+    pub contents: Contents,
+    /// The newest batch of a producer: sent again, it is known.
+    pub again: Option<(Tenant, Batch, ProducerBatch)>,
 }
 
 /// The store of a history and what must be in it.
 #[derive(Default)]
 pub struct Backups {
+    /// Whether the storage goes on compacting while it is backed up.
+    is_busy: bool,
     shelf: Shelf,
     taken: Vec<Taken>,
     /// The line of the archive, once a pass was made without faults.
@@ -68,6 +78,10 @@ pub enum NotRestored {
 }
 
 impl Backups {
+    pub fn beside_compaction(self, is_busy: bool) -> Self {
+        Self { is_busy, ..self }
+    }
+
     pub fn archive(&self) -> ArchiveOptions {
         ArchiveOptions::new(Arc::new(self.shelf.clone()))
     }
@@ -92,7 +106,7 @@ impl Backups {
         &mut self,
         storage: &Storage,
         process: &Arc<Process>,
-        shown: Option<Contents>,
+        found: Option<Found>,
         rng: &mut Rng,
     ) -> Result<Done, String> {
         if rng.percent(40) {
@@ -105,15 +119,15 @@ impl Backups {
             let mishaps = [Mishap::Outage, lost, Mishap::Refused, Mishap::Repeated, delay];
             self.shelf.befall(rng.below(10), mishaps[rng.below(5) as usize]);
         }
-        let is_calm = shown.is_some();
+        let is_calm = found.is_some();
         let env = process.env();
         let done = match rng.below(10) {
             0..2 if !self.taken.is_empty() => self.prune(&env, 1 + rng.below(3) as usize).map(|()| Done::Pruned),
             // An instant is reached from a backup that is older.
-            2..6 if storage.options().archive.is_some() && !self.taken.is_empty() => self.archive_now(storage, shown),
-            _ => create(&env, &self.shelf, storage).map(|record| {
+            2..6 if storage.options().archive.is_some() && !self.taken.is_empty() => self.archive_now(storage, found),
+            _ => create(&env, &self.shelf, storage, self.is_busy).map(|record| {
                 let at = record.until();
-                self.taken.push(Taken { id: Some(record.id), at, contents: shown });
+                self.taken.push(Taken { id: Some(record.id), at, found });
                 Done::Created
             }),
         };
@@ -129,12 +143,12 @@ impl Backups {
         }
     }
 
-    fn archive_now(&mut self, storage: &Storage, shown: Option<Contents>) -> Result<Done, Error> {
+    fn archive_now(&mut self, storage: &Storage, found: Option<Found>) -> Result<Done, Error> {
         storage.archive()?;
         // Where nothing came since, the newest instant is an older one.
         let line = storage.stats().archive.map(|archive| archive.line);
         if let Some(end) = backup::reachable(&self.shelf)?.pop().filter(|end| Some(&end.line) == line.as_ref()) {
-            self.taken.push(Taken { id: None, at: end.to, contents: shown });
+            self.taken.push(Taken { id: None, at: end.to, found });
         }
         Ok(Done::Archived)
     }
@@ -176,8 +190,15 @@ impl Backups {
     }
 
     /// Every backup that was made is there and whole, every one that is listed is; one of all that was taken is
-    /// restored to another machine and shows what it should. How many records it has.
-    pub fn check(&self, options: &Options, tenants: &[Tenant], now_ns: i64, rng: &mut Rng) -> Result<u64, String> {
+    /// restored to another machine and shows what it should. How many records it has, and how many batches were sent
+    /// there again.
+    pub fn check(
+        &self,
+        options: &Options,
+        tenants: &[Tenant],
+        now_ns: i64,
+        rng: &mut Rng,
+    ) -> Result<(u64, u64), String> {
         let store: Arc<dyn ObjectStore> = Arc::new(self.shelf.clone());
         let failed = |what: &str, error: Error| format!("{what}: {error}");
         let listed = backup::list(&self.shelf).map_err(|error| failed("list", error))?;
@@ -195,12 +216,12 @@ impl Backups {
             }
         }
         let drawn = rng.below(u64::MAX) as usize;
-        let comparable = || self.taken.iter().enumerate().filter(|(_, one)| one.contents.is_some());
+        let comparable = || self.taken.iter().enumerate().filter(|(_, one)| one.found.is_some());
         // Instants are rarer, and more goes into them.
         let has_instants = drawn.is_multiple_of(2) && comparable().any(|(_, one)| one.id.is_none());
         let drawable: Vec<usize> =
             comparable().filter(|(_, one)| !has_instants || one.id.is_none()).map(|(number, _)| number).collect();
-        let Some(&number) = drawable.get(drawn / 2 % drawable.len().max(1)) else { return Ok(0) };
+        let Some(&number) = drawable.get(drawn / 2 % drawable.len().max(1)) else { return Ok((0, 0)) };
         self.restored(options, tenants, now_ns, number, rng).map_err(|not| match not {
             NotRestored::Failed(error) | NotRestored::Wrong(error) => error,
         })
@@ -211,7 +232,8 @@ impl Backups {
         self.taken.len() as u64
     }
 
-    /// Restores one that was taken to another machine. How many records it has, if it is known what it should have.
+    /// Restores one that was taken to another machine. How many records it has, and how many batches were sent there
+    /// again, if it is known what it should have.
     pub fn restored(
         &self,
         options: &Options,
@@ -219,10 +241,11 @@ impl Backups {
         now_ns: i64,
         number: usize,
         rng: &mut Rng,
-    ) -> Result<u64, NotRestored> {
-        let Some((one, contents)) = self.taken.get(number).and_then(|one| Some((one, one.contents.as_ref()?))) else {
-            return Ok(0);
+    ) -> Result<(u64, u64), NotRestored> {
+        let Some((one, found)) = self.taken.get(number).and_then(|one| Some((one, one.found.as_ref()?))) else {
+            return Ok((0, 0));
         };
+        let Found { contents, again } = found;
         let wrong = |what: &'static str| move |error: Error| NotRestored::Wrong(format!("{what}: {error}"));
         let sim = Sim::new(rng.next());
         sim.clock.set_wall(now_ns);
@@ -251,7 +274,14 @@ impl Backups {
             }
             records += found.len() as u64;
         }
-        Ok(records)
+        let Some((tenant, batch, producer)) = again else { return Ok((records, 0)) };
+        match storage.append(tenant, batch.clone(), Some(producer.clone())) {
+            Ok(answer) if answer.duplicate => Ok((records, 1)),
+            answer => {
+                let wrong = format!("what was restored does not know {producer:?} of {tenant}: {answer:?}");
+                Err(NotRestored::Wrong(wrong))
+            }
+        }
     }
 
     fn restore(&self, sim: &Sim, one: &Taken) -> Result<(), Error> {
@@ -270,29 +300,36 @@ impl Backups {
     }
 }
 
-fn create(env: &Env, shelf: &Shelf, storage: &Storage) -> Result<BackupRecord, Error> {
+fn create(env: &Env, shelf: &Shelf, storage: &Storage, is_busy: bool) -> Result<BackupRecord, Error> {
     let source = StorageSource::pin(storage, Duration::from_secs(3_600), ColdFiles::Copy)?;
-    backup::create(env, shelf, &InTurn(source), &silent).map(|created| created.record)
+    let beside = is_busy.then_some(storage);
+    backup::create(env, shelf, &InTurn { source, beside }, &silent).map(|created| created.record)
 }
 
 /// One file after the other: a seed is one history.
-struct InTurn<'a>(StorageSource<'a>);
+struct InTurn<'a> {
+    source: StorageSource<'a>,
+    /// Compacts meanwhile: what it replaces stays as long as it is pinned.
+    beside: Option<&'a Storage>,
+}
 
 impl Source for InTurn<'_> {
     fn pinned(&self) -> &Pinned {
-        self.0.pinned()
+        self.source.pinned()
     }
 
     fn open(&self, file: &FileRef) -> Result<Arc<dyn File>, Error> {
-        self.0.open(file)
+        // What fails is tried again by who compacts, and seen there.
+        self.beside.map(Storage::compact);
+        self.source.open(file)
     }
 
     fn wal(&self) -> Result<Vec<u8>, Error> {
-        self.0.wal()
+        self.source.wal()
     }
 
     fn renew(&self) -> Result<(), Error> {
-        self.0.renew()
+        self.source.renew()
     }
 
     fn copies(&self) -> usize {

@@ -6,6 +6,7 @@ mod stores;
 use crate::backups::Backups;
 use crate::check::{self, Shown};
 use crate::deletes::{Deletes, Selector, selectors};
+use crate::held::Held;
 use crate::machine::{Process, Sabotage};
 use crate::model::{End, Fate, Model, Sent};
 use crate::records;
@@ -88,6 +89,8 @@ struct History {
     report: Report,
     ear: Ear,
     last_number: u64,
+    /// Answers that are still to come.
+    unanswered: u64,
     /// The numbers that producers of a tenant have used.
     producer_numbers: Vec<u64>,
     /// How the processes since the last start that was checked have ended, the worst.
@@ -100,6 +103,10 @@ struct History {
     jumped: bool,
     /// Hours by which the wall clock is behind the clock of retention, which was not set back with it.
     hours_behind: i64,
+    /// The first day that records have.
+    first_day: i32,
+    /// Whether somebody holds snapshots.
+    holds_snapshots: bool,
     /// The object store, if there is one.
     shelf: Option<Shelf>,
     /// The store of backups, if there are any.
@@ -134,6 +141,9 @@ impl History {
         let mut size = Rng::new(!seed);
         let bytes_max = (size.percent(25) && retention.is_empty()).then(|| 4_000 << size.below(6));
         deletes.evictions.bytes_max = bytes_max;
+        // Or days of two months.
+        let first_day = if size.percent(30) { records::FIRST_DAY + 29 } else { records::FIRST_DAY };
+        let (has_reader, is_busy) = (size.percent(25), size.percent(50));
         let options = Options {
             selectors: selectors(),
             retention_bytes: bytes_max,
@@ -159,13 +169,16 @@ impl History {
         let tier = shelf.as_ref().map(|shelf| tiering::options(shelf, &mut rng));
         // Retention is a matter of who reads.
         let backups = (rng.percent(50) && options.retention.is_empty() && bytes_max.is_none()).then(Backups::default);
+        // What is only in a bucket is not held.
+        let holds_snapshots = has_reader && !has_shelf;
+        let cache_bytes = if holds_snapshots { 0 } else { options.cache_bytes };
+        let backups = backups.map(|backups| backups.beside_compaction(is_busy && !has_shelf));
         let archive = backups.as_ref().filter(|_| rng.percent(50)).map(Backups::archive);
-        let options = Options { tier, archive, ..options };
+        let options = Options { tier, archive, cache_bytes, ..options };
         let sim = Sim::new(rng.next());
-        if rng.percent(50) {
-            // Some or all days are over then, and what is left of them is merged too.
-            sim.clock.set_wall(Day(20_454 + rng.below(7) as i32).range().start);
-        }
+        // Some or all days are over then, and what is left of them is merged too.
+        let days_over = if rng.percent(50) { rng.below(7) as i32 } else { 0 };
+        sim.clock.set_wall(Day(first_day + days_over).range().start);
         Self {
             sim,
             sabotage,
@@ -177,11 +190,14 @@ impl History {
             report: Report::default(),
             ear: Ear::default(),
             last_number: 0,
+            unanswered: 0,
             end: End::Closed,
             durability: Durability::Fsync,
             is_faulty: false,
             jumped: false,
             hours_behind: 0,
+            first_day,
+            holds_snapshots,
             shelf,
             backups,
             rng,
@@ -220,12 +236,18 @@ impl History {
         }
         if let Some(storage) = self.start(&process)? {
             let operations = 4 + self.rng.below(28);
+            let mut held = Held::default();
             for _ in 0..operations {
                 if process.is_dead() {
                     break;
                 }
                 self.operation(&storage, &process, mood)?;
+                if self.holds_snapshots && !process.is_dead() {
+                    let read = process.undisturbed(|| held.step(&storage, &self.tenants))?;
+                    self.report.count("records read again in held snapshots", read);
+                }
             }
+            drop(held);
             if mood == Mood::Settling {
                 self.settle(&storage, &process)?;
             }
@@ -446,7 +468,7 @@ impl History {
     fn append(&mut self, storage: &Storage) {
         self.last_number += 1;
         let number = self.last_number;
-        let batch = records::batch(number, &mut self.rng);
+        let batch = records::batch_from(self.first_day, number, &mut self.rng);
         let tenant = self.rng.below(self.tenants.len() as u64) as usize;
         let producer = self.rng.percent(50).then(|| {
             let index = self.rng.below(PRODUCERS) as usize;
@@ -486,6 +508,7 @@ impl History {
             let (rows, bytes) = (batch.rows(), batch.as_bytes().len());
             format!("send batch {number}: {rows} records, {bytes} bytes, {tenant} {producer:?}")
         });
+        self.unanswered += 1;
         let ear = self.ear.clone();
         let done = Box::new(move |answer| ear.lock().answers.push((number, answer)));
         storage.append_then(&tenant, batch, producer, done);
@@ -515,7 +538,7 @@ impl History {
     fn delete(&mut self, storage: &Storage, process: &Process) -> Result<(), String> {
         let tenant = self.tenants[self.rng.below(self.tenants.len() as u64) as usize].clone();
         let last_seq = self.model.last_seq();
-        let (selector, range) = self.model.deletes.random(&tenant, records::FIRST_DAY, &mut self.rng);
+        let (selector, range) = self.model.deletes.random(&tenant, self.first_day, &mut self.rng);
         let answer = storage.delete(&tenant, &selector, range);
         self.tell(|| format!("delete `{selector}` of {tenant} within {range:?}: {answer:?}"));
         self.report.count(if answer.is_ok() { "deletes" } else { "deletes that failed" }, 1);
@@ -625,6 +648,10 @@ impl History {
         }
         drop(storage);
         self.listen(Listening::Dead)?;
+        let unanswered = std::mem::take(&mut self.unanswered);
+        if unanswered > 0 {
+            return Err(format!("{unanswered} batches were sent and never answered"));
+        }
         match closed {
             _ if self.sim.disk.is_crashed() => {}
             Ok(()) if !process.is_dead() => {
@@ -654,6 +681,7 @@ impl History {
                 self.model.replayed.insert(number);
             }
         }
+        self.unanswered -= answers.len() as u64;
         for (number, answer) in answers {
             self.tell(|| format!("batch {number}: {answer:?}").chars().take(160).collect());
             match &answer {

@@ -12,6 +12,7 @@ mod backups;
 mod check;
 mod deletes;
 mod evictions;
+mod held;
 mod history;
 mod machine;
 mod model;

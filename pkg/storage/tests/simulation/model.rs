@@ -196,6 +196,16 @@ impl Model {
         Ok(())
     }
 
+    /// The newest batch of a producer that was acknowledged, as it was sent.
+    pub fn last_of_a_producer(&self) -> Option<(Tenant, Batch, ProducerBatch)> {
+        let of_producer = |sent: &&Sent| sent.producer.is_some() && matches!(sent.fate, Fate::Acknowledged(_));
+        let newest = self.sent.values().filter(of_producer).max_by_key(|sent| match sent.fate {
+            Fate::Acknowledged(seq) => seq,
+            _ => 0,
+        });
+        newest.and_then(|sent| Some((sent.tenant.clone(), sent.batch(), sent.producer.clone()?)))
+    }
+
     fn seq_of(&self, number: u64, sent: &Sent) -> Option<Seq> {
         match sent.fate {
             Fate::Acknowledged(seq) => Some(seq),

@@ -12,6 +12,11 @@ const DAYS: u64 = 5;
 
 /// Builds a batch of random records. Each message begins with the batch's number and the row's.
 pub fn batch(number: u64, rng: &mut Rng) -> Batch {
+    batch_from(FIRST_DAY, number, rng)
+}
+
+/// The same, of the days from another one on.
+pub fn batch_from(first_day: i32, number: u64, rng: &mut Rng) -> Batch {
     let (rows, message_len) = match rng.below(12) {
         0..7 => (1 + rng.below(4), 40),
         7..10 => (8 + rng.below(20), 120),
@@ -19,13 +24,13 @@ pub fn batch(number: u64, rng: &mut Rng) -> Batch {
         // Written past the gathering of small frames, and longer than a WAL file.
         _ => (2 + rng.below(3), 14_000),
     };
-    let day = Day(FIRST_DAY + rng.below(DAYS) as i32);
+    let day = Day(first_day + rng.below(DAYS) as i32);
     let is_spread = rng.percent(25);
     // Then many records are equal in time and stream, and only their arrival tells them apart.
     let times = if rng.percent(30) { 3 } else { 86_400_000 };
     let mut builder = BatchBuilder::new();
     for row in 0..rows {
-        let day = if is_spread { Day(FIRST_DAY + rng.below(DAYS) as i32) } else { day };
+        let day = if is_spread { Day(first_day + rng.below(DAYS) as i32) } else { day };
         let timestamp = day.range().start + (rng.below(times) * 1_000_000) as i64;
         let service = ["web", "db", ""][rng.below(3) as usize];
         let host = format!("host-{}", rng.below(3));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// Everything that should happen in a run of many seeds: a simulation in which one of these never
 /// happens shows nothing about it.
-const EVENTS: [&str; 70] = [
+const EVENTS: [&str; 72] = [
     "seeds",
     "processes",
     "power losses",
@@ -49,6 +49,8 @@ const EVENTS: [&str; 70] = [
     "rotten objects of backups that were named",
     "restores refused for rot",
     "looks",
+    "records read again in held snapshots",
+    "batches sent again to what was restored",
     "verifications",
     "clocks that jumped back",
     "reads that failed",

@@ -2,6 +2,7 @@
 
 use crate::check;
 use crate::machine::Process;
+use crate::model::Contents;
 use crate::records;
 use crate::shelf::{Mishap, Shelf};
 use std::collections::BTreeMap;
@@ -151,6 +152,18 @@ pub fn take_over(
         (tier.adopt, tier.take_over) = (true, true);
     }
     let new = open(&other, &theirs).map_err(failed("the new one opens"))?;
+    // Of the same, in whatever order: the one may have in its buffer what the other has in segments.
+    let shown = |storage: &Storage| {
+        let mut contents = check::read(storage, tenants)?.contents;
+        contents.values_mut().for_each(|records| records.sort());
+        Ok(contents)
+    };
+    let (of_old, of_new) = (shown(&old).map_err(failed("read"))?, shown(&new).map_err(failed("read"))?);
+    if of_old != of_new {
+        let count = |contents: &Contents| contents.values().map(Vec::len).sum::<usize>();
+        let (had, has) = (count(&of_old), count(&of_new));
+        return Err(format!("who takes over {had} records of a bucket shows {has}"));
+    }
     let mut number = 1 << 41;
     let mut write = |storage: &Storage| {
         number += 1;

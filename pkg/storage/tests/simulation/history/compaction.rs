@@ -46,11 +46,12 @@ impl History {
                     is_cut = compacted.rows_removed > 0 || (is_cut && compacted.bytes_written == 0);
                 }
                 Ok(None) => {
-                    self.report.count("segments expired", segments.saturating_sub(storage.stats().segments));
+                    let expired = segments.saturating_sub(storage.stats().segments);
+                    self.report.count("segments expired", expired);
                     if process.is_dead() {
                         return Ok(());
                     }
-                    let checked = self.check_files(storage, is_cut || ended > 0);
+                    let checked = self.check_files(storage, is_cut || ended > 0 || expired > 0);
                     let checked = checked.and_then(|()| self.check_indexes(storage));
                     let checked = checked.and_then(|()| self.check_processed(storage));
                     // Whoever is killed while it is looked at cannot be read.
@@ -88,11 +89,11 @@ impl History {
         all.filter(|status| status.state == DeleteState::Processed).count() as u64
     }
 
-    /// When the last delete has ended, only the files of segments are left.
+    /// When the last delete has ended, or something has expired, only the files of segments are left.
     pub(super) fn check_files(&self, storage: &Storage, has_ended: bool) -> Result<(), String> {
         let is_live = |tenant| storage.deletes(tenant).iter().any(|status| status.state == DeleteState::Received);
         // What is only in the object store has no file here, and a backup that was cut off holds files until its pin ends.
-        let is_elsewhere = self.shelf.is_some() || self.backups.is_some();
+        let is_elsewhere = self.shelf.is_some() || self.backups.is_some() || self.holds_snapshots;
         if !has_ended || self.is_faulty || is_elsewhere || self.tenants.iter().any(is_live) {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! What a history does with object stores, and its end: tiering, backups, rot.
 
 use super::History;
-use crate::backups::Done;
+use crate::backups::{Done, Found};
 use crate::machine::Process;
 use crate::{rot, rot_stores, tiering};
 use std::sync::Arc;
@@ -55,7 +55,8 @@ impl History {
         let shown = if self.is_faulty { None } else { self.read(storage, process)?.map(|shown| shown.contents) };
         // What was appended is earlier.
         self.sim.clock.advance(Duration::from_millis(1));
-        let done = backups.act(storage, process, shown, &mut self.rng);
+        let again = self.model.last_of_a_producer();
+        let done = backups.act(storage, process, shown.map(|contents| Found { contents, again }), &mut self.rng);
         // And what comes now is later.
         self.sim.clock.advance(Duration::from_millis(1));
         let event = match done? {
@@ -69,8 +70,9 @@ impl History {
         if !process.is_dead() && self.rng.percent(40) {
             use timberlog_disk::Clock;
             let now_ns = self.sim.clock.now_ns();
-            let restored = backups.check(&self.options, &self.tenants, now_ns, &mut self.rng)?;
+            let (restored, again) = backups.check(&self.options, &self.tenants, now_ns, &mut self.rng)?;
             self.report.count("records restored", restored);
+            self.report.count("batches sent again to what was restored", again);
         }
         self.backups = Some(backups);
         Ok(())
