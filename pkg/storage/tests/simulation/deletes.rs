@@ -2,7 +2,7 @@
 //! must be hidden, must not be, or may be either.
 
 use crate::evictions::Evictions;
-use crate::records::Row;
+use crate::records::{Row, rows_of_block};
 use std::collections::BTreeMap;
 use timberlog_disk::sim::Rng;
 use timberlog_filter::Filter;
@@ -91,6 +91,8 @@ pub struct Deletes {
     /// A rule with a selector: for it too the cutoff as read last, and at most.
     pub rule: Option<(Selector, std::time::Duration)>,
     rule_cutoff: (i64, i64),
+    /// A time of retention's clock that a commit has written down.
+    pub clock_ns: i64,
     /// What a limit on bytes has removed.
     pub evictions: Evictions,
 }
@@ -176,6 +178,41 @@ impl Deletes {
             };
         }
         Ok(())
+    }
+
+    /// The clock of retention goes on from where a commit has seen it: what has expired does not come back.
+    pub fn check_clock(&self, storage: &Storage) -> Result<(), String> {
+        let has_retention = !storage.options().retention.is_empty() || storage.options().retention_bytes.is_some();
+        let clock_ns = storage.retention_status().clock_ns;
+        if has_retention && clock_ns < self.clock_ns {
+            return Err(format!("the clock of retention is {clock_ns}, {} was committed", self.clock_ns));
+        }
+        Ok(())
+    }
+
+    /// Where compaction has nothing left to do, no segment whose records are all old enough has one that the rule names.
+    pub fn check_rule(&self, storage: &Storage, tenants: &[Tenant]) -> Answer<Result<(), String>> {
+        let Some((selector, age)) = &self.rule else { return Ok(Ok(())) };
+        let status = storage.retention_status();
+        let cutoff = self.rule_cutoff.0.min(status.clock_ns - age.as_nanos() as i64);
+        for segment in
+            tenants.iter().flat_map(|tenant| storage.snapshot(tenant).segments.iter().cloned().collect::<Vec<_>>())
+        {
+            if segment.entry.range.end >= cutoff || status.paused.is_some() {
+                continue;
+            }
+            let files = segment.open()?;
+            for block in &files.reader.directory().blocks {
+                let batch = files.reader.read_block_as_batch(block.number).map_err(Error::from)?;
+                if rows_of_block(&batch).any(|row| selector.names(&row)) {
+                    let id = &segment.entry.id;
+                    return Ok(Err(format!(
+                        "segment {id} has records that have expired, and compaction has nothing to do"
+                    )));
+                }
+            }
+        }
+        Ok(Ok(()))
     }
 
     /// Takes note of where retention stands. `jumped`: the wall clock is not to be believed.

@@ -322,6 +322,7 @@ impl History {
         if self.is_faulty {
             // A pointer whose fsync failed is used by later starts, and may be taken back all the same.
             self.model.flushed_seq = 0;
+            self.model.deletes.clock_ns = i64::MIN;
             self.model.deletes.evictions.doubt();
         }
         self.is_faulty = false;
@@ -392,6 +393,7 @@ impl History {
         }
         self.check_named(storage, process)?;
         self.model.deletes.check_restart(storage)?;
+        self.model.deletes.check_clock(storage)?;
         self.model.deletes.evictions.check_restart(storage, &self.tenants);
         let settled = self.model.check_restart(&shown.contents, self.end, self.durability)?;
         self.model.check_order(&shown.arrivals)?;
@@ -515,12 +517,16 @@ impl History {
     }
 
     fn flush(&mut self, storage: &Storage, process: &Process) -> Result<(), String> {
-        let before = storage.stats().visible_seq;
+        let (before, clock_ns) = (storage.stats().visible_seq, storage.retention_status().clock_ns);
+        let has_any = storage.stats().flushed_seq < before;
         let flushed = storage.flush();
         self.tell(|| format!("flush: {flushed:?}"));
         match flushed {
             Ok(()) => {
                 self.report.count("flushes", 1);
+                if has_any {
+                    self.model.deletes.clock_ns = clock_ns;
+                }
                 let flushed = storage.stats().flushed_seq;
                 if flushed < before {
                     return Err(format!("flushed to {flushed}, {before} was visible"));
@@ -579,6 +585,7 @@ impl History {
             // Also after an error: then it is forgotten with the process.
             self.report.count("clocks confirmed", u64::from(confirmed.is_ok()));
             self.jumped = false;
+            self.model.deletes.clock_ns = i64::MIN;
             if confirmed.is_ok() {
                 self.hours_behind = 0;
             }
@@ -626,7 +633,8 @@ impl History {
         let (op, place) = PLACES[self.rng.below(PLACES.len() as u64) as usize];
         let skip = self.rng.below(6);
         // There are few of them: of the later ones many processes do not come so far.
-        let skip = if matches!(op, Op::SyncDir | Op::Open | Op::Rename) { skip / 3 } else { skip };
+        let is_rare = matches!((op, place), (Op::SyncDir, "wal") | (Op::Open | Op::Rename, _));
+        let skip = if is_rare { skip / 3 } else { skip };
         let fault = [Fault::Io, Fault::NoSpace, Fault::DoneButError][self.rng.below(3) as usize];
         self.tell(|| format!("inject {fault:?} at {op:?} `{place}` after {skip}"));
         self.sim.disk.inject(op, place, skip, fault);

@@ -107,6 +107,12 @@ pub fn rows(batch: &Batch) -> impl Iterator<Item = Row> + '_ {
     })
 }
 
+/// The records of a block, whose numbers stand in their messages.
+pub fn rows_of_block(batch: &Batch) -> impl Iterator<Item = Row> + '_ {
+    let numbers = arrivals(batch).map(|(_, (_, number))| number);
+    rows(batch).zip(numbers).map(|(row, number)| Row { number, ..row })
+}
+
 /// Every record of a batch as a line: equal lines, equal records.
 pub fn lines(batch: &Batch) -> impl Iterator<Item = String> + '_ {
     (0..batch.rows()).map(|row| {

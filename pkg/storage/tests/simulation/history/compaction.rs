@@ -54,6 +54,7 @@ impl History {
                     let checked = self.check_files(storage, is_cut || ended > 0 || expired > 0);
                     let checked = checked.and_then(|()| self.check_indexes(storage));
                     let checked = checked.and_then(|()| self.check_processed(storage));
+                    let checked = checked.and_then(|()| self.check_rule(storage));
                     // Whoever is killed while it is looked at cannot be read.
                     return if process.is_dead() { Ok(()) } else { checked };
                 }
@@ -81,6 +82,13 @@ impl History {
         }
         self.model.deletes.evictions.note(due, is_done, storage, &self.tenants)?;
         Ok(compacted)
+    }
+
+    fn check_rule(&self, storage: &Storage) -> Result<(), String> {
+        if self.is_faulty {
+            return Ok(());
+        }
+        self.model.deletes.check_rule(storage, &self.tenants).map_err(|error| format!("read failed: {error}"))?
     }
 
     pub(super) fn processed(&self, storage: &Storage) -> u64 {
