@@ -637,6 +637,10 @@ impl History {
         let skip = if is_rare { skip / 3 } else { skip };
         let fault = [Fault::Io, Fault::NoSpace, Fault::DoneButError][self.rng.below(3) as usize];
         self.tell(|| format!("inject {fault:?} at {op:?} `{place}` after {skip}"));
+        if (op, place) == (Op::SyncDir, "") && fault != Fault::Io {
+            // Of all folders the one whose fsync decides what was committed.
+            return process.fail_behind_pointer(skip as i64 / 3);
+        }
         self.sim.disk.inject(op, place, skip, fault);
     }
 

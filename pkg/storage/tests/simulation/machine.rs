@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use timberlog_disk::sim::Sim;
+use timberlog_disk::sim::{Fault, Op, Sim};
 use timberlog_disk::{Disk, Entry, Env, File, Open};
 
 /// A defect that the seam can put into the storage, to see that seeds catch it.
@@ -36,6 +36,8 @@ pub struct Process {
     wal_syncs_left: AtomicI64,
     /// Commits left before the power is lost right behind one.
     commits_left: AtomicI64,
+    /// Moves of the manifest's pointer left before one whose fsync fails.
+    moves_left: AtomicI64,
     /// A read that fails: of those whose path has this part, the one after so many others.
     read_fault: Mutex<Option<(&'static str, u64)>>,
     /// Reads that have failed so.
@@ -55,6 +57,7 @@ impl Process {
             left: AtomicI64::new(i64::MAX),
             wal_syncs_left: AtomicI64::new(i64::MAX),
             commits_left: AtomicI64::new(i64::MAX),
+            moves_left: AtomicI64::new(i64::MAX),
             read_fault: Mutex::new(None),
             failed_reads: AtomicU64::new(0),
             is_undisturbed: AtomicBool::new(false),
@@ -82,6 +85,11 @@ impl Process {
     /// The power is lost in the step behind the commit after so many others.
     pub fn lose_power_behind_commit(&self, commits: i64) {
         self.commits_left.store(commits, Ordering::SeqCst);
+    }
+
+    /// The fsync behind the move of the pointer fails, after so many others.
+    pub fn fail_behind_pointer(&self, moves: i64) {
+        self.moves_left.store(moves, Ordering::SeqCst);
     }
 
     /// Makes one read, or the opening or listing before it, fail. It ends with the process.
@@ -232,6 +240,10 @@ impl Disk for ProcessDisk {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         if self.process.sabotage == Sabotage::FolderSyncLeftOut {
             return self.process.operation();
+        }
+        let disk = &self.process.sim.disk;
+        if disk.exists(&dir.join("manifest.json"))? && self.process.moves_left.fetch_sub(1, Ordering::SeqCst) == 0 {
+            disk.inject(Op::SyncDir, "", 0, Fault::Io);
         }
         self.disk()?.sync_dir(dir)?;
         if self.disk()?.exists(&dir.join("manifest.json"))? {
