@@ -170,7 +170,9 @@ impl Backups {
         // Begun, the pruned ones may be gone; so may instants that only they reached.
         let kept: Vec<&String> = before.iter().rev().take(keep).collect();
         self.taken.retain(|one| one.id.as_ref().is_some_and(|id| kept.contains(&id)));
-        let pruned = backup::prune(env, &self.shelf, keep, PLAN_KEPT, false, &silent);
+        // What backups hold of the archive goes when it is that old, too: a history has few days.
+        let plan_kept = if keep == 1 { Duration::from_millis(10) } else { PLAN_KEPT };
+        let pruned = backup::prune(env, &self.shelf, keep, plan_kept, false, &silent);
         if pruned.is_err() {
             self.interrupted = Some(env.clock.now_ns());
         }

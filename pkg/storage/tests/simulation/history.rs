@@ -641,6 +641,9 @@ impl History {
             // Of all folders the one whose fsync decides what was committed.
             return process.fail_behind_pointer(skip as i64 / 3);
         }
+        if (op, place) == (Op::Sync, "wal") && fault != Fault::Io {
+            process.end_unflushed();
+        }
         self.sim.disk.inject(op, place, skip, fault);
     }
 

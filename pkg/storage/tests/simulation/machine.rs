@@ -38,6 +38,10 @@ pub struct Process {
     commits_left: AtomicI64,
     /// Moves of the manifest's pointer left before one whose fsync fails.
     moves_left: AtomicI64,
+    /// An fsync of the WAL that fails is the beginning of the end: what comes behind it is never flushed.
+    ends_unflushed: AtomicBool,
+    /// One has failed.
+    has_failed_sync: AtomicBool,
     /// A read that fails: of those whose path has this part, the one after so many others.
     read_fault: Mutex<Option<(&'static str, u64)>>,
     /// Reads that have failed so.
@@ -58,6 +62,8 @@ impl Process {
             wal_syncs_left: AtomicI64::new(i64::MAX),
             commits_left: AtomicI64::new(i64::MAX),
             moves_left: AtomicI64::new(i64::MAX),
+            ends_unflushed: AtomicBool::new(false),
+            has_failed_sync: AtomicBool::new(false),
             read_fault: Mutex::new(None),
             failed_reads: AtomicU64::new(0),
             is_undisturbed: AtomicBool::new(false),
@@ -90,6 +96,11 @@ impl Process {
     /// The fsync behind the move of the pointer fails, after so many others.
     pub fn fail_behind_pointer(&self, moves: i64) {
         self.moves_left.store(moves, Ordering::SeqCst);
+    }
+
+    /// Behind a failed fsync of the WAL it is killed by its next flush: what it acknowledges until then is in the WAL alone.
+    pub fn end_unflushed(&self) {
+        self.ends_unflushed.store(true, Ordering::SeqCst);
     }
 
     /// Makes one read, or the opening or listing before it, fail. It ends with the process.
@@ -195,6 +206,8 @@ impl Disk for ProcessDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
         if how == Open::Read {
             self.process.read(path)?;
+        } else if has_part(path, "segments") && self.process.has_failed_sync.load(Ordering::SeqCst) {
+            self.process.kill();
         }
         let file = self.disk()?.open(path, how)?;
         let (process, path) = (Arc::clone(&self.process), path.to_path_buf());
@@ -312,7 +325,13 @@ impl File for ProcessFile {
                 late.push(Arc::clone(&self.file));
                 Ok(())
             }
-            _ => file.sync_data(),
+            _ => {
+                let synced = file.sync_data();
+                if has_frames && synced.is_err() && self.process.ends_unflushed.load(Ordering::SeqCst) {
+                    self.process.has_failed_sync.store(true, Ordering::SeqCst);
+                }
+                synced
+            }
         }
     }
 }

@@ -116,6 +116,43 @@ fn what_a_root_dropped_goes_after_the_grace_and_what_one_names_stays() {
     assert_eq!(report.kind, ErrorKind::Closed);
 }
 
+/// Whoever has read the root before the newest one may still ask for what it names.
+#[test]
+fn what_the_root_before_named_stays_for_the_grace() {
+    let (sim, store) = (Sim::new(1), FaultStore::new());
+    let env = sim.env();
+    let storage = open_with(&env, super::purge::with_deletes(&store)).unwrap();
+    append(&storage, 0);
+    storage.flush().unwrap();
+    storage.tier().unwrap();
+    let old = store.keys("segments/");
+    store.advance(7_300);
+    storage.delete(&Tenant::default(), "record 3", TimeRange::ALL).unwrap();
+    while storage.compact().unwrap().is_some() {}
+    storage.tier().unwrap();
+    check_bucket(&store, 9);
+    collect(&env, &store, GcMode::Delete);
+    let left = store.keys("segments/");
+    assert!(old.iter().all(|key| left.contains(key)), "{left:?}");
+    check_only_named(&env, &store);
+    let left = store.keys("segments/");
+    assert!(old.iter().all(|key| !left.contains(key)), "{left:?}");
+}
+
+/// What an earlier try left is believed by its bytes, not by its length.
+#[test]
+fn an_orphan_with_other_bytes_is_written_over() {
+    let (sim, store) = (Sim::new(1), FaultStore::new());
+    let storage = open(&sim.env(), &store);
+    append(&storage, 0);
+    storage.flush().unwrap();
+    let state = storage.core_state();
+    let log = state.segments().next().unwrap().2.log.clone();
+    store.put(&log.path, &vec![7; log.len as usize]).unwrap();
+    storage.tier().unwrap();
+    check_bucket(&store, 10);
+}
+
 #[test]
 fn what_compaction_replaced_stays_until_its_replacement_is_there() {
     let (sim, store) = (Sim::new(1), FaultStore::new());
