@@ -16,6 +16,7 @@ mod line;
 mod loki;
 mod metrics;
 mod options;
+mod producer;
 mod rates;
 mod refusals;
 #[doc(hidden)]

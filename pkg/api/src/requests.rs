@@ -12,7 +12,7 @@ use crate::loki::asked::Asked;
 use crate::loki::form;
 use crate::loki::params::{Bounds, RangeAsked, number, seconds_or_duration, timestamp};
 use crate::options::ServerOptions;
-use crate::tenant;
+use crate::{producer, tenant};
 use axum::extract::Query;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use std::sync::Arc;
@@ -86,7 +86,7 @@ pub fn headers(bytes: &[u8]) {
             headers.append(name, value);
         }
     }
-    let _ = (params::producer(&headers), params::stream_labels(&headers), tenant::of_headers(&headers));
+    let _ = (producer::of_headers(&headers), params::stream_labels(&headers), tenant::of_headers(&headers));
     let _ = (Encoding::of_request(&headers), MediaType::of_request(&headers));
 }
 

@@ -8,12 +8,12 @@ use super::entries::Entries;
 use crate::decoding::{DEFECT, Defect};
 use crate::error;
 use crate::metrics::Protocol;
+use crate::producer;
 use crate::state::State;
 use crate::store::{self, Incoming};
 use crate::tenant;
 use bytes::Bytes;
 use std::sync::Arc;
-use timberlog_db::ProducerBatch;
 use timberlog_proto::Encoded;
 use timberlog_proto::logapi::UploadResponse;
 use timberlog_proto::logapi::log_ingestor_server::LogIngestor;
@@ -53,13 +53,7 @@ impl Ingestor {
         let database = state.database().map_err(error::status)?.clone();
         let headers = metadata.as_ref();
         let tenant = tenant::of_headers(headers).map_err(error::status)?;
-        let producer = match headers.get("idempotency-key") {
-            None => None,
-            Some(key) => {
-                let key = key.to_str().map_err(|_| Status::invalid_argument("`idempotency-key` is not ASCII text"))?;
-                Some(ProducerBatch::parse(key).map_err(error::status)?)
-            }
-        };
+        let producer = producer::of_headers(headers).map_err(error::status)?;
         let bytes = request.len();
         if let Some(charge) = &charge {
             charge.grow_to(bytes).map_err(error::status)?;

@@ -5,6 +5,7 @@ use super::params::{self, Params};
 use crate::body::{Collected, Encoding, MediaType};
 use crate::error::{ApiError, ApiResult};
 use crate::metrics::Protocol;
+use crate::producer;
 use crate::refusals::Refusals;
 use crate::state::State;
 use crate::store::{self, Incoming};
@@ -39,7 +40,7 @@ pub async fn ingest(
     let database = state.database()?.clone();
     let media = MediaType::of_request(&headers)?;
     let encoding = Encoding::of_request(&headers)?;
-    let mut producer = params::producer(&headers)?;
+    let mut producer = producer::of_headers(&headers)?;
     let incoming = Incoming { tenant, stream_labels: params::stream_labels(&headers)?, strict: params.strict };
     let body = state.bodies.collect(&headers, body, state.options.body_bytes_max).await?;
     let (decoded, incoming) = decode(&state, &database, encoding, body, incoming).await?;

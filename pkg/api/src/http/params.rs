@@ -9,7 +9,6 @@ use axum::http::{HeaderMap, request::Parts};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use timberlog_db::ProducerBatch;
 use timberlog_ingest::STREAM_LABELS_MAX;
 use timberlog_types::TimeRange;
 use timberlog_types::time::{self, SECOND_NS};
@@ -54,13 +53,6 @@ pub fn stream_labels(headers: &HeaderMap) -> ApiResult<Option<Vec<String>>> {
         )));
     }
     Ok(Some(names))
-}
-
-/// The producer and number of `Idempotency-Key: producer/number`.
-pub fn producer(headers: &HeaderMap) -> ApiResult<Option<ProducerBatch>> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let text = value.to_str().map_err(|_| ApiError::invalid("the header `Idempotency-Key` is not ASCII text"))?;
-    Ok(Some(ProducerBatch::parse(text.trim())?))
 }
 
 /// Reads a JSON body of a query.
@@ -179,15 +171,6 @@ mod tests {
             assert!(text(wrong).is_err(), "{wrong}");
         }
         assert_eq!(duration_ns("9223372036854775807w"), None);
-    }
-
-    #[test]
-    fn a_producer_and_its_number_are_read() {
-        let read = producer(&headers("idempotency-key", "agent/a/17")).unwrap().unwrap();
-        assert_eq!((read.producer.as_str(), read.number), ("agent/a", 17));
-        for wrong in ["agent", "/1", "agent/", "agent/-1", "agent/x", &format!("{}/1", "x".repeat(129))] {
-            assert!(producer(&headers("idempotency-key", wrong)).is_err(), "{wrong}");
-        }
     }
 
     #[test]

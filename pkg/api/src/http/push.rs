@@ -4,10 +4,10 @@
 //! will be.
 
 use super::answer::json_with;
-use super::params;
 use crate::body::{Collected, Encoding, MediaType};
 use crate::error::{ApiError, ApiResult};
 use crate::metrics::Protocol;
+use crate::producer;
 use crate::state::State;
 use crate::store::{self, Incoming};
 use crate::tenant::OfTenant;
@@ -38,7 +38,7 @@ pub async fn push(
     let database = state.database()?.clone();
     let content = content(&headers)?;
     let encoding = Encoding::of_request(&headers)?;
-    let producer = params::producer(&headers)?;
+    let producer = producer::of_headers(&headers)?;
     let incoming = Incoming { tenant, stream_labels: None, strict: true };
     let body = state.bodies.collect(&headers, body, state.options.body_bytes_max).await?;
     let (batch, incoming) = decode(&state, &database, Received { content, encoding, body }, incoming).await?;

@@ -8,6 +8,7 @@ use crate::body::{Encoding, MediaType};
 use crate::cancel::CancelOnDrop;
 use crate::error::{ApiError, ApiResult};
 use crate::metrics::Protocol;
+use crate::producer;
 use crate::state::State;
 use crate::store::{self, Incoming};
 use crate::tenant::OfTenant;
@@ -38,7 +39,7 @@ pub async fn write(
     let database = state.database()?.clone();
     let media = MediaType::of_request(&headers)?;
     let encoding = Encoding::of_request(&headers)?;
-    let producer = params::producer(&headers)?;
+    let producer = producer::of_headers(&headers)?;
     let incoming = Incoming { tenant: tenant.clone(), stream_labels: params::stream_labels(&headers)?, strict: true };
     // One record, so the limit is that of a record.
     let max = state.options.ingest.record_bytes_max.min(state.options.body_bytes_max);

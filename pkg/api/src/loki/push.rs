@@ -6,8 +6,8 @@
 use super::error::{LokiError, LokiResult};
 use crate::body::{Collected, Encoding, USUAL_RATIO};
 use crate::error::ApiError;
-use crate::http::params;
 use crate::metrics::Protocol;
+use crate::producer;
 use crate::refusals::Refusals;
 use crate::state::State;
 use crate::store::{self, Incoming};
@@ -36,7 +36,7 @@ async fn store(state: Arc<State>, json: LokiForm, headers: &HeaderMap, body: Bod
     let tenant = tenant::of_headers(headers)?;
     let form = form(headers, json)?;
     let encoding = encoding(headers)?;
-    let mut producer = params::producer(headers)?;
+    let mut producer = producer::of_headers(headers)?;
     let incoming = Incoming { tenant, stream_labels: None, strict: false };
     let body = state.bodies.collect(headers, body, state.options.body_bytes_max).await?;
     let (decoded, incoming) = decode(&state, &database, Received { form, encoding, body }, incoming).await?;

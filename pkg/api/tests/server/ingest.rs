@@ -191,6 +191,10 @@ fn a_batch_that_a_producer_sends_again_is_stored_once() {
     for key in ["agent-1", "/1", "agent-1/x", "agent-1/-1"] {
         send(key).error(400);
     }
+    // Which of two it is cannot be known.
+    let twice = [JSON, ("Idempotency-Key", "agent-3/1"), ("Idempotency-Key", "agent-3/2")];
+    let error = server.send("POST", "/ingest", &twice, br#"{"message":"x"}"#).error(400);
+    assert!(error.contains("more than once"), "{error}");
     assert_eq!(count(&server, "default"), 6);
 }
 
