@@ -158,9 +158,8 @@ mod tests {
             decoded.into_iter().any(|(column, _)| !matches!(column, Err(SegmentError::UnknownEncoding { .. })))
         };
         let expected: BTreeSet<u8> = (0..=255).filter(known).collect();
-        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/columns");
-        let inputs = std::fs::read_dir(corpus).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
-        let decoded = inputs.filter(|input| matches!(decode(input), Some((Ok(_), _))));
+        let inputs = crate::corpora::corpus("columns");
+        let decoded = inputs.iter().filter(|input| matches!(decode(input), Some((Ok(_), _))));
         assert_eq!(decoded.map(|input| input[1]).collect::<BTreeSet<u8>>(), expected);
     }
 }

@@ -31,17 +31,27 @@ struct Serve {
 
 /// See the module.
 pub fn config(input: &[u8]) {
-    let Ok(text) = std::str::from_utf8(input) else { return };
-    if let Ok(settings) = file::settings(text)
-        && let Ok(flags) = file::flags(&settings, &Serve::command())
-        && let Ok(serve) = Serve::try_parse_from(flags)
-    {
-        let _ = serve.retention.apply(timberlog_db::Options::new("data"));
+    if let Ok(text) = std::str::from_utf8(input) {
+        read(text);
     }
-    let _ = (humantime::parse_duration(text), bytesize::ByteSize::from_str(text));
-    let _ = retention::Rule::from_str(text);
+}
+
+/// What a text is of what it could be.
+pub(crate) fn read(text: &str) -> [(&'static str, bool); 8] {
+    let settings = file::settings(text).ok();
+    let flags = settings.as_ref().and_then(|settings| file::flags(settings, &Serve::command()).ok());
+    let serve = flags.as_ref().and_then(|flags| Serve::try_parse_from(flags).ok());
+    let options = serve.as_ref().map(|serve| serve.retention.apply(timberlog_db::Options::new("data")));
     let conditions: Vec<String> = text.lines().map(str::to_owned).collect();
-    if let Ok(filter) = condition::parse(&conditions) {
-        let _ = timberlog_filter::Compiled::new(&filter);
-    }
+    let filter = condition::parse(&conditions).ok();
+    [
+        ("settings", settings.is_some()),
+        ("settings of `serve`", flags.is_some()),
+        ("values of its flags", serve.is_some()),
+        ("retention", options.is_some_and(|options| options.is_ok())),
+        ("a duration", humantime::parse_duration(text).is_ok()),
+        ("a size", bytesize::ByteSize::from_str(text).is_ok()),
+        ("a rule", retention::Rule::from_str(text).is_ok()),
+        ("conditions", filter.is_some_and(|filter| timberlog_filter::Compiled::new(&filter).is_ok())),
+    ]
 }

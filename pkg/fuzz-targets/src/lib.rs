@@ -10,6 +10,8 @@ mod batch;
 mod blocks;
 mod columns;
 mod config;
+#[cfg(test)]
+mod corpora;
 mod deletes;
 mod filters;
 mod grpc;

@@ -10,10 +10,7 @@ use timberlog_types::RowSet;
 pub fn messages(input: &[u8]) {
     let Some((&first, rest)) = input.split_first() else { return };
     if first < 128 {
-        let rows = usize::from(first);
-        let Ok(column) = MessageColumn::open(rest.to_vec(), rows) else { return };
-        let _ = column.read(&RowSet::all(rows), &mut |_, _| {});
-        let _ = column.lengths(&RowSet::all(rows), &mut Vec::new());
+        read(rest, usize::from(first));
         return;
     }
     let lines: Vec<&[u8]> = rest.split(|&byte| byte == b'\n').collect();
@@ -34,4 +31,12 @@ pub fn messages(input: &[u8]) {
     let found = column.search(&matcher, &wanted).expect("what was encoded");
     let hits = expected.iter().filter(|(_, line)| matcher.is_match(line)).map(|(row, _)| *row);
     assert!(found.iter().eq(hits));
+}
+
+/// Reads a column of so many rows; whether it is one.
+pub(crate) fn read(payload: &[u8], rows: usize) -> bool {
+    let Ok(column) = MessageColumn::open(payload.to_vec(), rows) else { return false };
+    let read = column.read(&RowSet::all(rows), &mut |_, _| {});
+    let _ = column.lengths(&RowSet::all(rows), &mut Vec::new());
+    read.is_ok()
 }

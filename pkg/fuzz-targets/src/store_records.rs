@@ -6,6 +6,12 @@ use timberlog_storage::formats;
 
 /// See the module.
 pub fn store_records(input: &[u8]) {
-    let Some((&kind, bytes)) = input.split_first() else { return };
-    formats::read(kind % formats::KINDS, bytes);
+    read(input);
+}
+
+/// The kind that an input says, and whether it is one.
+pub(crate) fn read(input: &[u8]) -> Option<(u8, bool)> {
+    let (&kind, bytes) = input.split_first()?;
+    let kind = kind % formats::KINDS;
+    Some((kind, formats::read(kind, bytes)))
 }

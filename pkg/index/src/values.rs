@@ -9,42 +9,40 @@ use roaring::RoaringBitmap;
 const BLOCKS: u32 = 1 << 20;
 
 /// Reads bytes as a value of a kind (0 header, 1 names, 2 level spellings, 3 block, 4 postings, else a run of
-/// a user-defined index under `key`): refused or read.
+/// a user-defined index under `key`): refused or read. Whether it is one.
 ///
 /// # Panics
 /// If what was read is not what its own encoding reads as.
-pub fn read(kind: u8, key: u64, bytes: &[u8]) {
+pub fn read(kind: u8, key: u64, bytes: &[u8]) -> bool {
     match kind {
         0 => {
-            if let Some(header) = Header::decode(bytes) {
-                assert_eq!(Header::decode(&header.encode()), Some(header));
-            }
+            let Some(header) = Header::decode(bytes) else { return false };
+            assert_eq!(Header::decode(&header.encode()), Some(header));
         }
         1 => {
-            if let Some(names) = tables::decode_names(bytes) {
-                let again = tables::encode_names(names.iter().map(String::as_str));
-                assert_eq!(tables::decode_names(&again), Some(names));
-            }
+            let Some(names) = tables::decode_names(bytes) else { return false };
+            let again = tables::encode_names(names.iter().map(String::as_str));
+            assert_eq!(tables::decode_names(&again), Some(names));
         }
         2 => {
-            if let Some(levels) = tables::decode_levels(bytes) {
-                assert_eq!(tables::decode_levels(&tables::encode_levels(&levels)), Some(levels));
-            }
+            let Some(levels) = tables::decode_levels(bytes) else { return false };
+            assert_eq!(tables::decode_levels(&tables::encode_levels(&levels)), Some(levels));
         }
-        3 => drop(block_entry::decode(7, bytes)),
+        3 => return block_entry::decode(7, bytes).is_some(),
         4 => {
-            let mut blocks = RoaringBitmap::new();
-            if postings::decode(bytes, BLOCKS, &mut blocks).is_some() {
-                let mut again = RoaringBitmap::new();
-                assert_eq!(postings::decode(&postings::encode(blocks.clone()), BLOCKS, &mut again), Some(()));
-                assert_eq!(again, blocks);
+            let (mut blocks, mut again) = (RoaringBitmap::new(), RoaringBitmap::new());
+            if postings::decode(bytes, BLOCKS, &mut blocks).is_none() {
+                return false;
             }
+            assert_eq!(postings::decode(&postings::encode(blocks.clone()), BLOCKS, &mut again), Some(()));
+            assert_eq!(again, blocks);
         }
-        _ => read_run(key, bytes),
+        _ => return read_run(key, bytes),
     }
+    true
 }
 
-fn read_run(key: u64, bytes: &[u8]) {
+fn read_run(key: u64, bytes: &[u8]) -> bool {
     for hash in [key, key.wrapping_add(1), key.wrapping_add(0x1234_5678), u64::MAX, 0] {
         let _ = user_index::look_up(key, bytes, hash, BLOCKS, &mut RoaringBitmap::new());
     }
@@ -52,7 +50,7 @@ fn read_run(key: u64, bytes: &[u8]) {
     let walked = user_index::walk(key, bytes, BLOCKS, &mut |hash, block| entries.push((hash, block)));
     // What is out of order within a hash is found out by who walks over the whole table.
     if walked.is_none() || !entries.is_sorted_by(|a, b| a < b) {
-        return;
+        return false;
     }
     let mut values = Vec::new();
     let Ok(()) = user_index::encode::<std::convert::Infallible>(&entries, |key, value| {
@@ -65,6 +63,7 @@ fn read_run(key: u64, bytes: &[u8]) {
         assert_eq!(user_index::look_up(*key, value, hash, BLOCKS, &mut found), Some(()));
         assert!(found.contains(block));
     }
+    true
 }
 
 #[cfg(test)]

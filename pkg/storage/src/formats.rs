@@ -19,24 +19,21 @@ use timberlog_types::{Error, Result};
 /// The kinds of [`read`].
 pub const KINDS: u8 = 14;
 
-/// Reads bytes as a file or object of a kind, below [`KINDS`]: refused or read.
+/// Reads bytes as a file or object of a kind, below [`KINDS`]: refused or read. Whether it is one.
 ///
 /// # Panics
 /// If what was read is not what its own encoding reads as.
-pub fn read(kind: u8, bytes: &[u8]) {
+pub fn read(kind: u8, bytes: &[u8]) -> bool {
     match kind {
         0 => {
-            if let Some(backup) = record::<BackupRecord>(bytes) {
-                let _ = backup.check(&backup.id);
-                let _ = (backup.bytes(), backup.until(), backup.keys().count());
-            }
+            let Some(backup) = record::<BackupRecord>(bytes) else { return false };
+            let _ = (backup.bytes(), backup.until(), backup.keys().count());
+            backup.check(&backup.id).is_ok()
         }
-        1 => drop(record::<PlanRecord>(bytes)),
-        2 => {
-            record::<PruneRecord>(bytes);
-            record::<VoidRecord>(bytes);
-        }
-        3 => drop(record::<LineRecord>(bytes)),
+        1 => record::<PlanRecord>(bytes).is_some(),
+        // Both are asked.
+        2 => record::<PruneRecord>(bytes).is_some() | record::<VoidRecord>(bytes).is_some(),
+        3 => record::<LineRecord>(bytes).is_some(),
         4 => comes_back(|bytes| Local::decode(bytes).ok().flatten(), |local| local.encode().ok(), bytes),
         5 => comes_back(Pin::decode, |pin| pin.encode().ok(), bytes),
         6 => comes_back(
@@ -72,7 +69,7 @@ pub fn read(kind: u8, bytes: &[u8]) {
         ),
         _ => {
             let text = std::str::from_utf8(bytes).unwrap_or_default();
-            let _ = (key_of(text), check_key(text));
+            key_of(text).is_some() & check_key(text).is_ok()
         }
     }
 }
@@ -106,11 +103,12 @@ fn comes_back<T: PartialEq + Debug>(
     decode: impl Fn(&[u8]) -> Option<T>,
     encode: impl Fn(&T) -> Option<Vec<u8>>,
     bytes: &[u8],
-) {
-    let Some(value) = decode(bytes) else { return };
+) -> bool {
+    let Some(value) = decode(bytes) else { return false };
     if let Some(again) = encode(&value) {
         assert_eq!(decode(&again), Some(value));
     }
+    true
 }
 
 #[cfg(test)]
