@@ -96,6 +96,24 @@ fn backups_of_a_running_server_come_back_to_the_byte() {
 }
 
 #[test]
+fn programs_are_told_how_many_fsyncs_a_backup_took() {
+    let (data, folder) = (Data::new(), tempfile::tempdir().expect("a folder"));
+    let store = folder.path().join("store");
+    let server = Server::start(&data, &[]);
+    send(&server, 0, 10);
+    server.kill();
+    let (dir, target) = (data.path(), folder.path().join("target"));
+    let [dir, target] = [&dir, &target].map(|dir| dir.to_str().expect("UTF-8"));
+    let fsyncs = |arguments: &[&str]| answer(backup(&store, arguments))["fsyncs"].as_u64().expect("a number");
+    let [first, second] = [(); 2].map(|()| fsyncs(&["create", "--data-dir", dir, "-o", "json"]));
+    assert!(first > second && second > 0, "{first}, and {second} where only the record is new");
+    assert_eq!(fsyncs(&["verify", "-o", "json"]), 0);
+    assert!(fsyncs(&["restore", "--data-dir", target, "-o", "jsonl"]) > 0);
+    assert_eq!(fsyncs(&["prune", "--keep-last", "1", "--dry-run", "-o", "jsonl"]), 0);
+    assert!(fsyncs(&["prune", "--keep-last", "1", "-o", "json"]) > 0);
+}
+
+#[test]
 fn a_list_tells_programs_which_instants_the_archive_reaches() {
     let (data, folder) = (Data::new(), tempfile::tempdir().expect("a folder"));
     let store = folder.path().join("store");

@@ -8,8 +8,10 @@ mod restore;
 mod verify;
 mod watch;
 
+use crate::output::{Output, say};
 use anyhow::Result;
 use clap::Subcommand;
+use serde::Serialize;
 use std::process::ExitCode;
 use timberlog_types::time;
 
@@ -40,6 +42,25 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         Arguments::Restore(arguments) => restore::run(arguments),
         Arguments::Prune(arguments) => prune::run(arguments),
     }
+}
+
+/// What a command did, for programs.
+#[derive(Serialize)]
+struct Done<'a, T> {
+    #[serde(flatten)]
+    done: &'a T,
+    /// Calls of fsync that it took: of the data directory, and of a store that is a folder.
+    fsyncs: u64,
+}
+
+/// Prints what a command did as JSON, in as many lines as the form has.
+fn say_json(done: &impl Serialize, form: Output) -> Result<()> {
+    let done = Done { done, fsyncs: timberlog_db::fsyncs() };
+    match form {
+        Output::Jsonl => say!("{}", serde_json::to_string(&done)?),
+        Output::Json | Output::Table => say!("{}", serde_json::to_string_pretty(&done)?),
+    }
+    Ok(())
 }
 
 /// `2026-11-21 10:15:00Z`

@@ -1,6 +1,7 @@
 //! `timberlog backup create`.
 
 use super::remote::RemoteSource;
+use super::say_json;
 use super::watch::Shown;
 use crate::output::{Output, say};
 use crate::store::StoreFlags;
@@ -54,8 +55,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     shown.finish();
     let record = created?.record;
     match arguments.output {
-        Output::Json => say!("{}", serde_json::to_string_pretty(&summary(&record))?),
-        Output::Jsonl => say!("{}", summary(&record)),
+        form @ (Output::Json | Output::Jsonl) => say_json(&summary(&record), form)?,
         Output::Table => {
             say!(
                 "backup {}: {} in {} files, {} ({} new)",

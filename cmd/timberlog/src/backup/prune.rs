@@ -1,5 +1,6 @@
 //! `timberlog backup prune`.
 
+use super::say_json;
 use super::watch::Shown;
 use crate::output::{Output, say};
 use crate::store::StoreFlags;
@@ -40,8 +41,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     shown.finish();
     let pruned = pruned?;
     match arguments.output {
-        Output::Json => say!("{}", serde_json::to_string_pretty(&pruned)?),
-        Output::Jsonl => say!("{}", serde_json::to_string(&pruned)?),
+        form @ (Output::Json | Output::Jsonl) => say_json(&pruned, form)?,
         Output::Table => {
             let verb = if arguments.dry_run { "would be deleted" } else { "deleted" };
             pruned.backups.iter().for_each(|id| say!("{verb}: backup {id}"));

@@ -1,5 +1,6 @@
 //! `timberlog backup restore`.
 
+use super::say_json;
 use super::watch::Shown;
 use crate::output::{Output, say};
 use crate::store::StoreFlags;
@@ -84,8 +85,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     shown.finish();
     let restored = restored?;
     match arguments.output {
-        Output::Json => say!("{}", serde_json::to_string_pretty(&restored)?),
-        Output::Jsonl => say!("{}", serde_json::to_string(&restored)?),
+        form @ (Output::Json | Output::Jsonl) => say_json(&restored, form)?,
         Output::Table => {
             say!(
                 "backup {} is restored: {} in {} segments, {}",

@@ -1,7 +1,7 @@
 //! `timberlog backup verify`.
 
-use super::instant;
 use super::watch::Shown;
+use super::{instant, say_json};
 use crate::output::{Output, say};
 use crate::store::StoreFlags;
 use crate::{exit, units};
@@ -57,8 +57,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     match arguments.output {
-        Output::Json => say!("{}", serde_json::to_string_pretty(&verified)?),
-        Output::Jsonl => say!("{}", serde_json::to_string(&verified)?),
+        form @ (Output::Json | Output::Jsonl) => say_json(&verified, form)?,
         Output::Table => {
             let (whole, files) = (units::count(verified.files_whole), units::count(verified.files));
             let (bytes, records) = (units::bytes(verified.bytes), units::records(verified.records));
