@@ -121,7 +121,8 @@ impl EarlierFigure {
 /// The change as a share of what it was, and the noise, if it is more than that.
 fn moved(before: &EarlierFigure, now: &Figure) -> Option<(f64, f64)> {
     if before.median == 0.0 {
-        return (now.median() != 0.0).then_some((f64::INFINITY, 0.0));
+        let spread = spread(&before.values).max(spread(&now.values));
+        return (now.median().abs() > spread).then_some((f64::INFINITY, 0.0));
     }
     let share = now.median() / before.median - 1.0;
     let noise = noise(&before.values, before.median).max(noise(&now.values, now.median()));
@@ -133,7 +134,11 @@ fn noise(values: &[f64], median: f64) -> f64 {
     if values.len() < 2 || median == 0.0 {
         return UNKNOWN_NOISE;
     }
+    (spread(values) / median.abs()).max(NOISE_MIN)
+}
+
+fn spread(values: &[f64]) -> f64 {
     let least = values.iter().copied().fold(f64::MAX, f64::min);
     let most = values.iter().copied().fold(f64::MIN, f64::max);
-    ((most - least) / median.abs()).max(NOISE_MIN)
+    most - least
 }

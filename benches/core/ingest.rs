@@ -31,11 +31,17 @@ pub fn open(bench: &mut Bench<'_>) {
             let before = server.usage();
             let sent = Load { rate: Some(rate), ..load(bench, protocol) }.run(&server, bodies);
             let part = format!("Open loop over {what}, {rate} records a second");
-            let cpu = (server.usage().cpu_seconds - before.cpu_seconds) / sent.records as f64 * 1e6;
+            let (usage, fsyncs) = (server.usage().since(&before), server.fsyncs());
+            let of_record = |of_all: f64| of_all / sent.records as f64;
             bench.scale.add(&part, "records a second", "", Better::None, sent.records as f64 / sent.seconds);
             latencies(bench, &part, &sent);
-            bench.scale.cost(&part, "server CPU of a record", "µs", cpu);
-            bench.scale.cost(&part, "requests put off by the server", "", sent.retries as f64);
+            let scale = &mut bench.scale;
+            scale.cost(&part, "server CPU of a record", "µs", of_record(usage.cpu_seconds * 1e6));
+            scale.cost(&part, "peak memory", "MB", usage.memory_bytes as f64 / 1e6);
+            scale.cost(&part, "written to disk for a record", "B", of_record(usage.written_bytes as f64));
+            scale.cost(&part, "read from disk for a record", "B", of_record(usage.read_bytes as f64));
+            scale.cost(&part, "fsyncs", "", fsyncs as f64);
+            scale.cost(&part, "requests put off by the server", "", sent.retries as f64);
         }
     }
     let _ = std::fs::remove_dir_all(bench.folder.join("open"));

@@ -1,9 +1,10 @@
 //! The server as a process, and what the kernel and the server itself say of its use of the machine.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use timberlog_client::Client;
 use timberlog_types::Tenant;
@@ -47,6 +48,18 @@ pub struct Usage {
     /// Resident memory now.
     #[allow(dead_code, reason = "the benchmark of limits watches it")]
     pub resident_bytes: u64,
+}
+
+impl Usage {
+    /// What was used since an earlier look; peaks stay what they are.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            cpu_seconds: self.cpu_seconds - before.cpu_seconds,
+            read_bytes: self.read_bytes - before.read_bytes,
+            written_bytes: self.written_bytes - before.written_bytes,
+            ..*self
+        }
+    }
 }
 
 impl Process {
@@ -124,20 +137,33 @@ impl Drop for Process {
     }
 }
 
-/// Runs a command to its end: what it used, and how long it took in seconds. It must succeed.
-pub fn run(command: &mut Command) -> (Usage, f64) {
+/// A command that has ended well.
+pub struct Ended {
+    pub usage: Usage,
+    pub seconds: f64,
+    /// What it printed.
+    pub stdout: String,
+}
+
+/// Runs a command to its end. It must succeed.
+pub fn run(command: &mut Command) -> Ended {
     let started = std::time::Instant::now();
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the command starts");
-    let mut stderr = child.stderr.take().expect("a pipe");
-    let said = std::thread::spawn(move || {
-        let mut said = String::new();
-        std::io::Read::read_to_string(&mut stderr, &mut said).map(|_| said)
-    });
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
+    let (stdout, stderr) = (child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));
+    let [stdout, stderr] = [read(stdout), read(stderr)];
     let usage = ended(child.id());
     let seconds = started.elapsed().as_secs_f64();
-    let said = said.join().expect("a thread that reads");
-    assert!(child.wait().expect("a child").success(), "{command:?}: {said:?}");
-    (usage, seconds)
+    let [stdout, stderr] = [stdout, stderr].map(|read| read.join().expect("a thread that reads").expect("UTF-8"));
+    assert!(child.wait().expect("a child").success(), "{command:?}: {stderr}");
+    Ended { usage, seconds, stdout }
+}
+
+/// Reads a pipe to its end, in a thread.
+fn read(mut pipe: impl Read + Send + 'static) -> JoinHandle<std::io::Result<String>> {
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).map(|_| text)
+    })
 }
 
 /// SIGTERM; what a child had used in the end.

@@ -14,6 +14,7 @@ pub const HOUR_NS: i64 = 3_600_000_000_000;
 pub const WARM: usize = 15;
 /// Requests before they count.
 pub const WARMING: usize = 3;
+const COLD: &str = "Queries, cold";
 /// Without merges beside the queries.
 pub const FLAGS: [&str; 2] = ["--compaction", "off"];
 
@@ -62,24 +63,35 @@ pub fn all(bench: &mut Bench<'_>) {
     let data = bench.stored();
     let queries = set(&bench.scale.facts);
     for _ in bench.rounds() {
-        for query in &queries {
-            cold(bench, &data, query);
+        all_cold(bench, &data, &queries);
+    }
+    let no_cache = [&FLAGS[..], &["--cache-bytes", "0"]].concat();
+    for (part, flags) in [("Queries, warm", &FLAGS[..]), ("Queries, warm, without a chunk cache", &no_cache)] {
+        for _ in bench.rounds() {
+            let server = Process::start(&data, flags);
+            let (before, fsyncs) = (server.usage(), server.fsyncs());
+            for query in &queries {
+                warm(bench, &server, part, query);
+            }
+            let used = server.usage().since(&before);
+            bench.scale.cost(part, "peak memory", "MB", used.memory_bytes as f64 / 1e6);
+            bench.scale.disk(part, "", &used, Some(server.fsyncs() - fsyncs));
         }
     }
-    for _ in bench.rounds() {
-        let server = Process::start(&data, &FLAGS);
-        for query in &queries {
-            warm(bench, &server, "Queries, warm", query);
-        }
-        let peak = server.usage().memory_bytes as f64 / 1e6;
-        bench.scale.cost("Queries, warm", "peak memory", "MB", peak);
+}
+
+/// Each in a process of its own. What a start syncs is asked of one without a query: a request for metrics in front of
+/// a query would warm what it needs.
+fn all_cold(bench: &mut Bench<'_>, data: &Path, queries: &[Query]) {
+    let of_start = Process::start(data, &FLAGS).fsyncs();
+    let (mut written, mut fsyncs) = (0, 0);
+    for query in queries {
+        let (of_query, with_start) = cold(bench, data, query);
+        written += of_query;
+        fsyncs += with_start as i64 - of_start as i64;
     }
-    for _ in bench.rounds() {
-        let server = Process::start(&data, &[&FLAGS[..], &["--cache-bytes", "0"]].concat());
-        for query in &queries {
-            warm(bench, &server, "Queries, warm, without a chunk cache", query);
-        }
-    }
+    bench.scale.cost(COLD, "written to disk", "MB", written as f64 / 1e6);
+    bench.scale.cost(COLD, "fsyncs beyond those of the starts", "", fsyncs as f64);
 }
 
 /// One trace with an index of its own.
@@ -100,17 +112,21 @@ pub fn indexed(bench: &mut Bench<'_>) {
     let _ = std::fs::remove_dir_all(data);
 }
 
-/// The first question to a fresh process, and what it read from the disk for it.
-fn cold(bench: &mut Bench<'_>, data: &Path, query: &Query) {
-    let part = "Queries, cold";
+/// The first question to a fresh process, and what it used for it; the bytes that it wrote, and the fsyncs of the process.
+fn cold(bench: &mut Bench<'_>, data: &Path, query: &Query) -> (u64, u64) {
     evict(data);
     let server = Process::start(data, &FLAGS);
-    let before = server.usage();
+    let (before, cpu) = (server.usage(), server.threads_seconds());
     let (time, found, _) = ask(&server, &query.body);
-    let read = server.usage().read_bytes - before.read_bytes;
-    bench.scale.cost(part, &query.name, "ms", time);
-    bench.scale.cost(part, &format!("{}: read from disk", query.name), "MB", read as f64 / 1e6);
+    let cpu = server.threads_seconds() - cpu;
+    let used = server.usage().since(&before);
+    let (name, scale) = (&query.name, &mut bench.scale);
+    scale.cost(COLD, name, "ms", time);
+    scale.cost(COLD, &format!("{name}: CPU"), "ms", cpu * 1e3);
+    scale.cost(COLD, &format!("{name}: peak memory"), "MB", used.memory_bytes as f64 / 1e6);
+    scale.cost(COLD, &format!("{name}: read from disk"), "MB", used.read_bytes as f64 / 1e6);
     check(bench, query, found);
+    (used.written_bytes, server.fsyncs())
 }
 
 fn warm(bench: &mut Bench<'_>, server: &Process, part: &str, query: &Query) {

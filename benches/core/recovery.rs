@@ -48,8 +48,7 @@ fn replay(bench: &mut Bench<'_>, data: &Path) {
     scale.add(part, "speed", "MB/s", Better::Higher, bytes / 1e6 / seconds);
     scale.cost(part, "the replay, flushes included", "s CPU", usage.cpu_seconds);
     scale.cost(part, "peak memory", "MB", usage.memory_bytes as f64 / 1e6);
-    scale.cost(part, "read from disk", "MB", usage.read_bytes as f64 / 1e6);
-    scale.cost(part, "fsyncs", "", server.fsyncs() as f64);
+    scale.disk(part, "", &usage, Some(server.fsyncs()));
 }
 
 fn start(bench: &mut Bench<'_>, data: &Path) {
@@ -64,7 +63,10 @@ fn start(bench: &mut Bench<'_>, data: &Path) {
         let server = Process::start(data, &["--compaction", "off"]);
         let seconds = started.elapsed().as_secs_f64();
         bench.scale.cost(part, &format!("time until ready, {temperature}"), "ms", seconds * 1e3);
-        let memory = server.usage().memory_bytes as f64 / 1e6;
-        bench.scale.cost(part, &format!("memory, {temperature}"), "MB", memory);
+        let usage = server.usage();
+        let scale = &mut bench.scale;
+        scale.cost(part, &format!("memory, {temperature}"), "MB", usage.memory_bytes as f64 / 1e6);
+        scale.cost(part, &format!("{temperature}: CPU"), "s CPU", usage.cpu_seconds);
+        scale.disk(part, &format!("{temperature}: "), &usage, Some(server.fsyncs()));
     }
 }

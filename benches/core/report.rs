@@ -1,6 +1,7 @@
 //! The figures: kept with all of their rounds, printed as Markdown, written as JSON.
 
 use crate::facts::Facts;
+use crate::process::Usage;
 use serde_json::{Value, json};
 
 /// Which way is better.
@@ -71,6 +72,15 @@ impl Scale {
     /// Notes a value of which less is better.
     pub fn cost(&mut self, part: &str, name: &str, unit: &str, value: f64) {
         self.add(part, name, unit, Better::Lower, value);
+    }
+
+    /// Notes what a process had to do with a disk, fsyncs if it says them; `of` stands in front of the names.
+    pub fn disk(&mut self, part: &str, of: &str, usage: &Usage, fsyncs: Option<u64>) {
+        self.cost(part, &format!("{of}read from disk"), "MB", usage.read_bytes as f64 / 1e6);
+        self.cost(part, &format!("{of}written to disk"), "MB", usage.written_bytes as f64 / 1e6);
+        if let Some(fsyncs) = fsyncs {
+            self.cost(part, &format!("{of}fsyncs"), "", fsyncs as f64);
+        }
     }
 
     /// Notes that something is not what it must be.

@@ -56,7 +56,7 @@ fn upload(bench: &mut Bench<'_>, data: &Path, flags: &[&str]) {
     scale.cost(part, "the server", "s CPU", usage.cpu_seconds);
     scale.cost(part, "peak memory", "MB", usage.memory_bytes as f64 / 1e6);
     scale.cost(part, "sent for a record", "B", bytes / bench.corpus.records as f64);
-    scale.cost(part, "fsyncs", "", server.fsyncs() as f64);
+    scale.disk(part, "", &usage, Some(server.fsyncs()));
 }
 
 /// A node with an empty disk that follows the store.
@@ -81,6 +81,10 @@ fn read(bench: &mut Bench<'_>, data: &Path, flags: &[&str]) {
             }
         }
     }
+    let (usage, scale) = (server.usage(), &mut bench.scale);
+    scale.cost(part, "start and all queries: CPU", "s CPU", usage.cpu_seconds);
+    scale.cost(part, "start and all queries: peak memory", "MB", usage.memory_bytes as f64 / 1e6);
+    scale.disk(part, "start and all queries: ", &usage, Some(server.fsyncs()));
 }
 
 /// The server makes a bucket with the first object in it.
