@@ -33,8 +33,10 @@ fn of_archive(input: &[u8]) -> Said {
     [one("an object", run.is_some()), frames.map_or_else(Vec::new, |read| one("its frames", read))].concat()
 }
 
+type Parser = (&'static str, usize, fn(&[u8]) -> Said);
+
 /// The targets whose corpora are held against their parsers, and how many parsers each has.
-const PARSERS: [(&str, usize, fn(&[u8]) -> Said); 8] = [
+const PARSERS: [Parser; 8] = [
     ("archive", 2, of_archive),
     ("batch", 1, |input| one("a batch", Batch::decode(input.into()).is_ok())),
     ("config", 8, |input| std::str::from_utf8(input).map_or_else(|_| Vec::new(), |text| named(&config::read(text)))),
