@@ -15,6 +15,9 @@ pub fn corpus(target: &str) -> Vec<Vec<u8>> {
 /// Which parsers an input was for, and whether they took it.
 type Said = Vec<(String, bool)>;
 
+/// A target, how many parsers it has, and what they say of an input.
+type Parsers = (&'static str, usize, fn(&[u8]) -> Said);
+
 fn one(parser: &str, is_taken: bool) -> Said {
     vec![(parser.to_owned(), is_taken)]
 }
@@ -33,10 +36,8 @@ fn of_archive(input: &[u8]) -> Said {
     [one("an object", run.is_some()), frames.map_or_else(Vec::new, |read| one("its frames", read))].concat()
 }
 
-type Parser = (&'static str, usize, fn(&[u8]) -> Said);
-
-/// The targets whose corpora are held against their parsers, and how many parsers each has.
-const PARSERS: [Parser; 8] = [
+/// The targets whose corpora are held against their parsers.
+const PARSERS: [Parsers; 8] = [
     ("archive", 2, of_archive),
     ("batch", 1, |input| one("a batch", Batch::decode(input.into()).is_ok())),
     ("config", 8, |input| std::str::from_utf8(input).map_or_else(|_| Vec::new(), |text| named(&config::read(text)))),
