@@ -1,6 +1,7 @@
 //! Tests of backups: a simulated machine with the database, a store in memory, one to restore to.
 
 mod at;
+mod at_commit;
 mod at_crash;
 mod crash;
 mod damage;
