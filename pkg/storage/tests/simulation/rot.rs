@@ -113,11 +113,12 @@ pub fn rot(sim: &Sim, options: &Options, tenants: &[Tenant], rng: &mut Rng) -> R
     let file = choose(sim, &options.data_dir, rng);
     let Some((path, len)) = file else { return Ok(Rotten::default()) };
     let is_of_newest_root = is_of_newest_root(sim, &options.data_dir, &path);
-    let flips = 1 + rng.below(3);
-    for _ in 0..flips {
-        sim.disk.flip_bit(&path, rng.below(len * 8));
+    // Each once: twice is not at all.
+    let bits: BTreeSet<u64> = (0..1 + rng.below(3)).map(|_| rng.below(len * 8)).collect();
+    for bit in &bits {
+        sim.disk.flip_bit(&path, *bit);
     }
-    let before = Raw { flips, is_of_newest_root, ..before };
+    let before = Raw { flips: bits.len() as u64, is_of_newest_root, ..before };
     check(sim, options, tenants, &path, &before)
         .map_err(|wrong| format!("bits flipped in `{}`: {wrong}", path.display()))
 }

@@ -5,6 +5,7 @@ use crate::backups::{Backups, NotRestored};
 use crate::rot::{Raw, Rotten};
 use crate::shelf::Shelf;
 use crate::tiering;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use timberlog_types::Tenant;
 /// An object that bits have flipped in.
 struct Flipped {
     key: String,
-    bits: Vec<u64>,
+    /// Each once: twice is not at all.
+    bits: BTreeSet<u64>,
 }
 
 impl Flipped {
