@@ -59,7 +59,7 @@ impl Part {
 
     /// Whether it holds the same frames as a run.
     pub(crate) fn holds(&self, run: &Run) -> bool {
-        (self.first_seq, self.last_seq, self.crc32c) == (run.first_seq, run.last_seq, crc32c::crc32c(&run.bytes))
+        self.is_same(&Self::of(run, self.time))
     }
 
     /// Reads a name; `None` if it is none.

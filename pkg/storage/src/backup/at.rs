@@ -92,7 +92,8 @@ fn found_at(store: &dyn ObjectStore, backup: &str, at: i64) -> Result<(BackupRec
 /// `NotFound` if there is no backup, or none that belongs to an archive; `Conflict` if they are of several databases.
 pub fn find_latest(store: &dyn ObjectStore, backup: &str) -> Result<(BackupRecord, Tail)> {
     let records = chosen(store, backup)?;
-    let Some(newest) = records.iter().rfind(|record| record.line.is_some()) else {
+    let has_archive = records.iter().any(|record| record.line.is_some());
+    let Some(newest) = records.last().filter(|_| has_archive) else {
         return Err(Error::new(ErrorKind::NotFound, format!("no backup in `{}` has an archive", store.describe())));
     };
     let database = newest.database_id.as_str();

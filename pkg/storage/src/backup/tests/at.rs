@@ -336,6 +336,8 @@ fn no_archive_goes_on_from_a_backup_of_what_is_not_synced() {
     let record = back_up(&env, &store, &storage).unwrap();
     assert!(record.wal.is_some(), "its flush fails");
     assert_eq!(record.line, None);
+    // It has more than the one that an archive goes on from.
+    assert_eq!(find_latest(&store, "latest").unwrap().0, record);
 }
 
 #[test]
