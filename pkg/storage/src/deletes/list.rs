@@ -1,8 +1,8 @@
 //! The deletes that a state of the manifest holds: live ones, and for a while those that ended.
 //!
 //! All of them are one immutable file that the root names. A change is a [`DeletesEdit`], part of a
-//! commit. An ended delete stays in the list for seven days, so that it can be listed, and so that
-//! a frame of the WAL that is read again brings nothing back.
+//! commit. A processed delete stays in the list for seven days, so that it can be listed, and so that
+//! a frame of the WAL that is read again brings nothing back; a cancelled one as long as there is room.
 
 use super::{DeleteState, DeleteStatus, Tombstone};
 use crate::manifest::FileRef;
@@ -15,8 +15,8 @@ use timberlog_types::{Seq, Tenant, TimeRange};
 pub const LIVE_MAX: usize = 1_000;
 /// Ended deletes that are kept, at most.
 const ENDED_MAX: usize = 10_000;
-/// How long an ended delete is kept.
-const ENDED_KEPT_NS: i64 = 7 * 24 * 3600 * 1_000_000_000;
+/// How long a processed delete is kept.
+const PROCESSED_KEPT_NS: i64 = 7 * 24 * 3600 * 1_000_000_000;
 
 /// How a delete ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,14 +172,15 @@ impl Deletes {
     }
 }
 
-/// Drops what ended long ago, and the oldest of too many.
+/// Drops what was processed long ago, and the oldest of too many. A bucket that was not reached since may still hold what
+/// was cancelled.
 fn forget(entries: &mut Vec<Arc<Entry>>, now_ns: i64, flushed_seq: Seq) {
     let mut too_many = entries.iter().filter(|entry| !entry.is_live()).count().saturating_sub(ENDED_MAX);
     entries.retain(|entry| {
-        let Some((_, at)) = entry.ended.filter(|_| entry.tombstone.seq <= flushed_seq) else { return true };
+        let Some((end, at)) = entry.ended.filter(|_| entry.tombstone.seq <= flushed_seq) else { return true };
         let is_surplus = too_many > 0;
         too_many = too_many.saturating_sub(1);
-        !is_surplus && at.saturating_add(ENDED_KEPT_NS) >= now_ns
+        !is_surplus && (end == End::Cancelled || at.saturating_add(PROCESSED_KEPT_NS) >= now_ns)
     });
 }
 

@@ -47,19 +47,25 @@ fn a_delete_takes_records_out_of_the_store() {
 /// over.
 #[test]
 fn a_cancelled_delete_leaves_the_store_too() {
-    let (_sim, store, storage) = cold_database();
+    let (sim, store, storage) = cold_database();
     let delete = storage.delete(&Tenant::default(), "record 3", TimeRange::ALL).unwrap();
     storage.tier().unwrap();
     assert_eq!(bucket(&store).tombstones.len(), 1);
     storage.cancel_delete(&Tenant::default(), &delete.id).unwrap();
+    // However long the store is not reached.
+    append(&storage, 10);
+    storage.flush().unwrap();
+    sim.clock.advance(Duration::from_secs(30 * 24 * 3600));
+    let nothing = storage.delete(&Tenant::default(), "record 99", TimeRange::ALL).unwrap();
     storage.tier().unwrap();
-    assert_eq!(bucket(&store).tombstones.as_slice(), []);
+    let hiding: Vec<String> = bucket(&store).tombstones.iter().map(|tombstone| tombstone.id.clone()).collect();
+    assert_eq!(hiding, [nothing.id]);
     let mut theirs = with_deletes(&store);
     let tier = theirs.tier.as_mut().unwrap();
     (tier.adopt, tier.take_over) = (true, true);
     let other = open_with(&Sim::new(2).env(), theirs).unwrap();
     while other.compact().unwrap().is_some() {}
-    assert_eq!(records(&other).len(), 10);
+    assert_eq!(records(&other).len(), 20);
 }
 
 /// What a power loss leaves of the cache, which nobody syncs, is no damage of the segment.
