@@ -29,7 +29,18 @@ fn mixed(row: usize) -> u64 {
     (state ^ (state >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 7
 }
 
-fn batch(value: Option<Value>) -> Arc<Batch> {
+/// A record each millisecond: differences that are packed as they are.
+fn regular(row: usize) -> i64 {
+    row as i64 * 1_000_000
+}
+
+/// Twenty hosts that tell of something every ten seconds, some microseconds early or late: differences in two parts.
+fn jittered(row: usize) -> i64 {
+    let (round, host) = (row as i64 / 20, row as i64 % 20);
+    round * 10_000_000_000 + host * 1_000_000 + (mixed(row) % 300_000) as i64
+}
+
+fn batch(value: Option<Value>, time: fn(usize) -> i64) -> Arc<Batch> {
     let mut builder = BatchBuilder::new();
     for row in 0..BLOCK_ROWS {
         let stream = builder.stream("web", &[("service", "web")]).expect("a stream");
@@ -38,17 +49,17 @@ fn batch(value: Option<Value>) -> Arc<Batch> {
             let (kind, text) = value(row);
             builder.field("field", kind, text.as_bytes()).expect("a field");
         }
-        builder.finish_row(row as i64 * 1_000_000, stream, level, b"m").expect("a row");
+        builder.finish_row(time(row), stream, level, b"m").expect("a row");
     }
     Arc::new(builder.finish().expect("a batch"))
 }
 
-/// A block of 5,000 rows, of which one field differs; `none` is what all of them have besides.
+/// A block of 5,000 rows, of which one field differs, or the timestamps; `none` is what all of them have besides.
 pub fn encode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("columns/encode");
     group.throughput(Throughput::Elements(BLOCK_ROWS as u64));
-    for (name, value) in FIELDS {
-        let batch = batch(value);
+    let fields = FIELDS.into_iter().map(|(name, value)| (name, batch(value, regular)));
+    for (name, batch) in fields.chain([("jittered_timestamps", batch(None, jittered))]) {
         let rows = sample::rows(&batch);
         let batches = [batch];
         // As in a flush: one encoder, whose buffers are there already.
