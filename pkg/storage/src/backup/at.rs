@@ -56,15 +56,19 @@ fn found_at(store: &dyn ObjectStore, backup: &str, at: i64) -> Result<(BackupRec
         let message = format!("no backup is as old as `{}`{hint}", text(at));
         return Err(Error::new(ErrorKind::NotFound, message));
     };
+    state_at(&records, newest, &whole_lines(store, &newest.database_id)?, at)
+}
+
+/// The state of an instant, in the history of the newest backup that is not later.
+fn state_at(records: &[BackupRecord], newest: &BackupRecord, lines: &Lines, at: i64) -> Result<(BackupRecord, Tail)> {
     let database = newest.database_id.as_str();
-    let lines = whole_lines(store, database)?;
     let history = lines.at(database, at).and_then(|leaf| {
         let chain = lines.chain(leaf);
         let is_base = |record: &&BackupRecord| record.until() <= at && is_of(record, database, &chain);
         records.iter().rfind(is_base).map(|base| (chain, base))
     });
     let span = || {
-        let spans = spans(&records, &lines, database);
+        let spans = spans(records, lines, database);
         spans.iter().rfind(|span| span.from <= at).map(|span| (span.from, span.to))
     };
     let Some((chain, base)) = history else {
@@ -109,7 +113,7 @@ pub fn find_latest(store: &dyn ObjectStore, backup: &str) -> Result<(BackupRecor
     }
     let lines = whole_lines(store, database)?;
     match spans(&records, &lines, database).last().map(|span| span.to).filter(|to| *to >= newest.until()) {
-        Some(at) => find_at(store, backup, at),
+        Some(at) => state_at(&records, newest, &lines, at),
         None => Ok((newest.clone(), Tail::none(newest))),
     }
 }
