@@ -175,6 +175,37 @@ mod tests {
         assert_eq!((rests.get(), Rc::strong_count(&rests)), (2, 1));
     }
 
+    #[test]
+    fn a_query_within_another_rests_as_it_says() {
+        let rests = Rc::new(Cell::new((0, 0)));
+        let (outer, inner) = (Rc::clone(&rests), Rc::clone(&rests));
+        let within = move || {
+            let inner = Rc::clone(&inner);
+            resting(move || inner.update(|(a, b)| (a, b + 1)), rest);
+        };
+        let between = within.clone();
+        let count = move || {
+            outer.update(|(a, b)| (a + 1, b));
+            between();
+        };
+        resting(count, || {
+            rest();
+            within();
+            rest();
+        });
+        assert_eq!(rests.get(), (2, 3));
+    }
+
+    #[test]
+    fn short_waves_grow_and_long_ones_stay() {
+        let mut wave = Wave::default();
+        let first = wave.units;
+        wave.run(|| std::thread::sleep(SHORT_WAVE * 2));
+        assert_eq!(wave.units, first);
+        (0..20).for_each(|_| wave.run(|| ()));
+        assert_eq!(wave.units, WAVE_UNITS_MAX.max(first));
+    }
+
     /// The names of the threads that worked on some items, and the items in the order in which they were merged.
     fn worked(pace: &Pace, so_far: Duration, items: u32, each: Duration) -> (HashSet<String>, Vec<u32>) {
         let names = Mutex::new(HashSet::new());
