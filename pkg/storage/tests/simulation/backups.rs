@@ -229,6 +229,11 @@ impl Backups {
         })
     }
 
+    /// The name of one that was taken; `None` of an instant.
+    pub fn id(&self, number: usize) -> Option<&str> {
+        self.taken.get(number)?.id.as_deref()
+    }
+
     /// How many were taken.
     pub fn taken(&self) -> u64 {
         self.taken.len() as u64

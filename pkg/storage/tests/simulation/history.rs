@@ -165,10 +165,9 @@ impl History {
             ..Options::new(DATA_DIR)
         };
         let has_shelf = rng.percent(50);
-        // A bucket follows what is removed, and a backup does not.
-        let shelf = (has_shelf && bytes_max.is_none()).then(Shelf::default);
+        let shelf = has_shelf.then(Shelf::default);
         let tier = shelf.as_ref().map(|shelf| tiering::options(shelf, &mut rng));
-        // Retention is a matter of who reads.
+        // Retention is a matter of who reads, and a backup has what was removed since.
         let backups = (rng.percent(50) && options.retention.is_empty() && bytes_max.is_none()).then(Backups::default);
         // What is only in a bucket is not held.
         let holds_snapshots = has_reader && !has_shelf;

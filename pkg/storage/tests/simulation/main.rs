@@ -27,6 +27,7 @@ use machine::Sabotage;
 use report::Report;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Seeds of a plain run.
@@ -35,10 +36,18 @@ const SEEDS: u64 = 36;
 const REGRESSIONS: &str = include_str!("seeds.txt");
 /// Seeds within which a sabotaged storage must be caught.
 const SABOTAGE_SEEDS_MAX: u64 = 500;
+/// A seed takes a second or two; one that takes so long hangs.
+const SEED_TIME_MAX: Duration = Duration::from_secs(300);
 
-/// Runs a seed; a panic is a failure like any other.
+/// Runs a seed; a panic is a failure like any other, and so is a history that does not come to its end.
 fn run(seed: u64, sabotage: Sabotage, tell: bool) -> Result<Report, String> {
-    let outcome = catch_unwind(AssertUnwindSafe(|| history::run(seed, sabotage, tell)));
+    let (ended, outcome) = mpsc::channel();
+    let history = AssertUnwindSafe(move || history::run(seed, sabotage, tell));
+    // Nobody listens to one that ends too late.
+    std::thread::spawn(move || drop(ended.send(catch_unwind(history))));
+    let Ok(outcome) = outcome.recv_timeout(SEED_TIME_MAX) else {
+        return Err(format!("it has not come to its end within {SEED_TIME_MAX:?}"));
+    };
     outcome.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         Err(format!("panic: {}", text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("?")))

@@ -2,6 +2,7 @@
 //! named, and all that does not need the object is there as it was.
 
 use crate::backups::{Backups, NotRestored};
+use crate::check;
 use crate::rot::{Raw, Rotten};
 use crate::shelf::Shelf;
 use crate::tiering;
@@ -41,8 +42,13 @@ impl Flipped {
 /// Of a bucket, seen by a node that has nothing else.
 pub fn rot_bucket(shelf: &Shelf, options: &Options, tenants: &[Tenant], rng: &mut Rng) -> Result<Rotten, String> {
     shelf.rest();
-    let Ok(follower) = tiering::follow(options) else { return Ok(Rotten::default()) };
+    if !tiering::has_root(shelf) {
+        return Ok(Rotten::default());
+    }
+    let follower = tiering::follow(options)?;
     let before = Raw::read(&follower, tenants);
+    let shown = |follower| check::read(follower, tenants).map(|shown| shown.contents);
+    let shown_before = shown(&follower).map_err(|error| format!("the bucket: {error}"))?;
     let prefix = ["segments/", "segments/", ""][rng.below(3) as usize];
     let Some(Flipped { key, .. }) = Flipped::draw(shelf, prefix, rng) else { return Ok(Rotten::default()) };
     let failed = |wrong: String| format!("bits flipped in the object `{key}`: {wrong}");
@@ -65,6 +71,12 @@ pub fn rot_bucket(shelf: &Shelf, options: &Options, tenants: &[Tenant], rng: &mu
                 )));
             }
         }
+    }
+    if let Some(place) = after.blocks.keys().find(|place| !before.blocks.contains_key(*place)) {
+        return Err(failed(format!("block {place:?} was not there before")));
+    }
+    if rotten.lost == 0 && shown(&follower).map_err(|error| failed(error.to_string()))? != shown_before {
+        return Err(failed("what was hidden is shown, or the other way round".to_owned()));
     }
     let mut said = after.damage.iter().chain(&after.errors);
     let name = Path::new(&key).file_stem().and_then(OsStr::to_str).unwrap_or(&key);
@@ -101,9 +113,14 @@ pub fn rot_backups(
         let failed = |wrong: String| format!("bits flipped in the object `{key}`: {wrong}");
         rotten.named += check_records(shelf, &records, key).map_err(failed)?;
         for _ in 0..3 {
-            match backups.restored(options, tenants, now_ns, rng.below(backups.taken()) as usize, rng) {
+            let number = rng.below(backups.taken()) as usize;
+            // An instant needs what the backups before it need.
+            let is_needed = backups.id(number).is_none_or(|id| {
+                key.contains(id) || records.iter().any(|record| record.id == id && needs(record, key))
+            });
+            match backups.restored(options, tenants, now_ns, number, rng) {
                 Ok(_) => {}
-                Err(NotRestored::Failed(error)) if error.contains(key) => rotten.lost += 1,
+                Err(NotRestored::Failed(error)) if is_needed && error.contains(key) => rotten.lost += 1,
                 Err(NotRestored::Failed(error) | NotRestored::Wrong(error)) => return Err(failed(error)),
             }
         }

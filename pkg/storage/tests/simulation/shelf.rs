@@ -134,6 +134,11 @@ impl Shelf {
         has_struck
     }
 
+    /// Whether no put is under way.
+    pub fn is_quiet(&self) -> bool {
+        self.inner().delayed.is_empty()
+    }
+
     /// The store's clock goes on.
     pub fn advance(&self, seconds: i64) {
         self.inner().now_ns += seconds * 1_000_000_000;

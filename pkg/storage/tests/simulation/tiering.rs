@@ -8,11 +8,11 @@ use crate::shelf::{Mishap, Shelf};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use timberlog_disk::Clock;
 use timberlog_disk::sim::{Rng, Sim};
+use timberlog_disk::{Clock, Env};
 use timberlog_storage::tier::gc::{self, GcMode};
 use timberlog_storage::{BufferedBatch, Options, Progress, Segment, Storage, Subscriber, TierOptions};
-use timberlog_types::Tenant;
+use timberlog_types::{ErrorKind, Tenant};
 
 struct Nobody;
 
@@ -57,6 +57,12 @@ pub fn pass(storage: &Storage, process: &Process, shelf: &Shelf, rng: &mut Rng) 
         Err(_) if has_struck || process.is_dead() => Ok(false),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// Whether anything was ever committed to the bucket.
+pub fn has_root(shelf: &Shelf) -> bool {
+    let is_root = |key: &str| key.strip_prefix("manifest/").is_some_and(|name| name.bytes().next() == Some(b'0'));
+    shelf.sizes().iter().any(|(key, _)| is_root(key))
 }
 
 /// A node that has nothing but the bucket.
@@ -181,12 +187,21 @@ pub fn take_over(
     check_follower(&new, &options, tenants)
 }
 
-/// Collects garbage long after; everything that is named stays.
-pub fn collect(env: &timberlog_disk::Env, shelf: &Shelf) -> Result<u64, String> {
+/// Collects garbage long after; everything that is named stays, and nothing else.
+pub fn collect(env: &Env, shelf: &Shelf, options: &Options, tenants: &[Tenant]) -> Result<u64, String> {
     shelf.advance(10_000);
-    match gc::collect(env, shelf, Duration::from_secs(3_600), GcMode::Delete, None) {
-        Ok(report) => Ok(report.garbage.len() as u64),
-        Err(error) if error.kind == timberlog_types::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(format!("gc: {error}")),
+    let report = match gc::collect(env, shelf, Duration::from_secs(3_600), GcMode::Delete, None) {
+        Ok(report) => report,
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(format!("gc: {error}")),
+    };
+    if shelf.is_quiet() {
+        let follower = follow(options)?;
+        let named: usize = tenants.iter().map(|tenant| follower.snapshot(tenant).segments.len()).sum();
+        let logs = shelf.sizes().iter().filter(|(key, _)| key.ends_with(".log")).count();
+        if logs != named {
+            return Err(format!("{logs} segments are in the bucket behind gc, and {named} are named"));
+        }
     }
+    Ok(report.garbage.len() as u64)
 }

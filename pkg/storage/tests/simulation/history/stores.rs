@@ -25,7 +25,7 @@ impl History {
                         return Ok(());
                     }
                     self.report.count("records in buckets", found?);
-                    let collected = tiering::collect(&self.sim.env(), &shelf);
+                    let collected = tiering::collect(&self.sim.env(), &shelf, &self.options, &self.tenants);
                     self.report.count("objects collected", if process.is_dead() { 0 } else { collected? });
                 }
                 Ok(())
