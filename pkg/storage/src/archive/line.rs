@@ -66,6 +66,11 @@ impl LineRecord {
         store.put(&self.key(), &encode_record(self)?)
     }
 
+    /// `false` if there is another one.
+    pub(crate) fn put_if_absent(&self, store: &dyn ObjectStore) -> Result<bool> {
+        store.put_if_absent(&self.key(), &encode_record(self)?)
+    }
+
     /// Reads one; `None` if there is none.
     pub(crate) fn get(store: &dyn ObjectStore, database_id: &str, id: &str) -> Result<Option<Self>> {
         let key = format!("{}.json", folder(database_id, id));

@@ -207,7 +207,10 @@ impl Uploader {
                     // The way back to a backup must not depend on what a crash may take: the file comes first.
                     local.write(&self.env, &self.data_dir)?;
                     self.reached = Reached { seq: local.since, time: 0 };
-                    local.record(&self.database_id, self.reached).put(store)?;
+                    // However late it comes to be there, it does not take the place of one that says more.
+                    if !local.record(&self.database_id, self.reached).put_if_absent(store)? {
+                        continue;
+                    }
                 }
             }
             watch.line(&local.line, local.archived_seq);

@@ -256,7 +256,15 @@ impl Backups {
         let wrong = |what: &'static str| move |error: Error| NotRestored::Wrong(format!("{what}: {error}"));
         let sim = Sim::new(rng.next());
         sim.clock.set_wall(now_ns);
-        self.restore(&sim, one).map_err(|error| NotRestored::Failed(format!("restore: {error}")))?;
+        match self.restore(&sim, one) {
+            // What a line has reached is not known until the archive says it again, within a minute.
+            Err(error)
+                if error.kind == ErrorKind::NotFound && one.id.is_none() && self.shelf.is_set_back("archive/") =>
+            {
+                return Ok((0, 0));
+            }
+            restored => restored.map_err(|error| NotRestored::Failed(format!("restore: {error}")))?,
+        }
         let plain = Options { tier: None, archive: None, ..options.clone() };
         let options = Options { data_dir: TO.into(), ..plain };
         let storage = Storage::open(options, sim.env(), Arc::new(Nobody), &Progress::default());

@@ -1,7 +1,7 @@
 //! The object store of a history: it outlives processes and power losses, and a process that is dead reaches it no more.
 
 use crate::machine::Process;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use timberlog_disk::File;
@@ -46,6 +46,8 @@ struct Inner {
     is_down: bool,
     /// What lists show instead of what is there.
     old_list: Option<Vec<ObjectMeta>>,
+    /// Objects in whose place an older put has come late, and nothing since.
+    set_back: BTreeSet<String>,
     /// Puts that are still under way, and how many requests come before them.
     delayed: Vec<(u64, Change)>,
 }
@@ -57,6 +59,15 @@ enum Change {
     Delete { key: String },
 }
 
+impl Change {
+    fn put_key(&self) -> Option<&str> {
+        match self {
+            Self::Put { key, .. } => Some(key),
+            Self::Delete { .. } => None,
+        }
+    }
+}
+
 impl Inner {
     /// Whether a put has stored its bytes, or an earlier try of the same.
     fn apply(&mut self, change: &Change) -> bool {
@@ -65,6 +76,7 @@ impl Inner {
                 if let Some((present, _)) = self.objects.get(key).filter(|_| *if_absent) {
                     return present == body;
                 }
+                self.set_back.remove(key);
                 self.objects.insert(key.clone(), (body.clone(), self.now_ns));
             }
             Change::Delete { key } => drop(self.objects.remove(key)),
@@ -86,7 +98,13 @@ impl Inner {
         });
         for change in due {
             self.has_struck = true;
+            let before = change.put_key().and_then(|key| self.objects.get(key)).map(|(body, _)| body.clone());
             self.apply(&change);
+            if let (Some(key), Some(before)) = (change.put_key(), before)
+                && self.objects.get(key).is_some_and(|(body, _)| *body != before)
+            {
+                self.set_back.insert(key.to_owned());
+            }
         }
     }
 
@@ -132,6 +150,11 @@ impl Shelf {
         let has_struck = std::mem::take(&mut inner.has_struck) || inner.old_list.is_some();
         (inner.mishap, inner.read_mishap, inner.is_down, inner.old_list) = (None, None, false, None);
         has_struck
+    }
+
+    /// Whether an older put has come late in the place of an object whose key begins so, and nothing since.
+    pub fn is_set_back(&self, prefix: &str) -> bool {
+        self.inner().set_back.iter().any(|key| key.starts_with(prefix))
     }
 
     /// Whether no put is under way.

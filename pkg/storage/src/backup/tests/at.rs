@@ -650,6 +650,24 @@ fn an_object_that_comes_when_a_restart_has_sent_it_again_is_the_same_one() {
     assert_eq!(Some(storage.stats().archive.unwrap().line), record.line);
 }
 
+#[test]
+fn the_first_record_of_a_line_takes_nothing_back_however_late_it_comes() {
+    let sim = Sim::new(62);
+    let (env, store) = (sim.env(), MemoryStore::default());
+    let storage = open_archived(&env, "/db", &store);
+    append(&storage, &tenants()[0], batch(DAY, 0, 7), 1);
+    back_up(&env, &store, &storage).unwrap();
+    store.with(|inner| inner.fail_once = Some(1));
+    storage.archive().unwrap_err();
+    storage.archive().unwrap();
+    // Nothing comes, and the line says how far it has come.
+    let at = seconds(&sim, 100);
+    storage.archive().unwrap();
+    find_at(&store, "latest", at).unwrap();
+    store.arrive();
+    find_at(&store, "latest", at).unwrap();
+}
+
 /// A week, at an object each ten seconds: how often objects are compared must not be the square of that.
 #[test]
 fn a_long_archive_is_followed_in_no_time() {

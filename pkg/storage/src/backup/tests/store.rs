@@ -21,6 +21,8 @@ pub struct Inner {
     pub bytes_put: u64,
     /// What was put and not answered.
     pub lost: Vec<(String, Vec<u8>)>,
+    /// The same, of puts that are conditional.
+    pub lost_if_absent: Vec<(String, Vec<u8>)>,
 }
 
 impl MemoryStore {
@@ -30,6 +32,15 @@ impl MemoryStore {
 
     pub fn keys(&self, prefix: &str) -> Vec<String> {
         self.with(|inner| inner.objects.keys().filter(|key| key.starts_with(prefix)).cloned().collect())
+    }
+
+    /// What was put and not answered comes to be there.
+    pub fn arrive(&self) {
+        self.with(|inner| {
+            let (lost, if_absent) = (std::mem::take(&mut inner.lost), std::mem::take(&mut inner.lost_if_absent));
+            inner.objects.extend(lost);
+            if_absent.into_iter().for_each(|(key, body)| drop(inner.objects.entry(key).or_insert(body)));
+        });
     }
 
     /// A copy that shares nothing.
@@ -98,13 +109,17 @@ impl ObjectStore for MemoryStore {
     }
 
     fn put_if_absent(&self, key: &str, body: &[u8]) -> Result<bool> {
-        self.change(|inner| {
+        let put = self.change(|inner| {
             let is_new = !inner.objects.contains_key(key);
             if is_new {
                 inner.objects.insert(key.to_owned(), body.to_vec());
             }
             is_new
-        })
+        });
+        if put.is_err() {
+            self.with(|inner| inner.lost_if_absent.push((key.to_owned(), body.to_vec())));
+        }
+        put
     }
 
     fn get(&self, key: &str) -> Result<Vec<u8>> {
