@@ -39,7 +39,9 @@ impl MemoryStore {
         self.with(|inner| {
             let (lost, if_absent) = (std::mem::take(&mut inner.lost), std::mem::take(&mut inner.lost_if_absent));
             inner.objects.extend(lost);
-            if_absent.into_iter().for_each(|(key, body)| drop(inner.objects.entry(key).or_insert(body)));
+            for (key, body) in if_absent {
+                inner.objects.entry(key).or_insert(body);
+            }
         });
     }
 
